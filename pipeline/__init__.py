@@ -1,0 +1,1 @@
+"""Short sequences in, their classes out: five LSTMs from raw data to an answer."""

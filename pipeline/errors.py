@@ -1,0 +1,8 @@
+"""The one exception that a person is meant to read."""
+
+
+class BadInput(Exception):
+    """Something from outside is wrong: its text says what came, what was expected and what to do.
+
+    The command line prints it as one sentence on standard error and exits with status 2.
+    """

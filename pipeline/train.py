@@ -1,0 +1,176 @@
+"""Teach one model: a plan of every step's examples, made from the seed, then Keras' fit over it."""
+
+import json
+import platform
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from pipeline import data, tasks
+from pipeline import model as network
+from pipeline.config import Config, Recipe
+from pipeline.errors import BadInput
+
+LOGS = Path("logs")  # ignored by git and DVC: what differs from one run to the next, TensorBoard's files among it
+BATCH = 1000  # examples at a time where nothing is learnt
+OnReport = Callable[[int, dict[str, float]], None]
+
+
+def lesson_plan(recipe: Recipe, examples: int, stride: int, rng: np.random.Generator) -> np.ndarray:
+    """Which examples each step learns from: int32 (steps, batch), rows of the training part.
+
+    fixed: the rows in their order, again and again; shuffled: every pass in a new order; walk: from one of the first
+    rows on, each `stride` rows after the last, and anew past the end. A batch may span two passes.
+    """
+    wanted = recipe.steps * recipe.batch
+    if recipe.order == "walk":
+        rows, row = [], examples
+        while len(rows) < wanted:
+            if row >= examples:
+                row = int(rng.integers(min(stride + 1, examples)))
+            rows.append(row)
+            row += stride
+    else:
+        passes = -(-wanted // examples)
+        order = rng.permutation if recipe.order == "shuffled" else np.arange
+        rows = np.concatenate([order(examples) for _ in range(passes)])[:wanted]
+    return np.array(rows, np.int32).reshape(recipe.steps, recipe.batch)
+
+
+class Report(keras.callbacks.Callback):
+    """A line and a row of the history every `recipe.report` steps; the last may come early."""
+
+    def __init__(self, recipe: Recipe, show: Callable[[int], str], last_batch: Callable[[int], Any], tell: OnReport):
+        super().__init__()
+        self.recipe, self.show, self.last_batch, self.tell = recipe, show, last_batch, tell
+        self.rows: list[dict[str, float]] = []
+        self.step = 0
+        # A terminal gets a moving bar; a file or pipe only the lines.
+        self.bar = tqdm(total=recipe.steps, unit="step", disable=None, leave=False)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        step = len(self.rows) * self.recipe.report + batch + 1
+        self.bar.update(step - self.step)
+        self.step = step
+        if step >= self.recipe.steps:
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        figures = {name: float(value) for name, value in (logs or {}).items()}
+        batch_accuracy = float(self.last_batch(self.step))
+        row = {"step": self.step, "loss": figures["loss"], "accuracy": figures["accuracy"], "batch_accuracy": batch_accuracy}
+        line = "step {step:>6}  loss {loss:.4f}  accuracy {accuracy:.4f}  last batch {batch_accuracy:.4f}".format(**row)
+        if self.recipe.monitor != "none":
+            row |= {"monitor_loss": figures["val_loss"], "monitor_accuracy": figures["val_accuracy"]}
+            line += f"  {self.recipe.monitor} {figures['val_accuracy']:.4f}"
+        self.rows.append(row)
+        tqdm.write(line + self.show(self.step))
+        self.tell(self.step, row)
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        self.bar.close()
+
+
+def device() -> dict[str, Any]:
+    """The device that will train, and whether cuDNN's LSTM will serve."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return {"device": f"CPU ({platform.machine()})", "cudnn": False}
+    return {"device": tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"), "cudnn": True}
+
+
+def run(name: str, config: Config, tell: OnReport = lambda step, row: None) -> None:
+    """Train model `name` on data/split/TASK; write its weights and history.csv, and logs/NAME/run.json.
+
+    `tell(step, figures)` hears of every report as it is made.
+    """
+    import pandas as pd
+
+    spec, recipe = config.model(name), config.lesson(name)
+    task = tasks.load(spec.task)
+    examples = data.load_examples(data.SPLIT / spec.task)
+    codes, classes = examples.part("train")
+    shape = examples.card.shape
+    keras.utils.set_random_seed(config.seed)
+    tf.config.experimental.enable_op_determinism()
+    where = device()
+    print(f"{name}: {recipe.steps} steps of {recipe.batch} from {len(codes)} examples, {config.recipe} recipe")
+    print(f"on {where['device']}; cuDNN's LSTM {'serves' if where['cudnn'] else 'does not serve: no GPU answers'}")
+
+    model = network.build(spec.network, recipe.initial, shape, len(examples.card.labels))
+    model.compile(
+        network.optimizer(recipe),
+        network.loss(recipe, len(examples.card.labels)),
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        steps_per_execution=_steps_at_once(recipe),
+        jit_compile=False,  # on CPUs slower than plain graphs for these LSTMs
+    )
+    plan = lesson_plan(recipe, len(codes), shape[0] + 1, np.random.default_rng(config.seed))
+    x, y = tf.constant(task.features(codes, shape)), tf.constant(classes.astype(np.int32))
+    lessons = tf.data.Dataset.from_tensor_slices(plan).map(
+        lambda rows: (tf.gather(x, rows), tf.gather(y, rows)), deterministic=True
+    )
+
+    def batch_accuracy(step: int) -> float:
+        rows = plan[step - 1]
+        said = np.argmax(model(tf.gather(x, rows), training=False), axis=1)
+        return float(np.mean(said == classes[rows]))
+
+    def show(step: int) -> str:
+        if recipe.order != "walk":
+            return ""
+        row = plan[step - 1, 0]
+        said = int(np.argmax(model(x[row : row + 1], training=False)))
+        labels = examples.card.labels
+        return f"  [{task.write(codes[row], labels)}] -> [{labels[said]}], the text has [{labels[classes[row]]}]"
+
+    report = Report(recipe, show, batch_accuracy, tell)
+    started = time.monotonic()
+    model.fit(
+        lessons.prefetch(2),
+        epochs=-(-recipe.steps // recipe.report),
+        steps_per_epoch=recipe.report,
+        validation_data=_monitored(recipe, examples, task),
+        callbacks=[report, keras.callbacks.TensorBoard(LOGS / name / "tensorboard", write_graph=False)],
+        verbose=0,
+    )
+    seconds = time.monotonic() - started
+    folder = data.MODELS / name
+    if not all(np.isfinite(value).all() for value in model.get_weights()):
+        raise BadInput(f"{name}: the weights grew past all numbers; lower models.{name}.{config.recipe}.rate and try again.")
+    data.write_whole(folder / "model.weights.h5", model.save_weights)
+    data.write_csv(pd.DataFrame(report.rows), folder / "history.csv")
+    facts = where | {
+        "recipe": config.recipe,
+        "seconds": round(seconds, 2),
+        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+    }
+    data.write_json(facts, LOGS / name / "run.json")
+    print(f"{name}: trained in {seconds:.0f} s, {json.dumps(report.rows[-1])}")
+
+
+def _steps_at_once(recipe: Recipe) -> int:
+    """Steps inside one graph call: as many as divide both the report and the whole, 50 at the most."""
+    both = np.gcd(recipe.report, recipe.steps)
+    return max(n for n in range(1, 51) if both % n == 0)
+
+
+def _monitored(recipe: Recipe, examples: data.Examples, task: tasks.Task) -> tf.data.Dataset | None:
+    if recipe.monitor == "none":
+        return None
+    codes, classes = examples.part(recipe.monitor)
+    if not len(codes):
+        raise BadInput(f"{examples.card.task} has no {recipe.monitor} part to monitor; set monitor: none.")
+    x = task.features(codes, examples.card.shape)
+    return tf.data.Dataset.from_tensor_slices((x, classes.astype(np.int32))).batch(BATCH)
