@@ -7,10 +7,11 @@ import tensorflow as tf
 
 from pipeline.config import Initial, Network, Recipe
 
+KERAS_OWN = Initial(weights="glorot-uniform", deviation=None, bias=0.0)
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
-def build(network: Network, initial: Initial, shape: tuple[int, int], classes: int) -> keras.Model:
+def build(network: Network, shape: tuple[int, int], classes: int, initial: Initial = KERAS_OWN) -> keras.Model:
     """The network for examples float32 (batch, steps, features); it gives logits (batch, classes).
 
     LSTMs are Keras' own, so that cuDNN serves them on a GPU: tanh and sigmoid, forget bias 1.

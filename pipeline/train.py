@@ -1,5 +1,6 @@
 """Teach one model: a plan of every step's examples, made from the seed, then Keras' fit over it."""
 
+import hashlib
 import json
 import platform
 import resource
@@ -104,7 +105,7 @@ def run(name: str, config: Config, tell: OnReport = lambda step, row: None) -> N
     print(f"{name}: {recipe.steps} steps of {recipe.batch} from {len(codes)} examples, {config.recipe} recipe")
     print(f"on {where['device']}; cuDNN's LSTM {'serves' if where['cudnn'] else 'does not serve: no GPU answers'}")
 
-    model = network.build(spec.network, recipe.initial, shape, len(examples.card.labels))
+    model = network.build(spec.network, shape, len(examples.card.labels), recipe.initial)
     model.compile(
         network.optimizer(recipe),
         network.loss(recipe, len(examples.card.labels)),
@@ -148,6 +149,7 @@ def run(name: str, config: Config, tell: OnReport = lambda step, row: None) -> N
     data.write_whole(folder / "model.weights.h5", model.save_weights)
     data.write_csv(pd.DataFrame(report.rows), folder / "history.csv")
     facts = where | {
+        "weights": hashlib.md5((folder / "model.weights.h5").read_bytes()).hexdigest(),
         "recipe": config.recipe,
         "seconds": round(seconds, 2),
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,

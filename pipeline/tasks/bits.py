@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from pipeline.data import Answers, Card, Examples, write_parquet
-from pipeline.errors import BadInput
+from pipeline.errors import BadInput, quoted
 from pipeline.tasks import Section
 
 if TYPE_CHECKING:
@@ -83,9 +83,9 @@ def read(text: str, card: Card) -> np.ndarray:
     length = card.shape[0]
     strange = sorted(set(text) - {"0", "1"})
     if strange:
-        raise BadInput(f"{text!r} holds {strange[0]!r}, expected {length} characters, each 0 or 1; leave it out.")
+        raise BadInput(f"{quoted(text)} holds {strange[0]!r}, expected {length} characters, each 0 or 1; leave it out.")
     if len(text) != length:
-        raise BadInput(f"{text!r} has {len(text)} bits, expected {length}; give a string of {length} zeros and ones.")
+        raise BadInput(f"{quoted(text)} has {len(text)} bits, expected {length}; give a string of {length} zeros and ones.")
     return np.array([int(text, 2)], np.uint32)
 
 

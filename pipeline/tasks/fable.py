@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from pipeline.data import Answers, Card, Examples, write_json
-from pipeline.errors import BadInput
+from pipeline.errors import BadInput, quoted
 from pipeline.tasks import Section
 
 if TYPE_CHECKING:
@@ -80,10 +80,10 @@ def read(text: str, card: Card) -> np.ndarray:
     for word in words:
         if word not in card.labels:
             near = get_close_matches(word, card.labels, n=1, cutoff=0.0)[0]
-            raise BadInput(f"{word!r} is not a word of {card.dataset}; the nearest that is: {near!r}.")
+            raise BadInput(f"{quoted(word)} is not a word of {card.dataset}; the nearest that is: {near!r}.")
     if len(words) != card.shape[0]:
         raise BadInput(
-            f"{text!r} has {len(words)} words and marks, expected {card.shape[0]}; give {card.shape[0]}, in quotes, "
+            f"{quoted(text)} has {len(words)} words and marks, expected {card.shape[0]}; give {card.shape[0]}, in quotes, "
             "with spaces between."
         )
     return np.array([card.labels.index(word) for word in words], np.int32)

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from pipeline.data import Answers, Card, Examples
-from pipeline.errors import BadInput
+from pipeline.errors import BadInput, quoted
 from pipeline.tasks import Section
 
 if TYPE_CHECKING:
@@ -88,15 +88,15 @@ def _open(name: str) -> "Image":
                 raise Image.DecompressionBombError
             return ImageOps.exif_transpose(picture)
     except FileNotFoundError:
-        raise BadInput(f"there is no file {name!r}; give the path of a picture of one digit.") from None
+        raise BadInput(f"there is no file {quoted(name)}; give the path of a picture of one digit.") from None
     except Image.DecompressionBombError:
-        raise BadInput(f"{name!r} has more than {MOST_PIXELS:,} pixels; scale it down first.") from None
+        raise BadInput(f"{quoted(name)} has more than {MOST_PIXELS:,} pixels; scale it down first.") from None
     except UnidentifiedImageError:
         size = os.path.getsize(name)
         came = f"is no picture ({size} bytes)" if size else "is an empty file"
-        raise BadInput(f"{name!r} {came}; give a PNG, JPEG, GIF, BMP, TIFF or WebP of one digit.") from None
+        raise BadInput(f"{quoted(name)} {came}; give a PNG, JPEG, GIF, BMP, TIFF or WebP of one digit.") from None
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for a damaged file
-        raise BadInput(f"{name!r} cannot be read as a picture ({error}); give a whole picture of one digit.") from None
+        raise BadInput(f"{quoted(name)} cannot be read as a picture ({error}); give a whole picture of one digit.") from None
 
 
 def _ink(picture: "Image", name: str) -> np.ndarray:
@@ -109,7 +109,7 @@ def _ink(picture: "Image", name: str) -> np.ndarray:
     edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     ink = np.abs(grey - np.median(edge))
     if not np.isfinite(ink).all() or ink.max() == 0:
-        raise BadInput(f"{name!r} is of one colour; give a picture of one digit, dark on light or light on dark.")
+        raise BadInput(f"{quoted(name)} is of one colour; give a picture of one digit, dark on light or light on dark.")
     return np.where(ink < 0.1 * ink.max(), 0, ink / ink.max())  # below a tenth: the paper's grain
 
 

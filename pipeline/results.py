@@ -1,0 +1,82 @@
+"""The models' figures beside the published ones."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline import data
+from pipeline.config import Config
+
+LOGS = Path("logs")
+
+
+def collect(config: Config) -> pd.DataFrame:
+    """A row for each model of params.yaml: what metrics.json says, and how long training took where that is known."""
+    rows = []
+    for name, model in config.models.items():
+        path = data.MODELS / name / "metrics.json"
+        data.need(path, "dvc repro")
+        figures = json.loads(path.read_text(encoding="utf-8"))
+        # A figure made from a stand-in is not comparable, so it never stands beside the published one.
+        published = None if figures["dataset"] in data.STAND_INS else model.figure.accuracy
+        run = last_run(name)
+        rows.append(
+            {
+                "model": name,
+                "dataset": figures["dataset"],
+                "recipe": run.get("recipe", config.recipe),
+                "examples": figures["examples"],
+                "wrong": figures["wrong"],
+                "accuracy": figures["accuracy"],
+                "ceiling": figures.get("ceiling"),
+                "published": published,
+                "seconds": run.get("seconds"),
+                "device": run.get("device"),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def last_run(name: str) -> dict[str, object]:
+    """What the last training of `name` on this machine told of itself; empty if the weights are not that one's."""
+    notes, weights = LOGS / name / "run.json", data.MODELS / name / "model.weights.h5"
+    if not (notes.is_file() and weights.is_file()):
+        return {}
+    run: dict[str, object] = json.loads(notes.read_text(encoding="utf-8"))
+    return run if run["weights"] == hashlib.md5(weights.read_bytes()).hexdigest() else {}
+
+
+def save(table: pd.DataFrame, path: Path) -> None:
+    """Write the table as CSV."""
+    data.write_csv(table, path)
+
+
+def show(table: pd.DataFrame) -> str:
+    """The table in Markdown, accuracies in per cent, a dash where nothing is known."""
+    head = ["model", "data set", "recipe", "wrong", "accuracy", "published", "training"]
+    rows = [head, ["---", "---", "---", "---:", "---:", "---:", "---:"]]
+    for row in table.to_dict("records"):
+        rows.append(
+            [
+                f"{row['model']}",
+                f"{row['dataset']}",
+                f"{row['recipe']}",
+                f"{row['wrong']:,} of {row['examples']:,}",
+                f"{row['accuracy']:.3%}",
+                "–" if pd.isna(row["published"]) else f"{row['published']:.2%}",
+                "–" if pd.isna(row["seconds"]) else f"{row['seconds']:.1f} s",
+            ]
+        )
+    widths = [max(len(row[i]) for row in rows if row[i][:2] != "--") for i in range(len(head))]
+    lines = []
+    for row in rows:
+        cells = [
+            (("-" * (width - 1) + ":") if cell == "---:" else "-" * width)
+            if cell.startswith("--")
+            else (cell.rjust(width) if right == "---:" else cell.ljust(width))
+            for cell, width, right in zip(row, widths, rows[1], strict=True)
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
