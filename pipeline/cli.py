@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from pipeline.errors import BadInput
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's notes on its own build
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's notes on its own build
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 

@@ -56,14 +56,14 @@ def write(model: keras.Model, shape: tuple[int, int], folder: Path) -> None:
 
     @tf.function(input_signature=signature)
     def probabilities(sequence: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"probabilities": model(sequence, training=False)}
+        return {"probabilities": model([sequence], training=False)}
 
     tf2onnx.convert.from_function(
         probabilities, input_signature=signature, opset=OPSET, output_path=str(folder / "model.onnx")
     )
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.add_endpoint("serve", lambda sequence: {"probabilities": model(sequence, training=False)}, signature)
+    archive.add_endpoint("serve", lambda sequence: {"probabilities": model([sequence], training=False)}, signature)
     archive.write_out(str(folder / "saved_model"), verbose=False)
     # A random number that names this very writing; a SavedModel loads without it.
     (folder / "saved_model" / "fingerprint.pb").unlink()
@@ -76,7 +76,7 @@ def compare(model: keras.Model, folder: Path, x: np.ndarray) -> float:
     most = 0.0
     for start in range(0, len(x), BATCH):
         batch = x[start : start + BATCH]
-        keras_says = model(batch, training=False).numpy()
+        keras_says = model([batch], training=False).numpy()
         others = {
             "model.onnx": session.run(["probabilities"], {"sequence": batch})[0],
             "saved_model": serve(tf.constant(batch))["probabilities"].numpy(),

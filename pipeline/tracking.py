@@ -47,7 +47,7 @@ def live(name: str, config: Config) -> Iterator[Tell]:
         if run is None:
             return
         try:
-            _log(client, run, step, figures)
+            _log(client, run, step, _curves(figures))
         except Exception as error:
             _warn(name, error)
             run = None
@@ -151,14 +151,19 @@ def _log(client: Any, run: str, step: int, figures: dict[str, float]) -> None:
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    client.log_batch(run, metrics=[Metric(key, float(value), now, step) for key, value in figures.items() if key != "step"])
+    client.log_batch(run, metrics=[Metric(key, float(value), now, step) for key, value in figures.items()])
 
 
 def _curve(client: Any, run: str, folder: Path) -> None:
     import pandas as pd
 
     for row in pd.read_csv(folder / "history.csv").to_dict("records"):
-        _log(client, run, int(row["step"]), {str(key): value for key, value in row.items()})
+        _log(client, run, int(row["step"]), _curves(row))
+
+
+def _curves(row: dict[Any, float]) -> dict[str, float]:
+    """A report's figures under names of their own, so that `accuracy` is the final one alone."""
+    return {f"train/{key}": value for key, value in row.items() if key != "step"}
 
 
 def _flat(params: Any, at: str = "") -> dict[str, Any]:

@@ -66,7 +66,8 @@ class Report(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         figures = {name: float(value) for name, value in (logs or {}).items()}
         batch_accuracy = float(self.last_batch(self.step))
-        row = {"step": self.step, "loss": figures["loss"], "accuracy": figures["accuracy"], "batch_accuracy": batch_accuracy}
+        row: dict[str, float] = {"step": self.step, "loss": figures["loss"], "accuracy": figures["accuracy"]}
+        row["batch_accuracy"] = batch_accuracy
         line = "step {step:>6}  loss {loss:.4f}  accuracy {accuracy:.4f}  last batch {batch_accuracy:.4f}".format(**row)
         if self.recipe.monitor != "none":
             row |= {"monitor_loss": figures["val_loss"], "monitor_accuracy": figures["val_accuracy"]}
@@ -121,14 +122,14 @@ def run(name: str, config: Config, tell: OnReport = lambda step, row: None) -> N
 
     def batch_accuracy(step: int) -> float:
         rows = plan[step - 1]
-        said = np.argmax(model(tf.gather(x, rows), training=False), axis=1)
+        said = np.argmax(model([tf.gather(x, rows)], training=False), axis=1)
         return float(np.mean(said == classes[rows]))
 
     def show(step: int) -> str:
         if recipe.order != "walk":
             return ""
         row = plan[step - 1, 0]
-        said = int(np.argmax(model(x[row : row + 1], training=False)))
+        said = int(np.argmax(model([x[row : row + 1]], training=False)))
         labels = examples.card.labels
         return f"  [{task.write(codes[row], labels)}] -> [{labels[said]}], the text has [{labels[classes[row]]}]"
 
