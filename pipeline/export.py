@@ -1,22 +1,22 @@
 """Make of a trained model the files that answer: ONNX and SavedModel, checked against the model itself."""
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
 
 import keras
 import numpy as np
+import onnx
 import onnxruntime
 import tensorflow as tf
-import tf2onnx
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from pipeline import data, tasks
+from pipeline import data, onnx_graph, tasks
 from pipeline import model as network
-from pipeline.config import Config
+from pipeline.config import Config, Network
 from pipeline.errors import BadInput
 
-OPSET = 17  # of ONNX: the operators' version
 COMPARED = 20_000  # examples at the most
 BATCH = 1000
 TOLERANCE = 1e-5  # between probabilities
@@ -42,31 +42,49 @@ def run(name: str, config: Config) -> None:
     with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as draft_name:
         draft = Path(draft_name) / "export"
         draft.mkdir()
-        write(model, card.shape, draft)
+        write(model, spec.network, card, draft)
         most = compare(model, draft, task.features(codes[:COMPARED], card.shape))
         data.save_card(card, draft / "card.json", model=name, parameters=model.count_params())
         shutil.rmtree(folder / "export", ignore_errors=True)
-        os.replace(draft, folder / "export")
+        draft.replace(folder / "export")
     print(f"{name}: ONNX and SavedModel answer as Keras does, probabilities within {most:.1e}")
 
 
-def write(model: keras.Model, shape: tuple[int, int], folder: Path) -> None:
+def write(model: keras.Model, spec: Network, card: data.Card, folder: Path) -> None:
     """Write model.onnx and saved_model: float32 `sequence` (batch, steps, features) to `probabilities`, any batch."""
-    signature = [tf.TensorSpec((None, *shape), tf.float32, name="sequence")]
+    weights = {layer.name: layer.get_weights() for layer in model.layers}
+    onnx.save(onnx_graph.build(spec, weights, card.shape, len(card.labels)), folder / "model.onnx")
+    unrolled = network.with_probabilities(network.build(spec, card.shape, len(card.labels), unroll=True))
+    unrolled.set_weights(model.get_weights())
 
-    @tf.function(input_signature=signature)
-    def probabilities(sequence: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"probabilities": model([sequence], training=False)}
+    @tf.function(input_signature=[tf.TensorSpec((None, *card.shape), tf.float32, name="sequence")])
+    def serve(sequence: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"probabilities": unrolled([sequence], training=False)}
 
-    tf2onnx.convert.from_function(
-        probabilities, input_signature=signature, opset=OPSET, output_path=str(folder / "model.onnx")
-    )
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint("serve", lambda sequence: {"probabilities": model([sequence], training=False)}, signature)
-    archive.write_out(str(folder / "saved_model"), verbose=False)
-    # A random number that names this very writing; a SavedModel loads without it.
-    (folder / "saved_model" / "fingerprint.pb").unlink()
+    # One plain graph of constants, without loops, its nodes by name: variables, functions, loops and nodes would each
+    # be numbered or ordered otherwise every time.
+    frozen = convert_variables_to_constants_v2(serve.get_concrete_function())
+    definition = frozen.graph.as_graph_def()
+    nodes = sorted(definition.node, key=lambda node: str(node.name))
+    for node in nodes:
+        node.attr.pop("_has_manual_control_dependencies", None)  # set or not by chance; for tracing alone
+    del definition.node[:]
+    definition.node.extend(nodes)
+    tf.get_logger().setLevel("ERROR")  # a SavedModel of one plain graph is made by what TensorFlow calls deprecated
+    with tf.Graph().as_default() as graph:
+        tf.import_graph_def(definition, name="")
+        v1 = tf.compat.v1
+        with v1.Session(graph=graph) as session:
+            v1.saved_model.simple_save(
+                session,
+                str(folder / "saved_model"),
+                inputs={"sequence": graph.get_tensor_by_name(frozen.inputs[0].name)},
+                outputs={"probabilities": graph.get_tensor_by_name(frozen.outputs[0].name)},
+            )
+    (folder / "saved_model" / "variables").rmdir()  # empty: DVC keeps no empty folder, so prove that none is needed
+    path = folder / "saved_model" / "saved_model.pb"
+    content = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    path.write_bytes(content.SerializeToString(deterministic=True))  # maps sorted by their keys
 
 
 def compare(model: keras.Model, folder: Path, x: np.ndarray) -> float:
@@ -79,7 +97,7 @@ def compare(model: keras.Model, folder: Path, x: np.ndarray) -> float:
         keras_says = model([batch], training=False).numpy()
         others = {
             "model.onnx": session.run(["probabilities"], {"sequence": batch})[0],
-            "saved_model": serve(tf.constant(batch))["probabilities"].numpy(),
+            "saved_model": serve(sequence=tf.constant(batch))["probabilities"].numpy(),
         }
         for file, says in others.items():
             difference = float(np.abs(says - keras_says).max())

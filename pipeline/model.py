@@ -11,10 +11,13 @@ KERAS_OWN = Initial(weights="glorot-uniform", deviation=None, bias=0.0)
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
-def build(network: Network, shape: tuple[int, int], classes: int, initial: Initial = KERAS_OWN) -> keras.Model:
+def build(
+    network: Network, shape: tuple[int, int], classes: int, initial: Initial = KERAS_OWN, unroll: bool = False
+) -> keras.Model:
     """The network for examples float32 (batch, steps, features); it gives logits (batch, classes).
 
-    LSTMs are Keras' own, so that cuDNN serves them on a GPU: tanh and sigmoid, forget bias 1.
+    LSTMs are Keras' own, so that cuDNN serves them on a GPU: tanh and sigmoid, forget bias 1. Unrolled, they
+    are a graph without a loop, which cuDNN does not serve.
     """
     weights, bias = _initialisers(initial)
     inputs = x = keras.Input(shape, name="sequence")  # (batch, steps, features)
@@ -24,7 +27,7 @@ def build(network: Network, shape: tuple[int, int], classes: int, initial: Initi
         )(x)  # (batch, steps, dense)
     for depth, units in enumerate(network.lstm, start=1):
         last = depth == len(network.lstm)
-        x = keras.layers.LSTM(units, return_sequences=not last, name=f"lstm_{depth}")(x)  # last: (batch, units)
+        x = keras.layers.LSTM(units, return_sequences=not last, unroll=unroll, name=f"lstm_{depth}")(x)  # last: (batch, units)
         if network.dropout:
             x = keras.layers.Dropout(network.dropout, name=f"dropout_{depth}")(x)
     logits = keras.layers.Dense(

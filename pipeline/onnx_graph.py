@@ -1,0 +1,83 @@
+"""A trained network as an ONNX graph, node by node, so that the same weights always make the same bytes.
+
+Source: the ONNX operators' specification, opset 17. A converter would serve too, but names and orders nodes by chance.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from pipeline.config import Network
+
+OPSET = 17
+IR_VERSION = 10  # of the file: what ONNX Runtime has read since 1.18
+
+Weights = Mapping[str, Sequence[np.ndarray]]  # by layer name, as Keras gives them
+
+
+class _Graph:
+    """Nodes and constants, in the order in which the sequence flows through them."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def constant(self, name: str, value: np.ndarray) -> str:
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+    def node(self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: object) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, outputs, name=next(filter(None, outputs)), **attributes))
+        return outputs[-1]
+
+
+def build(network: Network, weights: Weights, shape: tuple[int, int], classes: int) -> onnx.ModelProto:
+    """The graph from `sequence`, float32 (batch, steps, features), to `probabilities`, float32 (batch, classes).
+
+    Dropout has no node: it only works while training.
+    """
+    graph = _Graph()
+    x = graph.node("Transpose", ["sequence"], ["steps_first"], perm=[1, 0, 2])  # (steps, batch, features)
+    if network.dense:
+        kernel, bias = weights["dense"]
+        x = graph.node("MatMul", [x, graph.constant("dense.kernel", kernel)], ["dense.product"])
+        x = graph.node("Add", [x, graph.constant("dense.bias", bias)], ["dense"])  # (steps, batch, dense)
+    for depth, units in enumerate(network.lstm, start=1):
+        x = _lstm(graph, x, f"lstm_{depth}", units, weights[f"lstm_{depth}"], last=depth == len(network.lstm))
+    kernel, bias = weights["logits"]
+    inputs = [x, graph.constant("logits.kernel", kernel), graph.constant("logits.bias", bias)]
+    x = graph.node("Gemm", inputs, ["logits"])  # (batch, classes)
+    graph.node("Softmax", [x], ["probabilities"], axis=-1)
+    made = helper.make_graph(
+        graph.nodes,
+        "lstm",
+        [helper.make_tensor_value_info("sequence", TensorProto.FLOAT, ["batch", *shape])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", classes])],
+        graph.constants,
+    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _lstm(graph: _Graph, x: str, name: str, units: int, weights: Sequence[np.ndarray], last: bool) -> str:
+    """An LSTM on x (steps, batch, features): its last output (batch, units), or all of them (steps, batch, units)."""
+    kernel, recurrent, bias = weights  # Keras: (features, 4 units), (units, 4 units), (4 units,)
+    inputs = [
+        x,
+        graph.constant(f"{name}.kernel", _gates(kernel.T)[None]),  # (1, 4 units, features)
+        graph.constant(f"{name}.recurrent", _gates(recurrent.T)[None]),  # (1, 4 units, units)
+        graph.constant(f"{name}.bias", np.concatenate([_gates(bias), np.zeros_like(bias)])[None]),  # (1, 8 units)
+    ]
+    outputs = ["", f"{name}.last"] if last else [f"{name}.all"]  # (1, batch, units); (steps, 1, batch, units)
+    y = graph.node("LSTM", inputs, outputs, hidden_size=units)
+    axes = graph.constant(f"{name}.direction", np.array([0 if last else 1], np.int64))
+    return graph.node("Squeeze", [y, axes], [name])
+
+
+def _gates(rows: np.ndarray) -> np.ndarray:
+    """Rows in the order of Keras' gates (input, forget, cell, output) brought to ONNX' (input, output, forget, cell)."""
+    i, f, c, o = np.split(rows, 4)
+    return np.concatenate([i, o, f, c])

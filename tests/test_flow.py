@@ -1,0 +1,126 @@
+"""The whole flow, in DVC, on tiny parameters and with no MNIST to be had."""
+
+import json
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from tests import tiny
+
+
+@pytest.fixture(scope="module")
+def flow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tiny.make(tmp_path_factory.mktemp("flow"))
+    done = tiny.run(folder, "dvc", "repro")
+    assert "uci-digits" in done.stderr, "the stand-in comes with a warning"
+    assert "dvc repro --force generate@mnist" in done.stderr
+    tiny.commit(folder, "made")
+    return folder
+
+
+def test_every_stage_made_its_outputs(flow: Path):
+    assert tiny.run(flow, "dvc", "status").stdout.strip() == "Data and pipelines are up to date."
+    for model in tiny.MODELS:
+        metrics = json.loads((flow / "models" / model / "metrics.json").read_text())
+        assert metrics["wrong"] == round(metrics["error"] * metrics["examples"])
+        assert metrics["accuracy"] + metrics["error"] == pytest.approx(1)
+        assert ("ceiling" in metrics) == model.startswith("fable")
+    assert not list(flow.rglob(".writing-*")), "no draft is left"
+
+
+def test_a_stand_in_is_named_and_never_stands_beside_the_published_figure(flow: Path):
+    card = json.loads((flow / "models/mnist-lstm128/export/card.json").read_text())
+    metrics = json.loads((flow / "models/mnist-lstm128/metrics.json").read_text())
+    assert card["dataset"] == metrics["dataset"] == "uci-digits"
+    params = tiny.read(flow)
+    params["models"]["mnist-lstm128"]["figure"]["accuracy"] = 0.5
+    tiny.write(flow, params)
+    table = tiny.run(flow, "pipeline", "results").stdout
+    tiny.run(flow, "git", "checkout", "params.yaml")
+    (row,) = [line for line in table.splitlines() if "mnist-lstm128" in line]
+    assert "uci-digits" in row
+    assert "50.00%" not in row
+    assert "99.70%" in table, "the others do"
+
+
+def test_forced_again_all_is_the_same_to_the_byte(flow: Path):
+    before = (flow / "dvc.lock").read_text()
+    done = tiny.run(flow, "dvc", "repro", "--force")
+    assert len(tiny.ran(done.stdout)) == 15
+    assert (flow / "dvc.lock").read_text() == before
+
+
+def test_a_parameter_reruns_its_own_stages_and_no_others(flow: Path):
+    params = tiny.read(flow)
+    params["models"]["fable-lstm512"]["fast"]["rate"] = 0.02
+    params["models"]["bits-lstm24"]["published"]["rate"] = 0.02  # of the recipe that is not in use
+    tiny.write(flow, params)
+    plan = tiny.run(flow, "dvc", "repro")
+    assert tiny.ran(plan.stdout) == {f"{stage}@fable-lstm512" for stage in ("train", "export", "evaluate")}
+    tiny.run(flow, "git", "checkout", "params.yaml")
+    back = tiny.run(flow, "dvc", "repro")
+    assert not tiny.ran(back.stdout), "what ran before comes from the cache"
+
+
+def test_an_edited_module_reruns_the_stages_that_import_it(flow: Path):
+    module = flow / "pipeline" / "evaluate.py"
+    module.write_text(module.read_text() + "\n# edited\n")
+    assert tiny.ran(tiny.run(flow, "dvc", "repro", "--dry").stdout) == {f"evaluate@{model}" for model in tiny.MODELS}
+    tiny.run(flow, "git", "checkout", "pipeline/evaluate.py")
+
+
+def test_dvc_shows_metrics_and_plots(flow: Path):
+    metrics = tiny.run(flow, "dvc", "metrics", "show").stdout
+    assert all(model in metrics for model in tiny.MODELS)
+    tiny.run(flow, "dvc", "plots", "show", "--out", "plots")
+    page = (flow / "plots" / "index.html").read_text()
+    assert all(f"learning curve, {model}" in page and f"confusion, {model}" in page for model in tiny.MODELS)
+
+
+def test_each_trained_model_has_one_run_with_its_curve_figures_and_files(flow: Path):
+    for _ in range(2):
+        tiny.run(flow, "pipeline", "track")
+    client = MlflowClient(f"sqlite:///{flow / 'mlflow.db'}")
+    for model in tiny.MODELS:
+        experiment = client.get_experiment_by_name(model.split("-")[0])
+        weights = next(
+            line.split()[1]
+            for line in (flow / "dvc.lock").read_text().split(f"models/{model}/model.weights.h5")[1].splitlines()
+            if "md5:" in line
+        )
+        (run,) = client.search_runs([experiment.experiment_id], f"tags.weights = '{weights}'")
+        assert run.data.metrics["wrong"] == json.loads((flow / "models" / model / "metrics.json").read_text())["wrong"]
+        assert [point.step for point in client.get_metric_history(run.info.run_id, "train/loss")] == [10, 20, 25]
+        files = {file.path for file in client.list_artifacts(run.info.run_id)}
+        assert {"errors.png", "export", "metrics.json"} <= files
+        assert run.data.params["network.lstm"] == "[8]"
+
+
+def test_a_deleted_store_is_made_again_from_the_outputs(flow: Path):
+    (flow / "mlflow.db").unlink()
+    tiny.run(flow, "pipeline", "track")
+    client = MlflowClient(f"sqlite:///{flow / 'mlflow.db'}")
+    runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    assert sorted(run.data.tags["model"] for run in runs) == sorted(tiny.MODELS)
+    assert all(len(client.get_metric_history(run.info.run_id, "train/loss")) == 3 for run in runs)
+
+
+def test_a_store_out_of_reach_is_no_reason_not_to_train(flow: Path):
+    done = tiny.run(
+        flow, "pipeline", "train", "bits-lstm24", MLFLOW_TRACKING_URI=f"sqlite:///{flow}/no/such/folder/mlflow.db"
+    )
+    assert "warning: MLflow did not take down" in done.stderr
+    assert tiny.run(flow, "dvc", "status", "train@bits-lstm24").stdout.strip() == "Data and pipelines are up to date."
+
+
+def test_a_wrong_parameter_stops_before_anything_runs(flow: Path):
+    params = tiny.read(flow)
+    params["models"]["bits-lstm24"]["fast"]["rates"] = 1
+    tiny.write(flow, params)
+    done = tiny.run(flow, "pipeline", "train", "bits-lstm24", ok=False)
+    tiny.run(flow, "git", "checkout", "params.yaml")
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith(
+        "error: params.yaml: models.bits-lstm24.fast.rates is not a parameter; remove it, or mend its spelling."
+    )
