@@ -124,7 +124,9 @@ def predict(
 
     predictor = predict.load(model)
     if not inputs and not sys.stdin.isatty():
-        raise BadInput("no input came; give some behind the model's name, or - to read a line each from standard input.")
+        raise BadInput(
+            "no input came; give some behind the model's name, or - to read a line each from standard input."
+        )
     status, wrong = 0, 2
     lines = iter(inputs or _asked())
     if inputs == ["-"]:

@@ -126,14 +126,15 @@ def load(path: Path = PARAMS) -> Config:
     for name, model in config.models.items():
         if model.task not in typed:
             raise BadInput(
-                f"{path}: models.{name}.task: got {model.task!r}, expected one of {', '.join(typed)}; add it under tasks."
+                f"{path}: models.{name}.task: got {model.task!r}, expected one of {', '.join(typed)}; mend it."
             )
     return config.model_copy(update={"tasks": typed})
 
 
 def _parse(path: Path) -> Any:
     # ruamel.yaml reads YAML 1.2 as DVC does; PyYAML would take 1e-3 for a string.
-    from ruamel.yaml import YAML, YAMLError
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
     try:
         return YAML(typ="safe").load(path.read_text(encoding="utf-8"))

@@ -4,7 +4,6 @@ Every task is one sentence (read a short sequence, name its class), so all three
 """
 
 import json
-import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -65,7 +64,7 @@ class Answers:
     @property
     def wrong(self) -> np.ndarray:
         """Where the model erred, (examples,) bool."""
-        return self.said != self.classes
+        return np.asarray(self.said != self.classes)
 
 
 def save_examples(examples: Examples, folder: Path) -> None:
@@ -90,7 +89,9 @@ def load_examples(folder: Path) -> Examples:
     need(folder / "examples.parquet", f"dvc repro split@{folder.name}")
     table = pd.read_parquet(folder / "examples.parquet")
     codes = table[[name for name in table.columns if name.startswith("code_")]].to_numpy()
-    return Examples(load_card(folder / "card.json"), codes, table["class"].to_numpy(), table["part"].to_numpy(dtype=str))
+    return Examples(
+        load_card(folder / "card.json"), codes, table["class"].to_numpy(), table["part"].to_numpy(dtype=str)
+    )
 
 
 def save_card(card: Card, path: Path, **more: Any) -> None:
@@ -117,7 +118,7 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
         draft = Path(folder) / path.name
         write(draft)
-        os.replace(draft, path)
+        draft.replace(path)
 
 
 def write_json(content: Any, path: Path) -> None:

@@ -57,7 +57,9 @@ def write(model: keras.Model, spec: Network, card: data.Card, folder: Path) -> N
     unrolled = network.with_probabilities(network.build(spec, card.shape, len(card.labels), unroll=True))
     unrolled.set_weights(model.get_weights())
 
-    @tf.function(input_signature=[tf.TensorSpec((None, *card.shape), tf.float32, name="sequence")])
+    @tf.function(  # type: ignore[untyped-decorator]
+        input_signature=[tf.TensorSpec((None, *card.shape), tf.float32, name="sequence")]
+    )
     def serve(sequence: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"probabilities": unrolled([sequence], training=False)}
 

@@ -22,17 +22,17 @@ def build(
     weights, bias = _initialisers(initial)
     inputs = x = keras.Input(shape, name="sequence")  # (batch, steps, features)
     if network.dense:
-        x = keras.layers.Dense(
-            network.dense, kernel_initializer=weights(), bias_initializer=bias(), name="dense"
-        )(x)  # (batch, steps, dense)
+        x = keras.layers.Dense(network.dense, kernel_initializer=weights(), bias_initializer=bias(), name="dense")(
+            x
+        )  # (batch, steps, dense)
     for depth, units in enumerate(network.lstm, start=1):
         last = depth == len(network.lstm)
-        x = keras.layers.LSTM(units, return_sequences=not last, unroll=unroll, name=f"lstm_{depth}")(x)  # last: (batch, units)
+        x = keras.layers.LSTM(units, return_sequences=not last, unroll=unroll, name=f"lstm_{depth}")(
+            x
+        )  # last: (batch, units)
         if network.dropout:
             x = keras.layers.Dropout(network.dropout, name=f"dropout_{depth}")(x)
-    logits = keras.layers.Dense(
-        classes, kernel_initializer=weights(), bias_initializer=bias(), name="logits"
-    )(x)
+    logits = keras.layers.Dense(classes, kernel_initializer=weights(), bias_initializer=bias(), name="logits")(x)
     return keras.Model(inputs, logits)
 
 
@@ -56,7 +56,7 @@ def with_probabilities(model: keras.Model) -> keras.Model:
 
 
 def loss(recipe: Recipe, classes: int) -> Loss:
-    """Softmax cross-entropy of class numbers (batch,) and logits (batch, classes), over the batch as the recipe says."""
+    """Softmax cross-entropy of classes (batch,) and logits (batch, classes), over the batch as the recipe says."""
 
     def cross_entropy(true: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         true = tf.cast(tf.reshape(true, [-1]), tf.int32)

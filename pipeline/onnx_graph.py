@@ -4,6 +4,7 @@ Source: the ONNX operators' specification, opset 17. A converter would serve too
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -28,7 +29,7 @@ class _Graph:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
-    def node(self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: object) -> str:
+    def node(self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> str:
         self.nodes.append(helper.make_node(kind, inputs, outputs, name=next(filter(None, outputs)), **attributes))
         return outputs[-1]
 
@@ -78,6 +79,6 @@ def _lstm(graph: _Graph, x: str, name: str, units: int, weights: Sequence[np.nda
 
 
 def _gates(rows: np.ndarray) -> np.ndarray:
-    """Rows in the order of Keras' gates (input, forget, cell, output) brought to ONNX' (input, output, forget, cell)."""
+    """Rows of Keras' gates (input, forget, cell, output) in the order of ONNX (input, output, forget, cell)."""
     i, f, c, o = np.split(rows, 4)
     return np.concatenate([i, o, f, c])

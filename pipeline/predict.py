@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,7 @@ class Predictor:
     card: Card
 
     @cached_property
-    def _session(self):  # type: ignore[no-untyped-def]  # onnxruntime has no types
+    def _session(self) -> Any:
         import onnxruntime
 
         return onnxruntime.InferenceSession(self.folder / "model.onnx", providers=["CPUExecutionProvider"])
@@ -70,7 +71,7 @@ class Predictor:
         return np.asarray(self._session.run(["probabilities"], {"sequence": sequence})[0])
 
     def answer(self, inputs: Iterable[str], words: int, at_once: int = BATCH) -> Iterator[Answer]:
-        """An answer for each input, in batches; a bad one's is its error. `words` for tasks that go on by themselves."""
+        """An answer for each input, in batches; a bad one's is its error; a story goes on for `words`."""
         lines = iter(inputs)
         while batch := list(itertools.islice(lines, at_once)):
             yield from self._answer(batch, words)
@@ -123,4 +124,6 @@ def load(name: str, models: Path = MODELS) -> Predictor:
     try:
         return Predictor(folder, load_card(folder / "card.json"))
     except (ValueError, KeyError, TypeError):
-        raise BadInput(f"{folder / 'card.json'} is damaged; make it again with `dvc repro --force export@{name}`.") from None
+        raise BadInput(
+            f"{folder / 'card.json'} is damaged; make it again with `dvc repro --force export@{name}`."
+        ) from None

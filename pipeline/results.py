@@ -10,6 +10,7 @@ from pipeline import data
 from pipeline.config import Config
 
 LOGS = Path("logs")
+NUMBERS = 3  # columns before the numbers
 
 
 def collect(config: Config) -> pd.DataFrame:
@@ -55,28 +56,28 @@ def save(table: pd.DataFrame, path: Path) -> None:
 
 def show(table: pd.DataFrame) -> str:
     """The table in Markdown, accuracies in per cent, a dash where nothing is known."""
-    head = ["model", "data set", "recipe", "wrong", "accuracy", "published", "training"]
-    rows = [head, ["---", "---", "---", "---:", "---:", "---:", "---:"]]
-    for row in table.to_dict("records"):
-        rows.append(
-            [
-                f"{row['model']}",
-                f"{row['dataset']}",
-                f"{row['recipe']}",
-                f"{row['wrong']:,} of {row['examples']:,}",
-                f"{row['accuracy']:.3%}",
-                "–" if pd.isna(row["published"]) else f"{row['published']:.2%}",
-                "–" if pd.isna(row["seconds"]) else f"{row['seconds']:.1f} s",
-            ]
-        )
-    widths = [max(len(row[i]) for row in rows if row[i][:2] != "--") for i in range(len(head))]
-    lines = []
-    for row in rows:
-        cells = [
-            (("-" * (width - 1) + ":") if cell == "---:" else "-" * width)
-            if cell.startswith("--")
-            else (cell.rjust(width) if right == "---:" else cell.ljust(width))
-            for cell, width, right in zip(row, widths, rows[1], strict=True)
+    cells = [["model", "data set", "recipe", "wrong", "accuracy", "published", "training"], ["--"] * 7]
+    cells += [
+        [
+            f"{row['model']}",
+            f"{row['dataset']}",
+            f"{row['recipe']}",
+            f"{row['wrong']:,} of {row['examples']:,}",
+            f"{row['accuracy']:.3%}",
+            "-" if pd.isna(row["published"]) else f"{row['published']:.2%}",
+            "-" if pd.isna(row["seconds"]) else f"{row['seconds']:.1f} s",
         ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        for row in table.to_dict("records")
+    ]
+    widths = [max(len(row[i]) for row in cells) for i in range(7)]
+    return "\n".join(_line(row, widths) for row in cells)
+
+
+def _line(cells: list[str], widths: list[int]) -> str:
+    padded = []
+    for column, (cell, width) in enumerate(zip(cells, widths, strict=True)):
+        if cell == "--":
+            padded.append("-" * (width - 1) + (":" if column >= NUMBERS else "-"))
+        else:
+            padded.append(cell.rjust(width) if column >= NUMBERS else cell.ljust(width))
+    return f"| {' | '.join(padded)} |"

@@ -26,8 +26,12 @@ def check(examples: data.Examples, evaluated: str, raw: Path) -> None:
     codes, classes, parts, labels = examples.codes, examples.classes, examples.parts, examples.card.labels
     refuse = _refuser(raw)
     if not len(codes) == len(classes) == len(parts):
-        raise BadInput(f"{raw}: {len(codes)} codes, {len(classes)} classes, {len(parts)} parts; expected as many of each.")
-    refuse((classes < 0) | (classes >= len(labels)), lambda row: f"class {classes[row]}, expected 0 to {len(labels) - 1}")
+        raise BadInput(
+            f"{raw}: {len(codes)} codes, {len(classes)} classes, {len(parts)} parts; expected as many of each."
+        )
+    refuse(
+        (classes < 0) | (classes >= len(labels)), lambda row: f"class {classes[row]}, expected 0 to {len(labels) - 1}"
+    )
     refuse(~np.isin(parts, data.PARTS), lambda row: f"part {parts[row]!r}, expected one of {', '.join(data.PARTS)}")
     for part in {"train", evaluated}:
         if not (parts == part).any():
@@ -53,4 +57,4 @@ def _shared(codes: np.ndarray, parts: np.ndarray) -> np.ndarray:
     least, most = np.full(group.max() + 1, len(data.PARTS)), np.full(group.max() + 1, -1)
     np.minimum.at(least, group, part)
     np.maximum.at(most, group, part)
-    return (least != most)[group]
+    return np.asarray((least != most)[group])

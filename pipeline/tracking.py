@@ -113,7 +113,9 @@ def _experiment(client: Any, task: str) -> str:
         return str(found.experiment_id)
     # MLflow keeps this place as an absolute address; a server chooses its own.
     uri = store()
-    place = (Path(uri.removeprefix("sqlite:///")).parent / "mlartifacts" / task).as_uri() if uri[:6] == "sqlite" else None
+    place = (
+        (Path(uri.removeprefix("sqlite:///")).parent / "mlartifacts" / task).as_uri() if uri[:6] == "sqlite" else None
+    )
     try:
         return str(client.create_experiment(task, artifact_location=place))
     except MlflowException:  # another process made it in between
@@ -169,7 +171,9 @@ def _curves(row: dict[Any, float]) -> dict[str, float]:
 def _flat(params: Any, at: str = "") -> dict[str, Any]:
     if not isinstance(params, dict):
         return {at: params}
-    return {key: value for name, part in params.items() for key, value in _flat(part, f"{at}.{name}".lstrip(".")).items()}
+    return {
+        key: value for name, part in params.items() for key, value in _flat(part, f"{at}.{name}".lstrip(".")).items()
+    }
 
 
 def _commit() -> dict[str, str]:
@@ -180,7 +184,9 @@ def _commit() -> dict[str, str]:
     # MLflow looks beside sys.argv[0], where a console script has no repository.
     return {
         "mlflow.source.git.commit": git("rev-parse", "HEAD"),
-        "uncommitted": str(bool(git("status", "--porcelain", "--", "pipeline", "params.yaml", "dvc.yaml", "data"))).lower(),
+        "uncommitted": str(
+            bool(git("status", "--porcelain", "--", "pipeline", "params.yaml", "dvc.yaml", "data"))
+        ).lower(),
     }
 
 
@@ -189,4 +195,5 @@ def _md5(path: Path) -> str:
 
 
 def _warn(name: str, error: Exception) -> None:
-    warnings.warn(f"MLflow did not take down all of {name} ({' '.join(str(error).split())[:200]}); {LATER}", stacklevel=3)
+    reason = " ".join(str(error).split())[:200]
+    warnings.warn(f"MLflow did not take down all of {name} ({reason}); {LATER}", stacklevel=3)

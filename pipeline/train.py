@@ -32,20 +32,22 @@ def lesson_plan(recipe: Recipe, examples: int, stride: int, rng: np.random.Gener
     """
     wanted = recipe.steps * recipe.batch
     if recipe.order == "walk":
-        rows, row = [], examples
-        while len(rows) < wanted:
+        walked: list[int] = []
+        row = examples
+        while len(walked) < wanted:
             if row >= examples:
                 row = int(rng.integers(min(stride + 1, examples)))
-            rows.append(row)
+            walked.append(row)
             row += stride
+        rows = np.array(walked)
     else:
         passes = -(-wanted // examples)
         order = rng.permutation if recipe.order == "shuffled" else np.arange
         rows = np.concatenate([order(examples) for _ in range(passes)])[:wanted]
-    return np.array(rows, np.int32).reshape(recipe.steps, recipe.batch)
+    return rows.astype(np.int32).reshape(recipe.steps, recipe.batch)
 
 
-class Report(keras.callbacks.Callback):
+class Report(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """A line and a row of the history every `recipe.report` steps; the last may come early."""
 
     def __init__(self, recipe: Recipe, show: Callable[[int], str], last_batch: Callable[[int], Any], tell: OnReport):
@@ -146,7 +148,7 @@ def run(name: str, config: Config, tell: OnReport = lambda step, row: None) -> N
     seconds = time.monotonic() - started
     folder = data.MODELS / name
     if not all(np.isfinite(value).all() for value in model.get_weights()):
-        raise BadInput(f"{name}: the weights grew past all numbers; lower models.{name}.{config.recipe}.rate and try again.")
+        raise BadInput(f"{name}: the weights grew past all numbers; lower models.{name}.{config.recipe}.rate.")
     data.write_whole(folder / "model.weights.h5", model.save_weights)
     data.write_csv(pd.DataFrame(report.rows), folder / "history.csv")
     facts = where | {

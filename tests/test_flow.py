@@ -19,7 +19,7 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_stage_made_its_outputs(flow: Path):
+def test_every_stage_made_its_outputs(flow: Path) -> None:
     assert tiny.run(flow, "dvc", "status").stdout.strip() == "Data and pipelines are up to date."
     for model in tiny.MODELS:
         metrics = json.loads((flow / "models" / model / "metrics.json").read_text())
@@ -29,7 +29,7 @@ def test_every_stage_made_its_outputs(flow: Path):
     assert not list(flow.rglob(".writing-*")), "no draft is left"
 
 
-def test_a_stand_in_is_named_and_never_stands_beside_the_published_figure(flow: Path):
+def test_a_stand_in_is_named_and_never_stands_beside_the_published_figure(flow: Path) -> None:
     card = json.loads((flow / "models/mnist-lstm128/export/card.json").read_text())
     metrics = json.loads((flow / "models/mnist-lstm128/metrics.json").read_text())
     assert card["dataset"] == metrics["dataset"] == "uci-digits"
@@ -44,14 +44,14 @@ def test_a_stand_in_is_named_and_never_stands_beside_the_published_figure(flow: 
     assert "99.70%" in table, "the others do"
 
 
-def test_forced_again_all_is_the_same_to_the_byte(flow: Path):
+def test_forced_again_all_is_the_same_to_the_byte(flow: Path) -> None:
     before = (flow / "dvc.lock").read_text()
     done = tiny.run(flow, "dvc", "repro", "--force")
     assert len(tiny.ran(done.stdout)) == 15
     assert (flow / "dvc.lock").read_text() == before
 
 
-def test_a_parameter_reruns_its_own_stages_and_no_others(flow: Path):
+def test_a_parameter_reruns_its_own_stages_and_no_others(flow: Path) -> None:
     params = tiny.read(flow)
     params["models"]["fable-lstm512"]["fast"]["rate"] = 0.02
     params["models"]["bits-lstm24"]["published"]["rate"] = 0.02  # of the recipe that is not in use
@@ -63,14 +63,14 @@ def test_a_parameter_reruns_its_own_stages_and_no_others(flow: Path):
     assert not tiny.ran(back.stdout), "what ran before comes from the cache"
 
 
-def test_an_edited_module_reruns_the_stages_that_import_it(flow: Path):
+def test_an_edited_module_reruns_the_stages_that_import_it(flow: Path) -> None:
     module = flow / "pipeline" / "evaluate.py"
     module.write_text(module.read_text() + "\n# edited\n")
     assert tiny.ran(tiny.run(flow, "dvc", "repro", "--dry").stdout) == {f"evaluate@{model}" for model in tiny.MODELS}
     tiny.run(flow, "git", "checkout", "pipeline/evaluate.py")
 
 
-def test_dvc_shows_metrics_and_plots(flow: Path):
+def test_dvc_shows_metrics_and_plots(flow: Path) -> None:
     metrics = tiny.run(flow, "dvc", "metrics", "show").stdout
     assert all(model in metrics for model in tiny.MODELS)
     tiny.run(flow, "dvc", "plots", "show", "--out", "plots")
@@ -78,12 +78,13 @@ def test_dvc_shows_metrics_and_plots(flow: Path):
     assert all(f"learning curve, {model}" in page and f"confusion, {model}" in page for model in tiny.MODELS)
 
 
-def test_each_trained_model_has_one_run_with_its_curve_figures_and_files(flow: Path):
+def test_each_trained_model_has_one_run_with_its_curve_figures_and_files(flow: Path) -> None:
     for _ in range(2):
         tiny.run(flow, "pipeline", "track")
     client = MlflowClient(f"sqlite:///{flow / 'mlflow.db'}")
     for model in tiny.MODELS:
         experiment = client.get_experiment_by_name(model.split("-")[0])
+        assert experiment is not None
         weights = next(
             line.split()[1]
             for line in (flow / "dvc.lock").read_text().split(f"models/{model}/model.weights.h5")[1].splitlines()
@@ -97,7 +98,7 @@ def test_each_trained_model_has_one_run_with_its_curve_figures_and_files(flow: P
         assert run.data.params["network.lstm"] == "[8]"
 
 
-def test_a_deleted_store_is_made_again_from_the_outputs(flow: Path):
+def test_a_deleted_store_is_made_again_from_the_outputs(flow: Path) -> None:
     (flow / "mlflow.db").unlink()
     tiny.run(flow, "pipeline", "track")
     client = MlflowClient(f"sqlite:///{flow / 'mlflow.db'}")
@@ -106,7 +107,7 @@ def test_a_deleted_store_is_made_again_from_the_outputs(flow: Path):
     assert all(len(client.get_metric_history(run.info.run_id, "train/loss")) == 3 for run in runs)
 
 
-def test_a_store_out_of_reach_is_no_reason_not_to_train(flow: Path):
+def test_a_store_out_of_reach_is_no_reason_not_to_train(flow: Path) -> None:
     done = tiny.run(
         flow, "pipeline", "train", "bits-lstm24", MLFLOW_TRACKING_URI=f"sqlite:///{flow}/no/such/folder/mlflow.db"
     )
@@ -114,7 +115,7 @@ def test_a_store_out_of_reach_is_no_reason_not_to_train(flow: Path):
     assert tiny.run(flow, "dvc", "status", "train@bits-lstm24").stdout.strip() == "Data and pipelines are up to date."
 
 
-def test_a_wrong_parameter_stops_before_anything_runs(flow: Path):
+def test_a_wrong_parameter_stops_before_anything_runs(flow: Path) -> None:
     params = tiny.read(flow)
     params["models"]["bits-lstm24"]["fast"]["rates"] = 1
     tiny.write(flow, params)

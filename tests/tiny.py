@@ -55,14 +55,20 @@ def commit(folder: Path, message: str) -> None:
     run(folder, "git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "--message", message)
 
 
-def run(folder: Path, *command: str, ok: bool = True, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+def run(
+    folder: Path, *command: str, ok: bool = True, stdin: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run a command of this environment in a copy."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "MLFLOW_", "GIT_", "MNIST_DIR"))}
+    kept = {
+        key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "MLFLOW_", "GIT_", "MNIST_DIR"))
+    }
     done = subprocess.run(
         command,
         cwd=folder,
-        env=kept | {"PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", "KERAS_HOME": str(folder / "keras")} | environment,
+        env=kept
+        | {"PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", "KERAS_HOME": str(folder / "keras")}
+        | environment,
         input=stdin,
         capture_output=True,
         text=True,

@@ -64,5 +64,7 @@ def names() -> list[str]:
 def load(name: str) -> Task:
     """The module of task `name`; BadInput if there is none."""
     if name not in names():
-        raise BadInput(f"there is no task {name!r}: write pipeline/tasks/{name}.py, or name one of {', '.join(names())}.")
+        raise BadInput(
+            f"there is no task {name!r}: write pipeline/tasks/{name}.py, or name one of {', '.join(names())}."
+        )
     return cast(Task, importlib.import_module(f"{__name__}.{name}"))

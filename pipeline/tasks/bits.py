@@ -85,7 +85,9 @@ def read(text: str, card: Card) -> np.ndarray:
     if strange:
         raise BadInput(f"{quoted(text)} holds {strange[0]!r}, expected {length} characters, each 0 or 1; leave it out.")
     if len(text) != length:
-        raise BadInput(f"{quoted(text)} has {len(text)} bits, expected {length}; give a string of {length} zeros and ones.")
+        raise BadInput(
+            f"{quoted(text)} has {len(text)} bits, expected {length}; give a string of {length} zeros and ones."
+        )
     return np.array([int(text, 2)], np.uint32)
 
 
@@ -112,7 +114,9 @@ def draw(answers: Answers) -> "Figure":
     bars = error.bar(ones, share, color="#c0392b")
     error.bar_label(bars, [f"{w:,}" if w else "" for w in wrong], fontsize=8)
     error.set(ylabel="wrong, %", ylim=(0, max(1.0, share.max()) * 1.12))
-    error.set_title(f"{answers.wrong.sum():,} of {len(answers.classes):,} strings miscounted (their number above each bar)")
+    error.set_title(
+        f"{answers.wrong.sum():,} of {len(answers.classes):,} strings miscounted (their number above each bar)"
+    )
     count.bar(ones, strings, color="#34495e")
     count.set(yscale="symlog", ylabel="strings tested", xlabel="ones in the string", xticks=ones)
     return figure

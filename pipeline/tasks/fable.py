@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import Field
@@ -18,10 +18,12 @@ from pipeline.tasks import Section
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ENCODING = "words and punctuation marks in lower case; each is one step of one feature, its place in the labels as a float"
+ENCODING = (
+    "words and punctuation marks in lower case; each is one step of one feature, its place in the labels as a float"
+)
 EVALUATED = "train"  # as published: how much of the story the model has by heart
 CONTINUES = True
-TOKEN = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")  # a word with its apostrophes and hyphens, or one mark
+TOKEN = re.compile(r"\w+(?:['\u2019-]\w+)*|[^\w\s]")  # a word with its apostrophes and hyphens, or one mark
 
 
 class Generate(Section):
@@ -83,7 +85,7 @@ def read(text: str, card: Card) -> np.ndarray:
             raise BadInput(f"{quoted(word)} is not a word of {card.dataset}; the nearest that is: {near!r}.")
     if len(words) != card.shape[0]:
         raise BadInput(
-            f"{quoted(text)} has {len(words)} words and marks, expected {card.shape[0]}; give {card.shape[0]}, in quotes, "
+            f"{quoted(text)} has {len(words)} words and marks, expected {card.shape[0]}; give as many, in quotes, "
             "with spaces between."
         )
     return np.array([card.labels.index(word) for word in words], np.int32)
@@ -124,7 +126,7 @@ def draw(answers: Answers) -> "Figure":
     axes.set(xlim=(0, width), ylim=(line + 1, 0))
     axes.axis("off")
     for row, start, said, right in placed:
-        style = {"family": "monospace", "fontsize": 11, "va": "baseline"}
+        style: dict[str, Any] = {"family": "monospace", "fontsize": 11, "va": "baseline"}
         colour = "#222222" if right is None else "#c0392b"
         axes.text(start, row + 0.9, said, color=colour, weight="normal" if right is None else "bold", **style)
         if right is not None:

@@ -12,6 +12,7 @@ import struct
 import tempfile
 import warnings
 import zlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,12 +36,12 @@ def fetch(mirrors: list[str], folder: Path) -> None:
     if content is None:
         content, dataset = stand_in(), "uci-digits"
         warnings.warn(
-            "MNIST could not be had, so the digits that scikit-learn ships stand in for it, as the data set uci-digits; "
+            "MNIST could not be had; the digits that scikit-learn ships stand in for it, as the data set uci-digits; "
             f"once you have MNIST's four files, run `{AGAIN}`.",
             stacklevel=2,
         )
     for name, data in content.items():
-        write_whole(folder / name, lambda draft, data=data: draft.write_bytes(data))
+        write_whole(folder / name, partial(Path.write_bytes, data=data))
     write_json({"dataset": dataset}, folder / "dataset.json")
 
 
@@ -59,7 +60,7 @@ def _find(mirrors: list[str]) -> dict[str, bytes] | None:
     return None
 
 
-def _checked(name: str, data: bytes, source: Path) -> bytes:
+def _checked(name: str, data: bytes, source: Path | str) -> bytes:
     got = hashlib.sha256(data).hexdigest()
     if got != SUMS[name]:
         raise BadInput(
@@ -106,7 +107,7 @@ def _from_mirror(mirror: str, name: str) -> bytes:
             path=folder,
             downloader=pooch.HTTPDownloader(progressbar=True, timeout=SECONDS),
         )
-        return _checked(name, _unzipped(Path(path)), Path(f"{mirror.rstrip('/')}/{name}.gz"))
+        return _checked(name, _unzipped(Path(path)), f"{mirror.rstrip('/')}/{name}.gz")
 
 
 def stand_in() -> dict[str, bytes]:
@@ -149,7 +150,9 @@ def load(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
 def _read_idx(path: Path, dimensions: int) -> np.ndarray:
     data = path.read_bytes() if path.is_file() else b""
     start = 4 + 4 * dimensions
-    _expect(len(data) > start and data[:4] == bytes([0, 0, 8, dimensions]), f"{path} is no IDX file of {dimensions} axes")
+    _expect(
+        len(data) > start and data[:4] == bytes([0, 0, 8, dimensions]), f"{path} is no IDX file of {dimensions} axes"
+    )
     shape = struct.unpack(f">{dimensions}I", data[4:start])
     size = int(np.prod(shape, dtype=object))
     _expect(len(data) - start == size, f"{path} holds {len(data) - start} bytes of data, expected {size} for {shape}")
