@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -35,6 +36,7 @@ def collect(config: Config) -> pd.DataFrame:
                 "published": published,
                 "seconds": run.get("seconds"),
                 "device": run.get("device"),
+                "commit": _commit(),
             }
         )
     return pd.DataFrame(rows)
@@ -47,6 +49,11 @@ def last_run(name: str) -> dict[str, object]:
         return {}
     run: dict[str, object] = json.loads(notes.read_text(encoding="utf-8"))
     return run if run["weights"] == hashlib.md5(weights.read_bytes()).hexdigest() else {}
+
+
+def _commit() -> str:
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def save(table: pd.DataFrame, path: Path) -> None:

@@ -60,9 +60,13 @@ def live(name: str, config: Config) -> Iterator[Tell]:
         raise
     if run is not None:
         try:
-            client.set_tag(run, WEIGHTS, _md5(data.MODELS / name / "model.weights.h5"))
-            client.delete_tag(run, LIVE)
+            weights = _md5(data.MODELS / name / "model.weights.h5")
             client.set_terminated(run, "FINISHED")
+            if _find(client, name, config, weights) is not None:
+                client.delete_run(run)  # the same model was trained again: its run is there
+            else:
+                client.set_tag(run, WEIGHTS, weights)
+                client.delete_tag(run, LIVE)
         except Exception as error:
             _warn(name, error)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import platform
 import resource
 import time
@@ -86,7 +87,7 @@ def device() -> dict[str, Any]:
     """The device that will train, and whether cuDNN's LSTM will serve."""
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
-        return {"device": f"CPU ({platform.machine()})", "cudnn": False}
+        return {"device": f"CPU ({os.cpu_count()} cores, {platform.machine()})", "cudnn": False}
     return {"device": tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"), "cudnn": True}
 
 
@@ -118,9 +119,7 @@ def run(name: str, config: Config, tell: OnReport = lambda step, row: None) -> N
     )
     plan = lesson_plan(recipe, len(codes), shape[0] + 1, np.random.default_rng(config.seed))
     x, y = tf.constant(task.features(codes, shape)), tf.constant(classes.astype(np.int32))
-    lessons = tf.data.Dataset.from_tensor_slices(plan).map(
-        lambda rows: (tf.gather(x, rows), tf.gather(y, rows)), deterministic=True
-    )
+    lessons = tf.data.Dataset.from_tensor_slices(plan).map(lambda rows: (tf.gather(x, rows), tf.gather(y, rows)))
 
     def batch_accuracy(step: int) -> float:
         rows = plan[step - 1]
@@ -143,6 +142,7 @@ def run(name: str, config: Config, tell: OnReport = lambda step, row: None) -> N
         steps_per_epoch=recipe.report,
         validation_data=_monitored(recipe, examples, task),
         callbacks=[report, keras.callbacks.TensorBoard(LOGS / name / "tensorboard", write_graph=False)],
+        shuffle=False,  # the plan has done it
         verbose=0,
     )
     seconds = time.monotonic() - started

@@ -109,7 +109,7 @@ def draw(answers: Answers) -> "Figure":
     """The story's first words as the model has them: a wrong word struck in red, above it the right one."""
     from matplotlib.figure import Figure
 
-    shown, width = 400, 78  # words; characters a line
+    shown, width = 400, 92  # words; characters a line
     labels = answers.card.labels
     words = [(labels[i], None) for i in answers.codes[0]]
     for right, said in zip(answers.classes[:shown].tolist(), answers.said[:shown].tolist(), strict=True):
@@ -126,11 +126,11 @@ def draw(answers: Answers) -> "Figure":
     axes.set(xlim=(0, width), ylim=(line + 1, 0))
     axes.axis("off")
     for row, start, said, right in placed:
-        style: dict[str, Any] = {"family": "monospace", "fontsize": 11, "va": "baseline"}
+        style: dict[str, Any] = {"family": "monospace", "fontsize": 12.4, "va": "baseline"}
         colour = "#222222" if right is None else "#c0392b"
         axes.text(start, row + 0.9, said, color=colour, weight="normal" if right is None else "bold", **style)
         if right is not None:
-            axes.text(start, row + 0.42, right, color="#1e8449", family="monospace", fontsize=8, va="baseline")
+            axes.text(start, row + 0.42, right, color="#1e8449", family="monospace", fontsize=10, va="baseline")
     figure.suptitle(
         f"{answers.card.dataset}: {answers.wrong.sum()} of {len(answers.classes)} words wrong"
         " (red: said, green: the story's)",

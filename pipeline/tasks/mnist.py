@@ -147,8 +147,8 @@ def write(code: np.ndarray, labels: Sequence[str]) -> str:
 
 
 def metrics(answers: Answers) -> dict[str, float]:
-    """Nothing beyond accuracy and loss."""
-    return {}
+    """The accuracy on the first 256 images alone: what the program behind mnist-lstm128 printed."""
+    return {"accuracy_first_256": float(1 - answers.wrong[:256].mean())}
 
 
 def draw(answers: Answers) -> "Figure":
