@@ -29,6 +29,7 @@ def run(name: str, config: Config) -> None:
     probability within 1e-5.
     """
     tf.config.set_visible_devices([], "GPU")  # a graph traced with a GPU in sight holds cuDNN and loads on no CPU
+    keras.utils.clear_session()  # layers are numbered from one again, as in a process of their own
     spec = config.model(name)
     task = tasks.load(spec.task)
     folder = data.MODELS / name
@@ -61,7 +62,7 @@ def write(model: keras.Model, spec: Network, card: data.Card, folder: Path) -> N
         input_signature=[tf.TensorSpec((None, *card.shape), tf.float32, name="sequence")]
     )
     def serve(sequence: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"probabilities": unrolled([sequence], training=False)}
+        return {"probabilities": unrolled(sequence, training=False)}
 
     # One plain graph of constants, without loops, its nodes by name: variables, functions, loops and nodes would each
     # be numbered or ordered otherwise every time.
@@ -96,7 +97,7 @@ def compare(model: keras.Model, folder: Path, x: np.ndarray) -> float:
     most = 0.0
     for start in range(0, len(x), BATCH):
         batch = x[start : start + BATCH]
-        keras_says = model([batch], training=False).numpy()
+        keras_says = model(batch, training=False).numpy()
         others = {
             "model.onnx": session.run(["probabilities"], {"sequence": batch})[0],
             "saved_model": serve(sequence=tf.constant(batch))["probabilities"].numpy(),

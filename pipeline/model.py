@@ -52,7 +52,7 @@ def _initialisers(initial: Initial) -> tuple[Callable[[], object], Callable[[], 
 def with_probabilities(model: keras.Model) -> keras.Model:
     """The model with a softmax behind its logits: it gives probabilities (batch, classes)."""
     probabilities = keras.layers.Softmax(name="probabilities")(model.output)
-    return keras.Model(model.inputs, probabilities)
+    return keras.Model(model.input, probabilities)
 
 
 def loss(recipe: Recipe, classes: int) -> Loss:

@@ -32,12 +32,16 @@ def check(examples: data.Examples, evaluated: str, raw: Path) -> None:
     refuse(
         (classes < 0) | (classes >= len(labels)), lambda row: f"class {classes[row]}, expected 0 to {len(labels) - 1}"
     )
-    refuse(~np.isin(parts, data.PARTS), lambda row: f"part {parts[row]!r}, expected one of {', '.join(data.PARTS)}")
+    refuse(
+        ~np.isin(parts, data.PARTS), lambda row: f"part {str(parts[row])!r}, expected one of {', '.join(data.PARTS)}"
+    )
     for part in {"train", evaluated}:
         if not (parts == part).any():
             raise BadInput(f"{raw}: the part {part!r} is empty; ask for other sizes in params.yaml.")
     if len(set(parts.tolist())) > 1:
-        refuse(_shared(codes, parts), lambda row: f"the example stands in the part {parts[row]!r} and in another too")
+        refuse(
+            _shared(codes, parts), lambda row: f"the example stands in the part {str(parts[row])!r} and in another too"
+        )
 
 
 def _refuser(raw: Path) -> Callable[[np.ndarray, Callable[[int], str]], None]:

@@ -103,6 +103,7 @@ def run(name: str, config: Config, tell: OnReport = lambda step, row: None) -> N
     examples = data.load_examples(data.SPLIT / spec.task)
     codes, classes = examples.part("train")
     shape = examples.card.shape
+    keras.utils.clear_session()  # layers are numbered from one again, as in a process of their own
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
     where = device()
@@ -123,14 +124,14 @@ def run(name: str, config: Config, tell: OnReport = lambda step, row: None) -> N
 
     def batch_accuracy(step: int) -> float:
         rows = plan[step - 1]
-        said = np.argmax(model([tf.gather(x, rows)], training=False), axis=1)
+        said = np.argmax(model(tf.gather(x, rows), training=False), axis=1)
         return float(np.mean(said == classes[rows]))
 
     def show(step: int) -> str:
         if recipe.order != "walk":
             return ""
         row = plan[step - 1, 0]
-        said = int(np.argmax(model([x[row : row + 1]], training=False)))
+        said = int(np.argmax(model(x[row : row + 1], training=False)))
         labels = examples.card.labels
         return f"  [{task.write(codes[row], labels)}] -> [{labels[said]}], the text has [{labels[classes[row]]}]"
 

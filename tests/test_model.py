@@ -56,7 +56,7 @@ def test_keras_onnx_and_numpy_agree(network: config.Network, unroll: bool) -> No
     x = np.random.default_rng(1).normal(size=(9, *shape)).astype(np.float32)
     weights = {layer.name: layer.get_weights() for layer in made.layers}
     expected = reference(network, weights, x)
-    np.testing.assert_allclose(made([x], training=False), expected, atol=2e-6)
+    np.testing.assert_allclose(made(x, training=False), expected, atol=2e-6)
     graph = onnx_graph.build(network, weights, shape, classes)
     session = onnxruntime.InferenceSession(graph.SerializeToString())
     for batch in (1, 9):

@@ -128,7 +128,10 @@ def test_a_stream_answers_bad_lines_in_their_place(trained: Path) -> None:
             "make them with `dvc repro`.",
         ),
         (["../models/bits-lstm24", BITS], "there is no exported model '../models/bits-lstm24': those"),
-        (["fable-lstm512", "once in teh"], "'teh' is not a word of belling_the_cat; the nearest that is: 'the'."),
+        (
+            ["fable-lstm512", "once a mousse"],
+            "'mousse' is not a word of belling_the_cat; the nearest that is: 'mouse'.",
+        ),
         (["mnist-lstm128", "no.png"], "there is no file 'no.png'; give the path of a picture of one digit."),
         (["bits-lstm24"], "no input came; give some behind the model's name, or - to read a line each"),
     ],
