@@ -125,6 +125,8 @@ def predict(
     from pipeline import predict
 
     predictor = predict.load(model)
+    if (not inputs or inputs == ["-"]) and sys.stdin is None:
+        raise BadInput("standard input is closed; give some input behind the model's name.")
     if not inputs and not sys.stdin.isatty():
         raise BadInput(
             "no input came; give some behind the model's name, or - to read a line each from standard input."

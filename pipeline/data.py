@@ -84,10 +84,9 @@ def save_examples(examples: Examples, folder: Path) -> None:
 
 def load_examples(folder: Path) -> Examples:
     """Read what save_examples wrote; BadInput if it is not there."""
-    import pandas as pd
-
-    need(folder / "examples.parquet", f"dvc repro split@{folder.name}")
-    table = pd.read_parquet(folder / "examples.parquet")
+    command = f"dvc repro split@{folder.name}"
+    need(folder / "examples.parquet", command)
+    table = load_parquet(folder / "examples.parquet", command)
     codes = table[[name for name in table.columns if name.startswith("code_")]].to_numpy()
     return Examples(
         load_card(folder / "card.json"), codes, table["class"].to_numpy(), table["part"].to_numpy(dtype=str)
@@ -104,6 +103,28 @@ def load_card(path: Path) -> Card:
     content = json.loads(path.read_text(encoding="utf-8"))
     content["shape"] = tuple(content["shape"])
     return Card(**{name: content[name] for name in Card.__dataclass_fields__})
+
+
+def load_json(path: Path, command: str) -> Any:
+    """Read JSON; BadInput, with the command that makes the file, if it is missing or damaged."""
+    need(path, command)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise BadInput(f"{path} is damaged ({error}); make it again with `{command}`.") from None
+
+
+def load_parquet(path: Path, command: str) -> "pd.DataFrame":
+    """Read a table; BadInput, with the command that makes the file, if it is missing or damaged."""
+    import pandas as pd
+
+    need(path, command)
+    try:
+        return pd.read_parquet(path)
+    except (ValueError, OSError) as error:  # pyarrow's errors are of these
+        raise BadInput(
+            f"{path} is damaged ({' '.join(str(error).split())[:100]}); `{command}` makes it again."
+        ) from None
 
 
 def need(path: Path, command: str) -> None:

@@ -58,7 +58,14 @@ class Predictor:
     def _session(self) -> Any:
         import onnxruntime
 
-        return onnxruntime.InferenceSession(self.folder / "model.onnx", providers=["CPUExecutionProvider"])
+        path = self.folder / "model.onnx"
+        try:
+            return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has no common class for its errors
+            name = self.folder.parent.name
+            raise BadInput(
+                f"{path} is missing or damaged; `dvc repro --force export@{name}` makes it again."
+            ) from error
 
     @property
     def task(self) -> tasks.Task:

@@ -198,3 +198,16 @@ def test_a_damaged_card_is_refused(trained: Path) -> None:
     card.write_text(whole)
     assert done.returncode == 2
     assert "card.json is damaged; make it again with" in done.stderr
+
+
+def test_a_damaged_model_is_refused(trained: Path) -> None:
+    model = trained / "models/mnist-lstm128/export/model.onnx"
+    whole = model.read_bytes()
+    Image.fromarray(np.pad(np.full((30, 4), 200, np.uint8), 20)).save(trained / "one.png")
+    for content in (b"", whole[:100]):
+        model.write_bytes(content)
+        done = predict(trained, "mnist-lstm128", "one.png", ok=False)
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: models/mnist-lstm128/export/model.onnx is missing or damaged")
+        assert done.stderr.count("\n") == 1
+    model.write_bytes(whole)

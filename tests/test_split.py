@@ -53,3 +53,13 @@ def test_the_balance_counts_each_class_in_each_part(copy: Path) -> None:
 def test_splitting_nothing_names_the_command(copy: Path) -> None:
     with pytest.raises(BadInput, match="there is no data/raw/bits: make it with `dvc repro generate@bits`"):
         split.run("bits", config.load())
+
+
+@pytest.mark.parametrize(("task", "name"), [("bits", "strings.parquet"), ("fable", "tokens.json")])
+def test_a_damaged_raw_file_is_named_with_the_command(copy: Path, task: str, name: str) -> None:
+    params = config.load()
+    generate.run(task, params)
+    path = Path("data/raw") / task / name
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(BadInput, match=rf"{name} is damaged .*dvc repro --force generate@{task}"):
+        split.run(task, params)

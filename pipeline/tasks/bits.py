@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
-from pipeline.data import Answers, Card, Examples, write_parquet
+from pipeline.data import Answers, Card, Examples, load_parquet, write_parquet
 from pipeline.errors import BadInput, quoted
 from pipeline.tasks import Section
 
@@ -41,14 +41,14 @@ def generate(params: Generate, source: Path, folder: Path) -> None:
 
 def split(params: Split, folder: Path, rng: np.random.Generator) -> Examples:
     """Draw the training strings; every other string tests."""
-    import pandas as pd
-
     path = folder / "strings.parquet"
-    table = pd.read_parquet(path)
+    table = load_parquet(path, "dvc repro --force generate@bits")
     numbers, ones = table["number"].to_numpy(), table["ones"].to_numpy()
     length = max(len(table) - 1, 1).bit_length()
     if len(table) != 2**length:
-        raise BadInput(f"{path} holds {len(table)} strings, expected a power of two; `dvc repro -f generate@bits`.")
+        raise BadInput(
+            f"{path} holds {len(table)} strings, expected a power of two; `dvc repro --force generate@bits`."
+        )
     _expect(path, "number", numbers, np.arange(2**length))
     _expect(path, "ones", ones, np.bitwise_count(numbers))
     if params.train >= len(table):
@@ -68,7 +68,7 @@ def _expect(path: Path, column: str, got: np.ndarray, expected: np.ndarray) -> N
         row = wrong[0]
         raise BadInput(
             f"{path}, row {row}: {column} is {got[row]}, expected {expected[row]}; make it again with "
-            "`dvc repro -f generate@bits`."
+            "`dvc repro --force generate@bits`."
         )
 
 

@@ -1,6 +1,5 @@
 """Name the word that follows a few words of a story; every window of the story trains, and is asked."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from pipeline.data import Answers, Card, Examples, write_json
+from pipeline.data import Answers, Card, Examples, load_json, write_json
 from pipeline.errors import BadInput, quoted
 from pipeline.tasks import Section
 
@@ -53,7 +52,7 @@ def generate(params: Generate, source: Path, folder: Path) -> None:
 def split(params: Split, folder: Path, rng: np.random.Generator) -> Examples:
     """Every window of `context` words with the word that follows; the vocabulary by frequency."""
     path = folder / "tokens.json"
-    raw = json.loads(path.read_text(encoding="utf-8"))
+    raw = load_json(path, "dvc repro --force generate@fable")
     tokens = raw["tokens"]
     if len(tokens) <= params.context:
         raise BadInput(
@@ -62,7 +61,9 @@ def split(params: Split, folder: Path, rng: np.random.Generator) -> Examples:
         )
     for row, token in enumerate(tokens):
         if tokenise(token) != [token]:
-            raise BadInput(f"{path}, token {row}: {token!r} is not one word or mark; `dvc repro -f generate@fable`.")
+            raise BadInput(
+                f"{path}, token {row}: {token!r} is not one word or mark; `dvc repro --force generate@fable`."
+            )
     labels = [word for word, _ in Counter(tokens).most_common()]  # ties in order of appearance
     number = {word: i for i, word in enumerate(labels)}
     ids = np.array([number[token] for token in tokens], np.int32)

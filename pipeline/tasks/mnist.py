@@ -1,6 +1,5 @@
 """Name a handwritten digit, its 28 rows read as 28 steps."""
 
-import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
-from pipeline.data import Answers, Card, Examples
+from pipeline.data import Answers, Card, Examples, load_json
 from pipeline.errors import BadInput, quoted
 from pipeline.tasks import Section
 
@@ -51,7 +50,7 @@ def split(params: Split, folder: Path, rng: np.random.Generator) -> Examples:
     """The training images in their order, the last of them for validation; then the test images."""
     from pipeline.tasks import mnist_files
 
-    dataset = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["dataset"]
+    dataset = load_json(folder / "dataset.json", "dvc repro --force generate@mnist")["dataset"]
     train, train_labels = mnist_files.load(folder, "train")
     test, test_labels = mnist_files.load(folder, "t10k")
     kept = params.validation if dataset == "mnist" else round(params.validation * len(train) / 60_000)
@@ -80,6 +79,8 @@ def _open(name: str) -> "Image":
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
+        if Path(name).exists() and not Path(name).is_file():  # a folder, or a pipe that would be waited for
+            raise BadInput(f"{quoted(name, 200)} is not a file; give the path of a picture of one digit.")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the line below has a limit of its own
             with Image.open(name) as picture:

@@ -263,8 +263,13 @@ def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes | None, se
 
 
 def test_a_folder_and_a_blank_page_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="cannot be read as a picture"):
+    with pytest.raises(BadInput, match="is not a file; give the path"):
         mnist.read(str(tmp_path), CARD)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(BadInput, match="is not a file"):
+        mnist.read(str(tmp_path / "pipe"), CARD)
+    with pytest.raises(BadInput, match="cannot be read"):
+        mnist.read("\0", CARD)
     Image.new("L", (40, 40), 255).save(tmp_path / "blank.png")
     with pytest.raises(BadInput, match="is of one colour"):
         mnist.read(str(tmp_path / "blank.png"), CARD)
