@@ -30,13 +30,7 @@ def main() -> None:
         check("nothing made yet", ran, ALL)
         check("nothing changed", tiny.ran(tiny.run(folder, "dvc", "repro").stdout), set())
         for key, (value, touched) in CHANGES.items():
-            params = tiny.read(folder)
-            *path, last = key.split(".")
-            place = params
-            for part in path:
-                place = place[part]
-            place[last] = value
-            tiny.write(folder, params)
+            tiny.change(folder, key, value)
             check(f"{key}: {value}", tiny.ran(tiny.run(folder, "dvc", "repro").stdout), touched)
 
 

@@ -65,13 +65,7 @@ def test_the_published_recipes_are_the_published_ones(monkeypatch: pytest.Monkey
     ],
 )
 def test_a_bad_value_is_refused_by_its_dotted_name(copy: Path, key: str, value: Any, named: str) -> None:
-    params = tiny.read(copy)
-    *path, last = key.split(".")
-    place = params
-    for part in path:
-        place = place[part]
-    place[last] = value
-    tiny.write(copy, params)
+    tiny.change(copy, key, value)
     with pytest.raises(BadInput) as refused:
         config.load()
     assert str(refused.value).startswith(f"params.yaml: {named}")

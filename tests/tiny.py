@@ -49,6 +49,16 @@ def write(folder: Path, params: dict[str, Any]) -> None:
         YAML().dump(params, file)
 
 
+def change(folder: Path, key: str, value: Any) -> None:
+    """Set one parameter of a copy by its dotted name."""
+    params = place = read(folder)
+    *path, last = key.split(".")
+    for part in path:
+        place = place[part]
+    place[last] = value
+    write(folder, params)
+
+
 def commit(folder: Path, message: str) -> None:
     """Commit all of a copy."""
     run(folder, "git", "add", "--all")
