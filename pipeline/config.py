@@ -62,11 +62,18 @@ class Published(Section):
     accuracy: Annotated[float, Field(gt=0, le=1)] | None  # null: none was printed
 
 
+class Gate(Section):
+    """What a registered version must reach to become the champion."""
+
+    floor: Annotated[float, Field(ge=0, le=1)]  # accuracy
+
+
 class Model(Section):
     """One network for one task, with both ways to teach it."""
 
     task: str
     figure: Published
+    gate: Gate
     network: Network
     fast: Recipe
     published: Recipe

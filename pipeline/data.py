@@ -3,6 +3,7 @@
 Every task is one sentence (read a short sequence, name its class), so all three share these forms.
 """
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Callable
@@ -131,6 +132,12 @@ def need(path: Path, command: str) -> None:
     """BadInput unless `path` is there, naming the command that makes it."""
     if not path.exists():
         raise BadInput(f"there is no {path}: make it with `{command}`.")
+
+
+def md5(path: Path) -> str:
+    """The MD5 of a file, as DVC writes it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:

@@ -1,6 +1,6 @@
 """Measure the exported ONNX file, in a stream: what is published is what answers."""
 
-from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -19,22 +19,13 @@ def run(name: str, config: Config) -> None:
     data.need(folder / "export" / "model.onnx", f"dvc repro export@{name}")
     task = tasks.load(spec.task)
     examples = data.load_examples(data.SPLIT / spec.task)
-    codes, classes = examples.part(task.EVALUATED)
-    session = onnxruntime.InferenceSession(folder / "export" / "model.onnx", providers=["CPUExecutionProvider"])
-    said, probability = np.empty(len(codes), np.int32), np.empty(len(codes), np.float32)
-    loss = 0.0
-    for rows, probabilities in _ask(session, task, codes, examples.card.shape):
-        said[rows] = probabilities.argmax(axis=1)
-        probability[rows] = probabilities.max(axis=1)
-        right = np.take_along_axis(probabilities, classes[rows, None].astype(np.int64), axis=1)
-        loss -= float(np.log(np.maximum(right, np.finfo(np.float32).tiny), dtype=np.float64).sum())
-    answers = data.Answers(examples.card, codes, classes.astype(np.int32), said, probability)
+    answers, loss = ask(folder / "export" / "model.onnx", task, examples)
 
-    figures = metrics(answers, loss / len(codes)) | task.metrics(answers)
+    figures = metrics(answers, loss) | task.metrics(answers)
     data.write_json(figures, folder / "metrics.json")
     data.write_csv(confusion(answers), folder / "confusion.csv")
     data.write_csv(by_class(answers), folder / "by_class.csv")
-    told = pd.DataFrame({"class": answers.classes, "said": said, "probability": probability})
+    told = pd.DataFrame({"class": answers.classes, "said": answers.said, "probability": answers.probability})
     data.write_parquet(told, folder / "answers.parquet")
     picture = task.draw(answers)
     # matplotlib would write its version into the file
@@ -42,12 +33,21 @@ def run(name: str, config: Config) -> None:
     print(f"{name}: {figures['wrong']:,} of {figures['examples']:,} wrong on {figures['dataset']}")
 
 
-def _ask(
-    session: onnxruntime.InferenceSession, task: tasks.Task, codes: np.ndarray, shape: tuple[int, int]
-) -> Iterator[tuple[slice, np.ndarray]]:
+def ask(model: Path, task: tasks.Task, examples: data.Examples) -> tuple[data.Answers, float]:
+    """What the ONNX file `model` says to the part that counts, and its mean cross-entropy in nats."""
+    codes, classes = examples.part(task.EVALUATED)
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    said, probability = np.empty(len(codes), np.int32), np.empty(len(codes), np.float32)
+    loss = 0.0
     for start in range(0, len(codes), BATCH):
         rows = slice(start, min(start + BATCH, len(codes)))
-        yield rows, session.run(["probabilities"], {"sequence": task.features(codes[rows], shape)})[0]
+        sequence = task.features(codes[rows], examples.card.shape)
+        probabilities = session.run(["probabilities"], {"sequence": sequence})[0]  # (batch, classes)
+        said[rows] = probabilities.argmax(axis=1)
+        probability[rows] = probabilities.max(axis=1)
+        right = np.take_along_axis(probabilities, classes[rows, None].astype(np.int64), axis=1)
+        loss -= float(np.log(np.maximum(right, np.finfo(np.float32).tiny), dtype=np.float64).sum())
+    return data.Answers(examples.card, codes, classes.astype(np.int32), said, probability), loss / len(codes)
 
 
 def metrics(answers: data.Answers, loss: float) -> dict[str, float | int | str]:

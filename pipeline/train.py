@@ -1,6 +1,5 @@
 """Teach one model: a plan of every step's examples, made from the seed, then Keras' fit over it."""
 
-import hashlib
 import json
 import os
 import platform
@@ -17,6 +16,7 @@ from tqdm import tqdm
 
 from pipeline import data, tasks
 from pipeline import model as network
+from pipeline.checkpoint import Checkpoint
 from pipeline.config import Config, Recipe
 from pipeline.errors import BadInput
 
@@ -49,15 +49,17 @@ def lesson_plan(recipe: Recipe, examples: int, stride: int, rng: np.random.Gener
 
 
 class Report(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
-    """A line and a row of the history every `recipe.report` steps; the last may come early."""
+    """A line and a row of the history every `recipe.report` steps, which is an epoch here; the last may come early."""
 
     def __init__(self, recipe: Recipe, show: Callable[[int], str], last_batch: Callable[[int], Any], tell: OnReport):
         super().__init__()
         self.recipe, self.show, self.last_batch, self.tell = recipe, show, last_batch, tell
         self.rows: list[dict[str, float]] = []
         self.step = 0
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         # A terminal gets a moving bar; a file or pipe only the lines.
-        self.bar = tqdm(total=recipe.steps, unit="step", disable=None, leave=False)
+        self.bar = tqdm(total=self.recipe.steps, initial=self.step, unit="step", disable=None, leave=False)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         step = len(self.rows) * self.recipe.report + batch + 1
@@ -83,12 +85,25 @@ class Report(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
         self.bar.close()
 
 
-def device() -> dict[str, Any]:
-    """The device that will train, and whether cuDNN's LSTM will serve."""
+def machine() -> dict[str, Any]:
+    """The device that will train, whether cuDNN's LSTM will serve, and the versions that the bits hang on."""
     gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        return {"device": f"CPU ({os.cpu_count()} cores, {platform.machine()})", "cudnn": False}
-    return {"device": tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU"), "cudnn": True}
+    device = f"CPU ({os.cpu_count()} cores, {platform.machine()})"
+    if gpus:
+        device = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
+    return {
+        "device": device,
+        "cudnn": bool(gpus),
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def state(model: keras.Model) -> list[keras.Variable]:
+    """All that a training changes: weights, the dropouts' random states, the optimizer's memory."""
+    return [*(variable for layer in model.layers for variable in layer.variables), *model.optimizer.variables]
 
 
 def run(name: str, config: Config, tell: OnReport = lambda step, row: None) -> None:
@@ -106,8 +121,12 @@ def run(name: str, config: Config, tell: OnReport = lambda step, row: None) -> N
     keras.utils.clear_session()  # layers are numbered from one again, as in a process of their own
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
-    where = device()
+    where = machine()
     print(f"{name}: {recipe.steps} steps of {recipe.batch} from {len(codes)} examples, {config.recipe} recipe")
+    decides: dict[str, Any] = {"task": spec.task, "network": spec.network.model_dump(), "recipe": recipe.model_dump()}
+    decides |= {"seed": config.seed, "machine": where}
+    decides |= {file: data.md5(data.SPLIT / spec.task / file) for file in ("examples.parquet", "card.json")}
+    checkpoint = Checkpoint(name, decides)
     print(f"on {where['device']}; cuDNN's LSTM {'serves' if where['cudnn'] else 'does not serve: no GPU answers'}")
 
     model = network.build(spec.network, shape, len(examples.card.labels), recipe.initial)
@@ -118,9 +137,9 @@ def run(name: str, config: Config, tell: OnReport = lambda step, row: None) -> N
         steps_per_execution=_steps_at_once(recipe),
         jit_compile=False,  # on CPUs slower than plain graphs for these LSTMs
     )
+    model.optimizer.build(model.trainable_variables)
     plan = lesson_plan(recipe, len(codes), shape[0] + 1, np.random.default_rng(config.seed))
     x, y = tf.constant(task.features(codes, shape)), tf.constant(classes.astype(np.int32))
-    lessons = tf.data.Dataset.from_tensor_slices(plan).map(lambda rows: (tf.gather(x, rows), tf.gather(y, rows)))
 
     def batch_accuracy(step: int) -> float:
         rows = plan[step - 1]
@@ -136,34 +155,62 @@ def run(name: str, config: Config, tell: OnReport = lambda step, row: None) -> N
         return f"  [{task.write(codes[row], labels)}] -> [{labels[said]}], the text has [{labels[classes[row]]}]"
 
     report = Report(recipe, show, batch_accuracy, tell)
+    before = _go_on(model, report, checkpoint)  # seconds
     started = time.monotonic()
-    model.fit(
-        lessons.prefetch(2),
-        epochs=-(-recipe.steps // recipe.report),
-        steps_per_epoch=recipe.report,
-        validation_data=_monitored(recipe, examples, task),
-        callbacks=[report, keras.callbacks.TensorBoard(LOGS / name / "tensorboard", write_graph=False)],
-        shuffle=False,  # the plan has done it
-        verbose=0,
-    )
-    seconds = time.monotonic() - started
+
+    def seconds() -> float:
+        return before + time.monotonic() - started
+
+    def keep(epoch: int, logs: dict[str, float]) -> None:
+        notes = {"step": report.step, "rows": report.rows, "seconds": seconds()}
+        checkpoint.save([variable.numpy() for variable in state(model)], notes)
+
+    if report.step < recipe.steps:
+        rest = tf.data.Dataset.from_tensor_slices(plan[report.step :])
+        model.fit(
+            rest.map(lambda rows: (tf.gather(x, rows), tf.gather(y, rows))).prefetch(2),
+            initial_epoch=len(report.rows),
+            epochs=-(-recipe.steps // recipe.report),
+            steps_per_epoch=recipe.report,
+            validation_data=_monitored(recipe, examples, task),
+            callbacks=[
+                report,
+                keras.callbacks.LambdaCallback(on_epoch_end=keep),
+                keras.callbacks.TensorBoard(LOGS / name / "tensorboard", write_graph=False),
+            ],
+            shuffle=False,  # the plan has done it
+            verbose=0,
+        )
     folder = data.MODELS / name
     if not all(np.isfinite(value).all() for value in model.get_weights()):
+        checkpoint.remove()
         raise BadInput(f"{name}: the weights grew past all numbers; lower models.{name}.{config.recipe}.rate.")
     data.write_whole(folder / "model.weights.h5", model.save_weights)
     data.write_csv(pd.DataFrame(report.rows), folder / "history.csv")
     facts = where | {
-        "weights": hashlib.md5((folder / "model.weights.h5").read_bytes()).hexdigest(),
+        "weights": data.md5(folder / "model.weights.h5"),
         "recipe": config.recipe,
-        "seconds": round(seconds, 2),
+        "seconds": round(seconds(), 2),
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "numpy": np.__version__,
     }
     data.write_json(facts, LOGS / name / "run.json")
-    print(f"{name}: trained in {seconds:.0f} s, {json.dumps(report.rows[-1])}")
+    checkpoint.remove()
+    print(f"{name}: trained in {seconds():.0f} s, {json.dumps(report.rows[-1])}")
+
+
+def _go_on(model: keras.Model, report: Report, checkpoint: Checkpoint) -> float:
+    """Set the training to the checkpoint's state, if there is one; the seconds that it had taken by then."""
+    kept = checkpoint.load()
+    if kept is None:
+        return 0.0
+    arrays, notes = kept
+    for variable, array in zip(state(model), arrays, strict=True):
+        variable.assign(array)
+    report.rows, report.step = notes["rows"], notes["step"]
+    for row in report.rows:
+        report.tell(int(row["step"]), row)
+    print(f"going on from step {report.step}, where this training was stopped")
+    return float(notes["seconds"])
 
 
 def _steps_at_once(recipe: Recipe) -> int:
