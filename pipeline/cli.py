@@ -5,12 +5,15 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from pipeline.errors import BadInput
+
+if TYPE_CHECKING:
+    from pipeline.config import Config
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's notes on its own build
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -63,10 +66,11 @@ def split(task: TaskName) -> None:
 @app.command()
 def train(model: ModelName) -> None:
     """Teach a model: models/MODEL/model.weights.h5 and history.csv."""
-    from pipeline import config, tracking, train
+    from pipeline import config, train
+    from pipeline.tracking import record
 
     params = config.load()
-    with tracking.live(model, params) as tell:
+    with record.live(model, params) as tell:
         train.run(model, params, tell)
 
 
@@ -81,21 +85,56 @@ def export(model: ModelName) -> None:
 @app.command()
 def evaluate(model: ModelName) -> None:
     """Measure what was exported: models/MODEL/metrics.json, its tables and picture."""
-    from pipeline import config, evaluate, tracking
+    from pipeline import config, evaluate
 
     params = config.load()
     evaluate.run(model, params)
-    tracking.record(model, params)
+    _record(model, params)
 
 
 @app.command()
 def track() -> None:
-    """Bring MLflow up to date with the models of the workspace, whoever made them."""
-    from pipeline import config, tracking
+    """Bring MLflow and its registry up to date with the models of the workspace, whoever made them."""
+    from pipeline import config
 
     params = config.load()
     for model in params.models:
-        tracking.record(model, params)
+        _record(model, params)
+
+
+@app.command()
+def compare(
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN]...", help="runs, models, DVC experiments, revisions or patterns of names"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="print Markdown")] = False,
+    picture: Annotated[Path, typer.Option(metavar="FILE", help="where the learning curves go")] = Path("compare.png"),
+) -> None:
+    """Show what differs between runs, and what came of it; without RUN, each model's newest and the one before."""
+    from pipeline import compare, config, data
+    from pipeline.tracking import runs
+
+    groups = runs.some(what or [], config.load())
+    figure = compare.draw(groups)
+    data.write_whole(picture, lambda draft: figure.savefig(draft, dpi=110, format="png"))
+    typer.echo(compare.as_json(groups, picture) if as_json else compare.text(groups, picture, markdown))
+
+
+@app.command()
+def reproduce(run: Annotated[str, typer.Argument(metavar="RUN", help="its name or id", show_default=False)]) -> None:
+    """Make a run's model again in a temporary work tree: identical (exit status 0), or what differs first (1)."""
+    from pipeline import config, reproduce
+    from pipeline.tracking import runs
+
+    name, told, patch = runs.one(run, config.load())
+    typer.echo(f"{name}: commit {told.commit[:10]}{' with uncommitted changes' if patch else ''}")
+    difference, versions = reproduce.run(told, patch)
+    for version in versions:
+        typer.echo(f"note: {version}")
+    typer.echo(f"{name}: {difference or 'identical'}")
+    raise typer.Exit(1 if difference else 0)
 
 
 @app.command()
@@ -150,3 +189,10 @@ def predict(
 def _asked() -> Iterator[str]:
     while text := typer.prompt("input, or nothing to end", default="", show_default=False).strip():
         yield text
+
+
+def _record(model: str, params: "Config") -> None:
+    from pipeline import evaluate
+    from pipeline.tracking import record
+
+    record.record(model, params, lambda onnx: evaluate.accuracy(onnx, model, params))

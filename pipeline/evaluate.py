@@ -50,6 +50,18 @@ def ask(model: Path, task: tasks.Task, examples: data.Examples) -> tuple[data.An
     return data.Answers(examples.card, codes, classes.astype(np.int32), said, probability), loss / len(codes)
 
 
+def accuracy(model: Path, name: str, config: Config) -> float:
+    """The accuracy of another ONNX file on the test data of model `name`; ValueError if it cannot read them."""
+    task = tasks.load(config.model(name).task)
+    examples = data.load_examples(data.SPLIT / config.model(name).task)
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    reads, says = session.get_inputs()[0].shape[1:], session.get_outputs()[0].shape[1]
+    if (tuple(reads), says) != (examples.card.shape, len(examples.card.labels)):
+        raise ValueError(f"it reads {reads} and names {says} classes")
+    answers, _ = ask(model, task, examples)
+    return float(1 - answers.wrong.mean())
+
+
 def metrics(answers: data.Answers, loss: float) -> dict[str, float | int | str]:
     """The figures of metrics.json: loss is the mean cross-entropy in nats."""
     wrong, examples = int(answers.wrong.sum()), len(answers.classes)

@@ -1,16 +1,13 @@
 """The models' figures beside the published ones."""
 
-import hashlib
 import json
-import subprocess
 from pathlib import Path
 
 import pandas as pd
 
-from pipeline import data
+from pipeline import data, git, run
 from pipeline.config import Config
 
-LOGS = Path("logs")
 NUMBERS = 3  # columns before the numbers
 
 
@@ -23,37 +20,23 @@ def collect(config: Config) -> pd.DataFrame:
         figures = json.loads(path.read_text(encoding="utf-8"))
         # A figure made from a stand-in is not comparable, so it never stands beside the published one.
         published = None if figures["dataset"] in data.STAND_INS else model.figure.accuracy
-        run = last_run(name)
+        told = run.last(name)
         rows.append(
             {
                 "model": name,
                 "dataset": figures["dataset"],
-                "recipe": run.get("recipe", config.recipe),
+                "recipe": told.get("recipe", config.recipe),
                 "examples": figures["examples"],
                 "wrong": figures["wrong"],
                 "accuracy": figures["accuracy"],
                 "ceiling": figures.get("ceiling"),
                 "published": published,
-                "seconds": run.get("seconds"),
-                "device": run.get("device"),
-                "commit": _commit(),
+                "seconds": told.get("seconds"),
+                "device": told.get("device"),
+                "commit": git.commit()[:7],
             }
         )
     return pd.DataFrame(rows)
-
-
-def last_run(name: str) -> dict[str, object]:
-    """What the last training of `name` on this machine told of itself; empty if the weights are not that one's."""
-    notes, weights = LOGS / name / "run.json", data.MODELS / name / "model.weights.h5"
-    if not (notes.is_file() and weights.is_file()):
-        return {}
-    run: dict[str, object] = json.loads(notes.read_text(encoding="utf-8"))
-    return run if run["weights"] == hashlib.md5(weights.read_bytes()).hexdigest() else {}
-
-
-def _commit() -> str:
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return done.stdout.strip()
 
 
 def save(table: pd.DataFrame, path: Path) -> None:

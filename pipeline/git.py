@@ -1,0 +1,93 @@
+"""What git knows of the workspace: its commit, what is not committed, and how it was at another revision."""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.errors import BadInput, quoted
+
+# What a model is made from, but for DVC's own outputs. Nothing else goes into a patch: no file of credentials.
+SOURCES = ("pipeline", "params.yaml", "dvc.yaml", "data", ":(exclude)data/raw", ":(exclude)data/split")
+
+
+def commit(revision: str = "HEAD") -> str:
+    """The full hash of a revision, or of a DVC experiment by its name; empty if there is none."""
+    for name in (f"{revision}^{{commit}}", *_experiments(revision)):
+        done = _git("rev-parse", "--verify", "--quiet", "--end-of-options", name)
+        if not done.returncode:
+            return done.stdout.decode().strip()
+    return ""
+
+
+def patch(sources: Sequence[str] = ()) -> bytes:
+    """What differs between the last commit and the workspace, new files among it: as `git apply` takes it.
+
+    `sources` are further files that a model is made from. The index stays as it is.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        index = {"GIT_INDEX_FILE": f"{folder}/index"}
+        _git("read-tree", "HEAD", environment=index)
+        there = [path for path in (*SOURCES, *sources) if path.startswith(":") or Path(path).exists() or _known(path)]
+        _git("add", "--all", "--", *there, environment=index)
+        return _git("diff", "--cached", "--binary", "--no-color", "--no-ext-diff", "HEAD", environment=index).stdout
+
+
+def show(revision: str, path: str) -> bytes | None:
+    """A file as it was at a revision; None if it was not."""
+    done = _git("show", f"{revision}:{path}")
+    return None if done.returncode else done.stdout
+
+
+def commits_with(text: str, path: str) -> list[str]:
+    """The commits, newest first, that brought `text` into file `path` or took it out."""
+    return _git("log", "--format=%H", f"-S{text}", "--", path).stdout.decode().split()
+
+
+@contextmanager
+def worktree(revision: str, changes: bytes = b"") -> Iterator[Path]:
+    """A temporary work tree of a revision with a patch applied: the workspace is not touched, and nothing is left."""
+    if not (found := commit(revision)):
+        raise BadInput(
+            f"this repository has no commit {quoted(revision)}; fetch it (`git fetch --all`, for an experiment "
+            "`dvc exp pull`), or take a run whose commit is here."
+        )
+    with tempfile.TemporaryDirectory(prefix="lstm-") as name:
+        folder = Path(name).resolve() / "worktree"
+        done = _git("worktree", "add", "--detach", "--quiet", str(folder), found)
+        try:
+            if done.returncode:
+                raise BadInput(f"git made no work tree of {found}: {_reason(done)}; mend that and try again.")
+            if changes:
+                done = _git("-C", str(folder), "apply", "--whitespace=nowarn", "-", stdin=changes)
+                if done.returncode:
+                    raise BadInput(
+                        f"the run's uncommitted changes no longer apply to commit {found[:10]} ({_reason(done)}); "
+                        "its patch is damaged or the commit was rewritten: take another run."
+                    )
+            yield folder
+        finally:
+            _git("worktree", "remove", "--force", str(folder))
+            _git("worktree", "prune")
+
+
+def _experiments(name: str) -> list[str]:
+    refs = _git("for-each-ref", "--format=%(refname)", "refs/exps").stdout.decode().split()
+    return [ref for ref in refs if ref.split("/")[-1] == name and "stash" not in ref]
+
+
+def _known(path: str) -> bool:
+    return bool(_git("ls-files", "--", path).stdout)
+
+
+def _reason(done: subprocess.CompletedProcess[bytes]) -> str:
+    return " ".join(done.stderr.decode(errors="replace").split())[:200]
+
+
+def _git(
+    *words: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    env = os.environ | (environment or {})
+    return subprocess.run(["git", *words], input=stdin, capture_output=True, check=False, env=env)

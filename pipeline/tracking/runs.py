@@ -1,0 +1,166 @@
+"""Read runs: found by what a person calls them, with all that comparing or reproducing one takes."""
+
+import tempfile
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from pipeline import data, git, lock, run
+from pipeline.config import Config
+from pipeline.errors import BadInput, quoted
+from pipeline.run import Provenance, Run
+from pipeline.tracking import store
+from pipeline.tracking.record import CURVES, WEIGHTS
+
+SHORTEST = 6  # characters of a run's id that are taken for it
+
+
+def one(text: str, config: Config) -> tuple[str, Provenance, bytes]:
+    """The name, provenance and patch of the one run that `text` calls; BadInput if there are none or several."""
+    with store.reading() as client:
+        found = _called(client, text, config)
+        if len(found) > 1:
+            names = ", ".join(f"{each.info.run_name} ({each.info.run_id[:8]})" for each in found[:8])
+            raise BadInput(f"{quoted(text)} calls {len(found)} runs: {names}; name one of them, by its id if need be.")
+        run_id = found[0].info.run_id
+        with tempfile.TemporaryDirectory() as folder:
+            there = {file.path for file in client.list_artifacts(run_id)}
+            if "provenance.json" not in there:
+                raise BadInput(
+                    f"the run {found[0].info.run_name} holds no provenance.json: its training was not finished, or it "
+                    "was made without DVC or by an older version; finish it with `dvc repro`, then `pipeline track`."
+                )
+            told = run.load(Path(client.download_artifacts(run_id, "provenance.json", folder)))
+            patch = b""
+            if "changes.patch" in there:
+                patch = Path(client.download_artifacts(run_id, "changes.patch", folder)).read_bytes()
+        if not told.inputs:
+            raise BadInput(
+                f"the run {found[0].info.run_name} was trained without DVC, so the hashes of its data are not known; "
+                "run `dvc repro`, then take the run that comes of it."
+            )
+        return str(found[0].info.run_name), told, patch
+
+
+def some(texts: list[str], config: Config) -> list[list[Run]]:
+    """The runs to be compared, group by group.
+
+    No text: the newest run of each model and the one before it. One run: it and the one before it. Several that each
+    call one run: those. Otherwise a group for each model.
+    """
+    with store.reading() as client:
+        if not texts:
+            pairs = [_latest(client, model)[:2] for model in config.models]
+            groups = [pair[::-1] for pair in pairs if len(pair) > 1]
+            if not groups:
+                raise BadInput("no model has two runs yet: change a parameter, `dvc repro`, and compare again.")
+        else:
+            called = [_called(client, text, config) for text in texts]
+            if len(called) == 1 and len(called[0]) == 1:
+                groups = [_with_the_one_before(client, called[0][0])]
+            elif all(len(found) == 1 for found in called):
+                groups = [[found[0] for found in called]]
+            else:
+                groups = _by_model([each for found in called for each in found])
+        return [[_read(client, each) for each in _once(group)] for group in groups]
+
+
+def _called(client: Any, text: str, config: Config) -> list[Any]:
+    """Runs by model (its newest), id, name or pattern of names, experiment, or revision of git: the first that fits."""
+    runs = _finished(client, "")
+    if text in config.models:
+        if not (newest := _latest(client, text)[:1]):
+            raise BadInput(f"no run of {text} is recorded yet: `dvc repro evaluate@{text}` makes one.")
+        return newest
+    for fits in (
+        lambda each: len(text) >= SHORTEST and each.info.run_id.startswith(text),
+        lambda each: each.info.run_name == text,
+        lambda each: each.data.tags.get("experiment") == text,
+        lambda each: fnmatchcase(each.info.run_name, text) or fnmatchcase(each.data.tags.get("experiment", ""), text),
+    ):
+        if found := [each for each in runs if fits(each)]:
+            return found[::-1]  # oldest first
+    if commit := git.commit(text):
+        return _at(runs, text, lock.stages(commit), config)
+    raise BadInput(
+        f"there is no run, experiment, revision or model {quoted(text)} in {store.masked(store.address())}: name one "
+        f"of the models ({', '.join(config.models)}), or a run as `mlflow ui` lists it."
+    )
+
+
+def _at(runs: list[Any], revision: str, stages: dict[str, Any], config: Config) -> list[Any]:
+    found = []
+    for model in config.models:
+        path = str(data.MODELS / model / "model.weights.h5")
+        weights = lock.hashes(stages.get(f"train@{model}", {}), "outs").get(path)
+        held = [each for each in runs if weights and each.data.tags.get(WEIGHTS) == weights]
+        if weights and not held:
+            raise BadInput(f"no run is recorded of {model} at {revision}; `pipeline track {revision}` records it.")
+        found += held[:1]
+    if not found:
+        raise BadInput(f"revision {revision} holds no trained model: its dvc.lock names none of params.yaml's.")
+    return found
+
+
+def _finished(client: Any, wanted: str) -> list[Any]:
+    """All runs of trained models, newest first."""
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    kept: list[Any] = []
+    page = None
+    while experiments:
+        got = client.search_runs(experiments, wanted, order_by=["attributes.start_time DESC"], page_token=page)
+        kept += [each for each in got if WEIGHTS in each.data.tags]
+        if not (page := got.token):
+            break
+    return kept
+
+
+def _latest(client: Any, model: str) -> list[Any]:
+    return _finished(client, f"tags.model = '{model}'")
+
+
+def _with_the_one_before(client: Any, this: Any) -> list[Any]:
+    earlier = [each for each in _latest(client, this.data.tags["model"]) if each.info.start_time < this.info.start_time]
+    if not earlier:
+        raise BadInput(f"{this.info.run_name} is the first run of its model; name another to compare it with.")
+    return [earlier[0], this]
+
+
+def _by_model(runs: list[Any]) -> list[list[Any]]:
+    groups: dict[str, list[Any]] = {}
+    for each in runs:
+        groups.setdefault(each.data.tags["model"], []).append(each)
+    several = [group for group in groups.values() if len(_once(group)) > 1]
+    if not several:
+        raise BadInput("these hold the same run of each model: there is nothing to compare.")
+    return several
+
+
+def _once(runs: list[Any]) -> list[Any]:
+    return list({each.info.run_id: each for each in runs}.values())
+
+
+def _read(client: Any, found: Any) -> Run:
+    import pandas as pd
+
+    run_id = found.info.run_id
+    columns = {}
+    for key in found.data.metrics:
+        if key.startswith(CURVES):
+            points = client.get_metric_history(run_id, key)
+            columns[key.removeprefix(CURVES)] = pd.Series({point.step: point.value for point in points})
+    answers = None
+    with tempfile.TemporaryDirectory() as folder:
+        if any(file.path == "answers.parquet" for file in client.list_artifacts(run_id)):
+            answers = pd.read_parquet(client.download_artifacts(run_id, "answers.parquet", folder))
+    return Run(
+        run_id,
+        found.info.run_name,
+        found.data.tags["model"],
+        found.data.tags["task"],
+        found.data.params,
+        {each.dataset.name: each.dataset.digest for each in found.inputs.dataset_inputs},
+        {key: value for key, value in found.data.metrics.items() if not key.startswith(CURVES)},
+        pd.DataFrame(columns).rename_axis("step").sort_index(),
+        answers,
+    )

@@ -1,0 +1,113 @@
+"""The store: where it is, how it is reached, what is said when it is not."""
+
+import logging
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import BadInput
+
+LATER = "run `pipeline track` when it can be reached again."
+
+
+def address() -> str:
+    """Where runs go: MLFLOW_TRACKING_URI, or mlflow.db at the root of the repository."""
+    # Under `dvc exp run --temp`, DVC_ROOT is the repository and not its temporary copy.
+    root = Path(os.environ.get("DVC_ROOT", Path.cwd())).resolve()
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
+
+
+def client() -> Any:
+    """MLflow's client of the store."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    from mlflow import MlflowClient
+
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with alone():
+        made = MlflowClient(address(), registry_uri=address())
+        made.search_experiments(max_results=1)  # a new database gets its tables here
+    return made
+
+
+def experiment(client: Any, task: str) -> str:
+    """The id of a task's experiment, made where there is none."""
+    from mlflow.exceptions import MlflowException
+
+    if (found := client.get_experiment_by_name(task)) is None:
+        # MLflow keeps this place as an absolute address; a server chooses its own.
+        uri = address()
+        place = (Path(uri.removeprefix("sqlite:///")).parent / "mlartifacts" / task).as_uri() if _local(uri) else None
+        try:
+            made = client.create_experiment(task, artifact_location=place, tags=_looks(task))
+        except MlflowException:
+            if (found := client.get_experiment_by_name(task)) is None:
+                raise
+            return str(found.experiment_id)  # another process made it in between
+        return str(made)
+    return str(found.experiment_id)
+
+
+def warn(name: str, what: str, error: Exception) -> None:
+    """One warning of what MLflow did not take down."""
+    warnings.warn(f"MLflow did not take down {what} of {name} ({plain(error)}); {LATER}", stacklevel=3)
+
+
+@contextmanager
+def reading() -> Iterator[Any]:
+    """A client for a command that is nothing without the store: what goes wrong becomes a BadInput."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    place = masked(address())
+    if _local(place) and not Path(place.removeprefix("sqlite:///")).is_file():
+        raise BadInput(f"there is no MLflow store {place}: make one with `make repro` or `pipeline track`.")
+    try:
+        yield client()
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        if "out-of-date database schema" in str(error) or "Can't locate revision" in str(error):
+            raise BadInput(
+                f"the MLflow store {place} was made by another version of MLflow; copy it, then run "
+                f"`mlflow db upgrade {place}`."
+            ) from None
+        raise BadInput(
+            f"the MLflow store {place} does not answer ({plain(error)}); start it, or mend MLFLOW_TRACKING_URI."
+        ) from None
+
+
+def plain(error: Exception) -> str:
+    """An error of a library as a few words, without credentials."""
+    return masked(" ".join(str(error).split())[:200])
+
+
+def masked(text: str) -> str:
+    """A text without the user and password that an address in it may hold."""
+    return re.sub(r"//[^/@\s]+@", "//***@", text)
+
+
+def _local(uri: str) -> bool:
+    return uri.startswith("sqlite:///")
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """One process of this machine at a time: making the tables of a new SQLite file, changing the champion."""
+    from filelock import FileLock
+
+    uri = address()
+    if not _local(uri):
+        yield
+        return
+    with FileLock(f"{uri.removeprefix('sqlite:///')}.lock", timeout=30):
+        yield
+
+
+def _looks(task: str) -> dict[str, str]:
+    return {
+        "mlflow.experimentKind": "custom_model_development",  # or the browser shows it as a chat application
+        "mlflow.note.content": f"One run for each trained model of the task `{task}`, known by its weights' MD5.",
+    }
