@@ -5,15 +5,12 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from pipeline.errors import BadInput
-
-if TYPE_CHECKING:
-    from pipeline.config import Config
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's notes on its own build
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -67,12 +64,13 @@ def split(task: TaskName) -> None:
 @app.command()
 def train(model: ModelName) -> None:
     """Teach a model: models/MODEL/model.weights.h5 and history.csv."""
-    from pipeline import config, train
-    from pipeline.tracking import record
+    from pipeline import config, run, train
+    from pipeline.tracking import live
 
     params = config.load()
-    with record.live(model, params) as tell:
-        train.run(model, params, tell)
+    made_from = run.source(params, model)
+    with live.live(model, params, made_from) as tell:
+        run.keep(model, made_from, params, train.run(model, params, tell))
 
 
 @app.command()
@@ -86,21 +84,29 @@ def export(model: ModelName) -> None:
 @app.command()
 def evaluate(model: ModelName) -> None:
     """Measure what was exported: models/MODEL/metrics.json, its tables and picture."""
-    from pipeline import config, evaluate
+    from pipeline import config, evaluate, outputs
+    from pipeline.tracking import record, store
 
     params = config.load()
     evaluate.run(model, params)
-    _record(model, params)
+    made = outputs.workspace(model, params.model(model).task)
+    store.Attempt(model)("the figures", lambda: record.record(made, params, evaluate.accuracy))
 
 
 @app.command()
-def track() -> None:
-    """Bring MLflow and its registry up to date with the models of the workspace, whoever made them."""
-    from pipeline import config
+def track(
+    revisions: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[REVISION]...", help="commits, branches, tags or DVC experiments"),
+    ] = None,
+) -> None:
+    """Bring MLflow and its registry up to date with the models of the workspace, or of revisions, whoever made them."""
+    from pipeline import config, evaluate
+    from pipeline.tracking import track
 
     params = config.load()
-    for model in params.models:
-        _record(model, params)
+    for line in track.run(revisions or [], params, evaluate.accuracy):
+        typer.echo(line)
 
 
 @app.command()
@@ -190,10 +196,3 @@ def predict(
 def _asked() -> Iterator[str]:
     while text := typer.prompt("input, or nothing to end", default="", show_default=False).strip():
         yield text
-
-
-def _record(model: str, params: "Config") -> None:
-    from pipeline import evaluate
-    from pipeline.tracking import record
-
-    record.record(model, params, lambda onnx: evaluate.accuracy(onnx, model, params))

@@ -50,10 +50,9 @@ def ask(model: Path, task: tasks.Task, examples: data.Examples) -> tuple[data.An
     return data.Answers(examples.card, codes, classes.astype(np.int32), said, probability), loss / len(codes)
 
 
-def accuracy(model: Path, name: str, config: Config) -> float:
-    """The accuracy of another ONNX file on the test data of model `name`; ValueError if it cannot read them."""
-    task = tasks.load(config.model(name).task)
-    examples = data.load_examples(data.SPLIT / config.model(name).task)
+def accuracy(model: Path, split: Path) -> float:
+    """The accuracy of any ONNX file on the test data of folder `split`; ValueError if it cannot read them."""
+    task, examples = tasks.load(split.name), data.load_examples(split)
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     reads, says = session.get_inputs()[0].shape[1:], session.get_outputs()[0].shape[1]
     if (tuple(reads), says) != (examples.card.shape, len(examples.card.labels)):

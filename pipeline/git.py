@@ -43,7 +43,7 @@ def show(revision: str, path: str) -> bytes | None:
 
 def commits_with(text: str, path: str) -> list[str]:
     """The commits, newest first, that brought `text` into file `path` or took it out."""
-    return _git("log", "--format=%H", f"-S{text}", "--", path).stdout.decode().split()
+    return _git("log", "--all", "--format=%H", f"-S{text}", "--", path).stdout.decode().split()
 
 
 @contextmanager

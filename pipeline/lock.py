@@ -1,5 +1,6 @@
 """What dvc.lock says: what each stage was made from, and DVC's cache, that holds its files by their hash."""
 
+import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,15 @@ def stages(revision: str | None = None) -> dict[str, Any]:
     return content
 
 
+def run_cache() -> list[dict[str, Any]]:
+    """Every stage that ran here, as an entry of dvc.lock, oldest first: what DVC restores stages from."""
+    from dvc.repo import Repo
+
+    folder = Path(Repo().stage_cache.cache_dir)
+    files = sorted((path for path in folder.glob("*/*/*") if path.is_file()), key=lambda path: path.stat().st_mtime_ns)
+    return [yaml(path.read_bytes()) for path in files]
+
+
 def yaml(text: bytes) -> Any:
     """YAML 1.2, as DVC reads it."""
     from ruamel.yaml import YAML
@@ -33,6 +43,11 @@ def hashes(stage: dict[str, Any], kind: str) -> dict[str, str]:
 def params(stage: dict[str, Any]) -> dict[str, Any]:
     """The parameters of a stage by their dotted keys."""
     return flat(stage.get("params", {}).get("params.yaml", {}))
+
+
+def md5(content: bytes) -> str:
+    """The MD5 of a text that is no file, as DVC writes it."""
+    return hashlib.md5(content).hexdigest()
 
 
 def flat(content: Any, at: str = "") -> dict[str, Any]:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from pipeline import data, git, run
 from pipeline.config import Config
+from pipeline.outputs import workspace
 
 NUMBERS = 3  # columns before the numbers
 
@@ -20,7 +21,8 @@ def collect(config: Config) -> pd.DataFrame:
         figures = json.loads(path.read_text(encoding="utf-8"))
         # A figure made from a stand-in is not comparable, so it never stands beside the published one.
         published = None if figures["dataset"] in data.STAND_INS else model.figure.accuracy
-        told = run.last(name)
+        told = run.note(name, workspace(name, model.task).weights)
+        machine = told.get("machine", {})
         rows.append(
             {
                 "model": name,
@@ -31,8 +33,8 @@ def collect(config: Config) -> pd.DataFrame:
                 "accuracy": figures["accuracy"],
                 "ceiling": figures.get("ceiling"),
                 "published": published,
-                "seconds": told.get("seconds"),
-                "device": told.get("device"),
+                "seconds": machine.get("seconds"),
+                "device": machine.get("device"),
                 "commit": git.commit()[:7],
             }
         )

@@ -1,6 +1,5 @@
 """A trained model, what it was made from and what came of it: enough to make it again and to set it beside another."""
 
-import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import data, git, lock
 from pipeline.config import PARAMS, Config
 from pipeline.errors import BadInput
+from pipeline.outputs import Outputs, trained
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,9 +56,11 @@ class Run:
     answers: "pd.DataFrame | None"  # a row a test example: class, said; None if they were not recorded
 
 
-def last(name: str) -> dict[str, Any]:
-    """What the last training of `name` on this machine told of itself; empty if the weights are not that one's."""
-    return _of_these_weights(name, LOGS / name / "run.json")
+def note(model: str, weights: str) -> dict[str, Any]:
+    """What keep wrote when these weights were trained on this machine; empty if they were not."""
+    path = _note(model, weights)
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return content
 
 
 def source(config: Config, name: str) -> Source:
@@ -66,17 +68,16 @@ def source(config: Config, name: str) -> Source:
     return Source(git.commit(), git.patch([config.task(config.model(name).task).source]))
 
 
-def keep_source(name: str, made_from: Source) -> None:
-    """Note beside the training's log what its weights were made from: it may have changed when MLflow asks."""
-    content = {"weights": weights(name), "commit": made_from.commit, "patch": made_from.patch.decode("latin-1")}
-    data.write_json(content, LOGS / name / "source.json")
-
-
-def weights(name: str) -> str:
-    """The MD5 of a model's weights: what identifies a run."""
-    path = data.MODELS / name / "model.weights.h5"
-    data.need(path, f"dvc repro train@{name}")
-    return data.md5(path)
+def keep(model: str, made_from: Source, config: Config, machine: dict[str, Any]) -> None:
+    """Note beside the log, by the weights just made, what no DVC output may hold: MLflow may ask much later."""
+    content = {
+        "commit": made_from.commit,
+        "patch": made_from.patch.decode("latin-1"),
+        "experiment": os.environ.get("DVC_EXP_NAME", ""),
+        "recipe": config.recipe,
+        "machine": machine,
+    }
+    data.write_json(content, _note(model, data.md5(data.MODELS / model / "model.weights.h5")))
 
 
 def params(config: Config, name: str) -> dict[str, Any]:
@@ -101,37 +102,33 @@ def short(dotted: dict[str, Any]) -> dict[str, Any]:
     return names
 
 
-def provenance(config: Config, name: str) -> tuple[Provenance, Source]:
-    """Where the model in the workspace comes from, told from its outputs, dvc.lock and git."""
-    task, identity = config.model(name).task, weights(name)
-    recipe: str = config.recipe
-    entries = lock.stages()
-    train = entries.get(f"train@{name}", {})
+def provenance(outputs: Outputs, config: Config) -> tuple[Provenance, Source]:
+    """Where a model comes from, told from its outputs, the entries of DVC, the note of its training, and git."""
+    name, entries = outputs.model, outputs.entries
+    noted = note(name, outputs.weights)
     inputs: dict[str, str] = {}
-    used = params(config, name)
-    if lock.hashes(train, "outs").get(str(data.MODELS / name / "model.weights.h5")) == identity:
-        inputs = lock.hashes(train, "deps")
+    used, recipe = params(config, name), noted.get("recipe", config.recipe)
+    if trained(entries, name) == outputs.weights:  # otherwise the model was trained without DVC
+        inputs = lock.hashes(entries[f"train@{name}"], "deps")
         used = {}
-        for stage in (f"generate@{task}", f"split@{task}", f"train@{name}"):
+        for stage in (f"generate@{outputs.task}", f"split@{outputs.task}", f"train@{name}"):
             used |= lock.params(entries.get(stage, {}))
         recipe = next(key.split(".")[2] for key in used if key.startswith(f"models.{name}.") and key.endswith(".steps"))
-    made_from = _source(name, inputs, used)
-    folder = data.MODELS / name
-    outputs = {
-        str(path): data.md5(path) for path in sorted(folder.rglob("*")) if path.is_file() and path.name[0] != "."
-    }
-    machine = {key: value for key, value in last(name).items() if key not in ("weights", "recipe")}
+    if noted:
+        made_from = Source(noted["commit"], noted["patch"].encode("latin-1"))
+    else:
+        made_from = _source(outputs.weights, inputs, used)
     told = Provenance(
-        name,
-        task,
-        recipe,
-        made_from.commit,
-        bool(made_from.patch),
-        os.environ.get("DVC_EXP_NAME", ""),
-        used,
-        inputs,
-        outputs,
-        machine,
+        model=name,
+        task=outputs.task,
+        recipe=recipe,
+        commit=made_from.commit,
+        uncommitted=bool(made_from.patch),
+        experiment=noted.get("experiment", ""),
+        params=used,
+        inputs=inputs,
+        outputs=outputs.hashes(),
+        machine=noted.get("machine", {}),
     )
     return told, made_from
 
@@ -152,28 +149,31 @@ def load(path: Path) -> Provenance:
         ) from None
 
 
-def _source(name: str, inputs: dict[str, str], used: dict[str, Any]) -> Source:
-    """The commit and patch that hold these inputs: as noted by the training, or else the first that fit."""
-    if noted := _of_these_weights(name, LOGS / name / "source.json"):
-        return Source(noted["commit"], noted["patch"].encode("latin-1"))
+def _note(model: str, weights: str) -> Path:
+    # Under `dvc exp run --temp`, DVC_ROOT is the repository, which outlives its temporary copy.
+    return Path(os.environ.get("DVC_ROOT", ".")) / LOGS / model / f"{weights}.json"
+
+
+def _source(weights: str, inputs: dict[str, str], used: dict[str, Any]) -> Source:
+    """The commit and patch that hold these inputs, where no note tells: HEAD, the workspace, or the last that fits."""
     head = git.commit()
     if not inputs or _fits(head, inputs, used):
         return Source(head, b"")
-    code = [path for path in inputs if not path.startswith("data/split/")]
+    code = [path for path in inputs if not path.startswith(f"{data.SPLIT}/")]
     if all(Path(path).is_file() and data.md5(Path(path)) == inputs[path] for path in code) and _holds(
         PARAMS.read_bytes(), used
     ):
         return Source(head, git.patch(code))
-    candidates = git.commits_with(weights(name), lock.LOCK)
+    candidates = git.commits_with(weights, lock.LOCK)
     return Source(next((each for each in candidates if _fits(each, inputs, used)), head), b"")
 
 
 def _fits(commit: str, inputs: dict[str, str], used: dict[str, Any]) -> bool:
     for path, md5 in inputs.items():
-        if path.startswith("data/split/"):
+        if path.startswith(f"{data.SPLIT}/"):
             continue
         content = git.show(commit, path)
-        if content is None or hashlib.md5(content).hexdigest() != md5:
+        if content is None or lock.md5(content) != md5:
             return False
     return _holds(git.show(commit, str(PARAMS)) or b"", used)
 
@@ -181,10 +181,3 @@ def _fits(commit: str, inputs: dict[str, str], used: dict[str, Any]) -> bool:
 def _holds(text: bytes, used: dict[str, Any]) -> bool:
     there = lock.flat(lock.yaml(text))
     return all(there.get(key) == value for key, value in used.items())
-
-
-def _of_these_weights(name: str, notes: Path) -> dict[str, Any]:
-    if not (notes.is_file() and (data.MODELS / name / "model.weights.h5").is_file()):
-        return {}
-    content: dict[str, Any] = json.loads(notes.read_text(encoding="utf-8"))
-    return content if content["weights"] == weights(name) else {}

@@ -106,10 +106,11 @@ def state(model: keras.Model) -> list[keras.Variable]:
     return [*(variable for layer in model.layers for variable in layer.variables), *model.optimizer.variables]
 
 
-def run(name: str, config: Config, tell: OnReport = lambda step, row: None) -> None:
-    """Train model `name` on data/split/TASK; write its weights and history.csv, and logs/NAME/run.json.
+def run(name: str, config: Config, tell: OnReport = lambda step, row: None) -> dict[str, Any]:
+    """Train model `name` on data/split/TASK; write its weights and history.csv.
 
-    `tell(step, figures)` hears of every report as it is made.
+    `tell(step, figures)` hears of every report as it is made. What comes back is what no output may hold, since it
+    differs from one run to the next: device, versions, seconds, peak_memory_mib.
     """
     import pandas as pd
 
@@ -187,15 +188,10 @@ def run(name: str, config: Config, tell: OnReport = lambda step, row: None) -> N
         raise BadInput(f"{name}: the weights grew past all numbers; lower models.{name}.{config.recipe}.rate.")
     data.write_whole(folder / "model.weights.h5", model.save_weights)
     data.write_csv(pd.DataFrame(report.rows), folder / "history.csv")
-    facts = where | {
-        "weights": data.md5(folder / "model.weights.h5"),
-        "recipe": config.recipe,
-        "seconds": round(seconds(), 2),
-        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-    }
-    data.write_json(facts, LOGS / name / "run.json")
     checkpoint.remove()
     print(f"{name}: trained in {seconds():.0f} s, {json.dumps(report.rows[-1])}")
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return where | {"seconds": round(seconds(), 2), "peak_memory_mib": memory}
 
 
 def _go_on(model: keras.Model, report: Report, checkpoint: Checkpoint) -> float:

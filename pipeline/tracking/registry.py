@@ -9,14 +9,15 @@ from typing import Any
 
 from pipeline import data, tasks
 from pipeline.gate import Champion, Verdict, judge
+from pipeline.outputs import Outputs
 from pipeline.run import Provenance
 from pipeline.tracking import store
 
-Measure = Callable[[Path], float]  # an ONNX file: its accuracy on the test data of the workspace
+Measure = Callable[[Path, Path], float]  # an ONNX file, data/split/TASK: its accuracy on the test data
 ALIAS = "champion"
 
 
-def package(export: Path, task: str, folder: Path) -> None:
+def package(outputs: Outputs, folder: Path) -> None:
     """Write an exported model as MLflow keeps one: the ONNX file behind pyfunc, signature and example with it."""
     import mlflow.onnx
     import numpy as np
@@ -24,9 +25,9 @@ def package(export: Path, task: str, folder: Path) -> None:
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    examples = data.load_examples(data.SPLIT / task)
+    task, examples, export = tasks.load(outputs.task), data.load_examples(outputs.split), outputs.folder / "export"
     card = examples.card
-    example = tasks.load(task).features(examples.part(tasks.load(task).EVALUATED)[0][:1], card.shape)
+    example = task.features(examples.part(task.EVALUATED)[0][:1], card.shape)
     kind = np.dtype(np.float32)
     mlflow.onnx.save_model(
         onnx.load(export / "model.onnx"),
@@ -44,7 +45,12 @@ def package(export: Path, task: str, folder: Path) -> None:
 
 
 def enter(
-    client: Any, run_id: str, told: Provenance, figures: dict[str, Any], floor: float, measure: Measure
+    client: Any,
+    run_id: str,
+    told: Provenance,
+    figures: dict[str, Any],
+    floor: float,
+    measure: Callable[[Path], float],
 ) -> Verdict | None:
     """Make the run's model a version, judge it, and crown it if it passes; None if it is the champion already."""
     from mlflow.exceptions import MlflowException
@@ -80,7 +86,7 @@ def enter(
         return verdict
 
 
-def _champion(client: Any, name: str, version: str, examples: str, measure: Measure) -> Champion:
+def _champion(client: Any, name: str, version: str, examples: str, measure: Callable[[Path], float]) -> Champion:
     """Today's champion with its accuracy on these test data: as recorded, or else as measured now."""
     holder = client.get_model_version(name, version)
     if examples and holder.tags.get("examples") == examples:

@@ -5,19 +5,19 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from pipeline import data, git, lock, run
+from pipeline import git, lock, run
 from pipeline.config import Config
 from pipeline.errors import BadInput, quoted
+from pipeline.outputs import trained
 from pipeline.run import Provenance, Run
-from pipeline.tracking import store
-from pipeline.tracking.record import CURVES, WEIGHTS
+from pipeline.tracking import content, store
 
 SHORTEST = 6  # characters of a run's id that are taken for it
 
 
 def one(text: str, config: Config) -> tuple[str, Provenance, bytes]:
     """The name, provenance and patch of the one run that `text` calls; BadInput if there are none or several."""
-    with store.reading() as client:
+    with store.needed() as client:
         found = _called(client, text, config)
         if len(found) > 1:
             names = ", ".join(f"{each.info.run_name} ({each.info.run_id[:8]})" for each in found[:8])
@@ -48,7 +48,7 @@ def some(texts: list[str], config: Config) -> list[list[Run]]:
     No text: the newest run of each model and the one before it. One run: it and the one before it. Several that each
     call one run: those. Otherwise a group for each model.
     """
-    with store.reading() as client:
+    with store.needed() as client:
         if not texts:
             pairs = [_latest(client, model)[:2] for model in config.models]
             groups = [pair[::-1] for pair in pairs if len(pair) > 1]
@@ -67,7 +67,7 @@ def some(texts: list[str], config: Config) -> list[list[Run]]:
 
 def _called(client: Any, text: str, config: Config) -> list[Any]:
     """Runs by model (its newest), id, name or pattern of names, experiment, or revision of git: the first that fits."""
-    runs = _finished(client, "")
+    runs = content.runs(client, "")
     if text in config.models:
         if not (newest := _latest(client, text)[:1]):
             raise BadInput(f"no run of {text} is recorded yet: `dvc repro evaluate@{text}` makes one.")
@@ -91,9 +91,8 @@ def _called(client: Any, text: str, config: Config) -> list[Any]:
 def _at(runs: list[Any], revision: str, stages: dict[str, Any], config: Config) -> list[Any]:
     found = []
     for model in config.models:
-        path = str(data.MODELS / model / "model.weights.h5")
-        weights = lock.hashes(stages.get(f"train@{model}", {}), "outs").get(path)
-        held = [each for each in runs if weights and each.data.tags.get(WEIGHTS) == weights]
+        weights = trained(stages, model)
+        held = [each for each in runs if weights and each.data.tags.get(content.WEIGHTS) == weights]
         if weights and not held:
             raise BadInput(f"no run is recorded of {model} at {revision}; `pipeline track {revision}` records it.")
         found += held[:1]
@@ -102,21 +101,8 @@ def _at(runs: list[Any], revision: str, stages: dict[str, Any], config: Config) 
     return found
 
 
-def _finished(client: Any, wanted: str) -> list[Any]:
-    """All runs of trained models, newest first."""
-    experiments = [each.experiment_id for each in client.search_experiments()]
-    kept: list[Any] = []
-    page = None
-    while experiments:
-        got = client.search_runs(experiments, wanted, order_by=["attributes.start_time DESC"], page_token=page)
-        kept += [each for each in got if WEIGHTS in each.data.tags]
-        if not (page := got.token):
-            break
-    return kept
-
-
 def _latest(client: Any, model: str) -> list[Any]:
-    return _finished(client, f"tags.model = '{model}'")
+    return content.runs(client, f"tags.model = '{model}'")
 
 
 def _with_the_one_before(client: Any, this: Any) -> list[Any]:
@@ -146,9 +132,9 @@ def _read(client: Any, found: Any) -> Run:
     run_id = found.info.run_id
     columns = {}
     for key in found.data.metrics:
-        if key.startswith(CURVES):
+        if key.startswith(content.CURVES):
             points = client.get_metric_history(run_id, key)
-            columns[key.removeprefix(CURVES)] = pd.Series({point.step: point.value for point in points})
+            columns[key.removeprefix(content.CURVES)] = pd.Series({point.step: point.value for point in points})
     answers = None
     with tempfile.TemporaryDirectory() as folder:
         if any(file.path == "answers.parquet" for file in client.list_artifacts(run_id)):
@@ -160,7 +146,7 @@ def _read(client: Any, found: Any) -> Run:
         found.data.tags["task"],
         found.data.params,
         {each.dataset.name: each.dataset.digest for each in found.inputs.dataset_inputs},
-        {key: value for key, value in found.data.metrics.items() if not key.startswith(CURVES)},
+        {key: value for key, value in found.data.metrics.items() if not key.startswith(content.CURVES)},
         pd.DataFrame(columns).rename_axis("step").sort_index(),
         answers,
     )

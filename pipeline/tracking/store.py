@@ -4,7 +4,7 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,19 +52,35 @@ def experiment(client: Any, task: str) -> str:
     return str(found.experiment_id)
 
 
-def warn(name: str, what: str, error: Exception) -> None:
-    """One warning of what MLflow did not take down."""
-    warnings.warn(f"MLflow did not take down {what} of {name} ({plain(error)}); {LATER}", stacklevel=3)
+class Attempt:
+    """Does what it is told until something fails, which becomes one warning: none of the training's business."""
+
+    def __init__(self, name: str):
+        self.name, self.failed = name, False
+
+    def __call__(self, what: str, action: Callable[[], Any]) -> Any:
+        """What `action` gives; None if it, or one before it, failed."""
+        if not self.failed:
+            try:
+                return action()
+            except Exception as error:
+                self.failed = True
+                text = f"MLflow did not take down {what} of {self.name} ({plain(error)}); {LATER}"
+                warnings.warn(text, stacklevel=2)
+        return None
 
 
 @contextmanager
-def reading() -> Iterator[Any]:
-    """A client for a command that is nothing without the store: what goes wrong becomes a BadInput."""
+def needed(make: bool = False) -> Iterator[Any]:
+    """A client for a command that is nothing without the store: what goes wrong becomes a BadInput.
+
+    A store of the repository's own that is not there yet is made if `make` says so.
+    """
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     place = masked(address())
-    if _local(place) and not Path(place.removeprefix("sqlite:///")).is_file():
+    if _local(place) and not make and not Path(place.removeprefix("sqlite:///")).is_file():
         raise BadInput(f"there is no MLflow store {place}: make one with `make repro` or `pipeline track`.")
     try:
         yield client()
