@@ -120,12 +120,11 @@ def compare(
     picture: Annotated[Path, typer.Option(metavar="FILE", help="where the learning curves go")] = Path("compare.png"),
 ) -> None:
     """Show what differs between runs, and what came of it; without RUN, each model's newest and the one before."""
-    from pipeline import compare, config, data
+    from pipeline import compare, config
     from pipeline.tracking import runs
 
     groups = runs.some(what or [], config.load())
-    figure = compare.draw(groups)
-    data.write_whole(picture, lambda draft: figure.savefig(draft, dpi=110, format="png"))
+    compare.save(compare.draw(groups), picture)
     typer.echo(compare.as_json(groups, picture) if as_json else compare.text(groups, picture, markdown))
 
 
@@ -142,6 +141,20 @@ def reproduce(run: Annotated[str, typer.Argument(metavar="RUN", help="its name o
         typer.echo(f"note: {version}")
     typer.echo(f"{name}: {difference or 'identical'}")
     raise typer.Exit(1 if difference else 0)
+
+
+@app.command()
+def report(
+    base: Annotated[str, typer.Option(metavar="REVISION", help="what the workspace is compared with")] = "main",
+    picture: Annotated[Path, typer.Option(metavar="FILE", help="where the learning curves go")] = Path("report.png"),
+) -> None:
+    """Tell in Markdown what a branch changes: parameters, the stages that ran, figures, learning curves, the gate."""
+    from pipeline import compare, config, report
+
+    made = report.make(base, config.load())
+    if made.pairs:
+        compare.save(compare.draw(made.pairs), picture)
+    typer.echo(report.text(made, picture))
 
 
 @app.command()

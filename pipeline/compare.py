@@ -179,3 +179,8 @@ def draw(groups: Sequence[Sequence[Run]]) -> "Figure":
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8, loc="lower right")
     return figure
+
+
+def save(figure: "Figure", path: Path) -> None:
+    """Write a picture as PNG."""
+    data.write_whole(path, lambda draft: figure.savefig(draft, dpi=110, format="png"))

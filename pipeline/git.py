@@ -41,6 +41,11 @@ def show(revision: str, path: str) -> bytes | None:
     return None if done.returncode else done.stdout
 
 
+def merge_base(revision: str) -> str:
+    """The commit where HEAD left `revision`: the revision itself, if it is behind HEAD; empty if they share none."""
+    return _git("merge-base", revision, "HEAD").stdout.decode().split("\n")[0]
+
+
 def commits_with(text: str, path: str) -> list[str]:
     """The commits, newest first, that brought `text` into file `path` or took it out."""
     return _git("log", "--all", "--format=%H", f"-S{text}", "--", path).stdout.decode().split()

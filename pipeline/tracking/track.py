@@ -30,7 +30,7 @@ def everything(config: Config, measure: registry.Measure) -> Iterator[str]:
             if model in config.models and trained(entries, model) not in known:
                 try:
                     with unpacked(model, entries) as outputs:
-                        yield f"recorded {record(outputs, config, measure)}"
+                        yield _line(outputs, config, measure, known)
                 except BadInput as gone:
                     yield f"note: {content.name(model, trained(entries, model), '')} is not recorded: {gone}"
         for model, spec in config.models.items():
@@ -60,8 +60,9 @@ def revision(text: str, config: Config, measure: registry.Measure) -> Iterator[s
 
 
 def _line(outputs: Outputs, config: Config, measure: registry.Measure, known: set[str]) -> str:
-    name = record(outputs, config, measure)
-    return f"{'up to date:' if outputs.weights in known else 'recorded'} {name}"
+    name, done = record(outputs, config, measure), "up to date:" if outputs.weights in known else "recorded"
+    known.add(outputs.weights)
+    return f"{done} {name}"
 
 
 def _known(client: Any) -> set[str]:
