@@ -1,5 +1,6 @@
 """Read runs: found by what a person calls them, with all that comparing or reproducing one takes."""
 
+import re
 import tempfile
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -116,10 +117,15 @@ def _by_model(runs: list[Any]) -> list[list[Any]]:
     groups: dict[str, list[Any]] = {}
     for each in runs:
         groups.setdefault(each.data.tags["model"], []).append(each)
-    several = [group for group in groups.values() if len(_once(group)) > 1]
+    several = [sorted(_once(group), key=_order) for group in groups.values() if len(_once(group)) > 1]
     if not several:
         raise BadInput("these hold the same run of each model: there is nothing to compare.")
     return several
+
+
+def _order(run: Any) -> list[Any]:
+    """By name, sweep-2 before sweep-10."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", run.info.run_name)]
 
 
 def _once(runs: list[Any]) -> list[Any]:
