@@ -1,5 +1,9 @@
-"""Change one parameter after another in a tiny copy of the project: DVC must re-run what it touches, no more."""
+"""Change one parameter after another in a tiny copy of the project: DVC must re-run what it touches, no more.
 
+Then as on a pull request: one model's parameter is changed on a branch, and the report must name its stages alone.
+"""
+
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -32,6 +36,26 @@ def main() -> None:
         for key, (value, touched) in CHANGES.items():
             tiny.change(folder, key, value)
             check(f"{key}: {value}", tiny.ran(tiny.run(folder, "dvc", "repro").stdout), touched)
+        pull_request(folder)
+
+
+def pull_request(folder: Path) -> None:
+    """Change a parameter on a branch, run what it touches, and read the report."""
+    tiny.commit(folder, "made")
+    tiny.run(folder, "git", "branch", "base")
+    tiny.run(folder, "git", "checkout", "--quiet", "-b", "change")
+    tiny.change(folder, "models.bits-lstm24.published.rate", 0.02)
+    touched = {stage for stage in ALL if stage.endswith("@bits-lstm24")}
+    check("on a branch", tiny.ran(tiny.run(folder, "dvc", "repro").stdout), touched)
+    report = tiny.run(folder, "pipeline", "report", "--base", "base").stdout
+    print(report, flush=True)
+    said = {
+        kind: set(re.findall(r"`([^`]+)`", line)) for kind, line in re.findall(r"^\| (ran|skipped)(.*)$", report, re.M)
+    }
+    check("the report's stages that ran", said["ran"], touched)
+    check("the report's stages that were skipped", said["skipped"], ALL - touched)
+    if not (folder / "report.png").is_file():
+        sys.exit("error: there is no picture of the learning curves")
 
 
 def check(change: str, ran: set[str], expected: set[str]) -> None:

@@ -45,7 +45,7 @@ class Report:
 
     base: str
     changes: Rows  # parameter or input, before, after
-    ran: list[str]  # stages whose entry in dvc.lock is another
+    ran: list[str]  # stages that the changes touched
     skipped: list[str]
     pairs: list[list[Run]]  # before and after, of each model whose stages ran
     new: list[str]  # models that the base does not have
@@ -62,7 +62,7 @@ def make(base: str, config: Config) -> Report:
     if not was:
         raise BadInput(f"{base} holds no {lock.LOCK}: there is nothing to compare with; name another base.")
     _need_up_to_date()
-    ran = [stage for stage, entry in entries.items() if _made_from(entry) != _made_from(was.get(stage, {}))]
+    ran = _ran(was, entries)
     touched = [model for model in config.models if any(stage.endswith(f"@{model}") for stage in ran)]
     new = [model for model in touched if f"evaluate@{model}" not in was]
     pairs = [
@@ -125,8 +125,25 @@ def _need_up_to_date() -> None:
         )
 
 
-def _made_from(entry: Entries) -> Entries:
-    return {"deps": lock.hashes(entry, "deps"), "params": lock.params(entry), "cmd": entry.get("cmd")}
+def _ran(was: Entries, entries: Entries) -> set[str]:
+    """The stages with another command, parameter, code or source, and those that read other files of such a stage.
+
+    What an untouched stage made is not compared: another processor makes other bytes of the same inputs.
+    """
+    makers = {path: stage for stage, entry in entries.items() for path in lock.hashes(entry, "outs")}
+    ran: set[str] = set()
+
+    def touched(stage: str) -> bool:
+        before, now = was.get(stage, {}), entries[stage]
+        if (before.get("cmd"), lock.params(before)) != (now["cmd"], lock.params(now)):
+            return True
+        read, reads = lock.hashes(before, "deps"), lock.hashes(now, "deps")
+        compared = {path for path in {**read, **reads} if makers.get(path) in (None, *ran)}
+        return any(read.get(path) != reads.get(path) for path in compared)
+
+    while new := {stage for stage in entries if stage not in ran and touched(stage)}:
+        ran |= new
+    return ran
 
 
 def _parameters(before: Side, now: Side) -> Rows:
