@@ -10,7 +10,8 @@ from pathlib import Path
 from pipeline.errors import BadInput, quoted
 
 # What a model is made from, but for DVC's own outputs. Nothing else goes into a patch: no file of credentials.
-SOURCES = ("pipeline", "params.yaml", "dvc.yaml", "data", ":(exclude)data/raw", ":(exclude)data/split")
+SOURCES = ("pipeline", "params.yaml", "dvc.yaml", "data")
+OUTPUTS = (":(exclude)data/raw", ":(exclude)data/split")
 
 
 def commit(revision: str = "HEAD") -> str:
@@ -30,9 +31,10 @@ def patch(sources: Sequence[str] = ()) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         index = {"GIT_INDEX_FILE": f"{folder}/index"}
         _git("read-tree", "HEAD", environment=index)
-        there = [path for path in (*SOURCES, *sources) if path.startswith(":") or Path(path).exists() or _known(path)]
-        _git("add", "--all", "--", *there, environment=index)
-        return _git("diff", "--cached", "--binary", "--no-color", "--no-ext-diff", "HEAD", environment=index).stdout
+        for path in (*SOURCES, *sources):  # each by itself: git adds nothing if one is not there, or not in here
+            _git("add", "--all", "--", path, *OUTPUTS, environment=index)
+        # Unlike `git diff`, this one does not heed what a person has set for their own eyes.
+        return _git("diff-index", "--cached", "--patch", "--binary", "HEAD", environment=index).stdout
 
 
 def show(revision: str, path: str) -> bytes | None:
@@ -61,7 +63,8 @@ def worktree(revision: str, changes: bytes = b"") -> Iterator[Path]:
         )
     with tempfile.TemporaryDirectory(prefix="lstm-") as name:
         folder = Path(name).resolve() / "worktree"
-        done = _git("worktree", "add", "--detach", "--quiet", str(folder), found)
+        # Without hooks: the one that `dvc install` sets would look for data there.
+        done = _git("-c", "core.hooksPath=/dev/null", "worktree", "add", "--detach", "--quiet", str(folder), found)
         try:
             if done.returncode:
                 raise BadInput(f"git made no work tree of {found}: {_reason(done)}; mend that and try again.")
@@ -75,16 +78,11 @@ def worktree(revision: str, changes: bytes = b"") -> Iterator[Path]:
             yield folder
         finally:
             _git("worktree", "remove", "--force", str(folder))
-            _git("worktree", "prune")
 
 
 def _experiments(name: str) -> list[str]:
     refs = _git("for-each-ref", "--format=%(refname)", "refs/exps").stdout.decode().split()
-    return [ref for ref in refs if ref.split("/")[-1] == name and "stash" not in ref]
-
-
-def _known(path: str) -> bool:
-    return bool(_git("ls-files", "--", path).stdout)
+    return [ref for ref in refs if ref.split("/")[4:] == [name]]  # refs/exps/ab/cdef.../NAME; others are DVC's own
 
 
 def _reason(done: subprocess.CompletedProcess[bytes]) -> str:
