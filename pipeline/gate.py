@@ -40,9 +40,10 @@ def _stands_for_itself(dataset: str) -> tuple[bool, str]:
 
 
 def _floor(accuracy: float, floor: float) -> tuple[bool, str]:
-    if accuracy < floor:
-        return False, f"its accuracy of {accuracy:.3%} is below the floor of {floor:.3%}"
-    return True, f"its accuracy of {accuracy:.3%} is at least the floor of {floor:.3%}"
+    reached = accuracy >= floor
+    how = "at least" if reached else "below"
+    mine, least = _apart(accuracy, floor)
+    return reached, f"its accuracy of {mine} is {how} the floor of {least}"
 
 
 def _champion(accuracy: float, champion: Champion | None) -> tuple[bool, str]:
@@ -50,7 +51,17 @@ def _champion(accuracy: float, champion: Champion | None) -> tuple[bool, str]:
         return True, "there is no champion yet"
     if champion.accuracy is None:
         return True, f"the champion ({champion.name}) cannot read these test data, so only the floor counts"
-    against = f"the champion ({champion.name}), which has {champion.accuracy:.3%} on the same test data"
-    if accuracy < champion.accuracy:
-        return False, f"it is worse than {against}"
-    return True, f"it is not worse than {against}"
+    holds = accuracy >= champion.accuracy
+    mine, theirs = _apart(accuracy, champion.accuracy)
+    how = "not worse" if holds else "worse"
+    reason = f"with {mine} it is {how} than the champion ({champion.name}), which has {theirs} on the same test data"
+    return holds, reason
+
+
+def _apart(one: float, other: float) -> tuple[str, str]:
+    """Two shares in per cent, with as many digits as tell them apart."""
+    for digits in range(3, 10):
+        texts = f"{one:.{digits}%}", f"{other:.{digits}%}"
+        if texts[0] != texts[1]:
+            return texts
+    return f"{one:.3%}", f"{other:.3%}"
