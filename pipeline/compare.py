@@ -64,14 +64,11 @@ def differences(group: Sequence[Run]) -> "pd.DataFrame":
     """What differs, then the figures: a row a thing, a column a run; with two runs, their difference."""
     import pandas as pd
 
-    rows: dict[str, list[Any]] = {}
-    if len({run.model for run in group}) > 1:
-        rows["model"] = [run.model for run in group]
-    for key in _keys(run.params for run in group):
-        rows[key] = [run.params.get(key, "-") for run in group]
-    for key in _keys(run.inputs for run in group):
-        rows[key] = [run.inputs.get(key, "-")[:7] for run in group]
-    rows = {key: values for key, values in rows.items() if len(set(values)) > 1}
+    told = {"model": [run.model for run in group]}
+    told |= {key: [run.params.get(key, "-") for run in group] for key in _keys(run.params for run in group)}
+    inputs = {key: [run.inputs.get(key, "-") for run in group] for key in _keys(run.inputs for run in group)}
+    rows: dict[str, list[Any]] = {key: values for key, values in told.items() if len(set(values)) > 1}
+    rows |= {key: [md5[:7] for md5 in hashes] for key, hashes in inputs.items() if len(set(hashes)) > 1}
     for key in _keys(run.figures for run in group):
         rows[key] = [run.figures.get(key) for run in group]
     return pd.DataFrame(rows, index=[run.name for run in group]).T
@@ -83,6 +80,7 @@ def _keys(mappings: Any) -> list[str]:
 
 def table(group: Sequence[Run], markdown: bool = False) -> str:
     """The differences as text; a run a row if there are many."""
+    import pandas as pd
     from tabulate import tabulate
 
     what = differences(group)
@@ -95,7 +93,7 @@ def table(group: Sequence[Run], markdown: bool = False) -> str:
     if len(group) == 2:
         heads.append("difference")
         for row, (before, after) in zip(cells, what.to_numpy().tolist(), strict=True):
-            known = row[0] in figures and before is not None and after is not None
+            known = row[0] in figures and not (pd.isna(before) or pd.isna(after))
             row.append(_difference(row[0], after - before) if known else "")
     if len(group) >= WIDE:
         heads, *cells = [list(row) for row in zip(heads, *cells, strict=True)]
