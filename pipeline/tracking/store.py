@@ -24,6 +24,7 @@ def address() -> str:
 def client() -> Any:
     """MLflow's client of the store."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # the address of each run, with its password
     from mlflow import MlflowClient
 
     for name in ("alembic", "mlflow"):
@@ -97,12 +98,13 @@ def needed(make: bool = False) -> Iterator[Any]:
 
 def plain(error: Exception) -> str:
     """An error of a library as a few words, without credentials."""
-    return masked(" ".join(str(error).split())[:200])
+    return masked(" ".join(str(error).split()))[:200]
 
 
 def masked(text: str) -> str:
-    """A text without the user and password that an address in it may hold."""
-    return re.sub(r"//[^/@\s]+@", "//***@", text)
+    """A text without the user, password and query that an address in it may hold."""
+    # Up to the last @ of all, since a password that is not quoted as it should be may hold both / and @.
+    return re.sub(r"(://(?!/)[^\s?]*\?)\S+", r"\1***", re.sub(r"://(?!/)\S*@", "://***@", text))
 
 
 def _local(uri: str) -> bool:
