@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro test lint lock
+.PHONY: repro test test-server lint lock
 .DEFAULT_GOAL := repro
 
 repro: .venv/.from-$(LOCK)
@@ -16,6 +16,10 @@ repro: .venv/.from-$(LOCK)
 
 test: .venv/.from-$(LOCK) lint
 	python -m pytest
+
+# Needs PostgreSQL (Debian's package postgresql); starts it and an `mlflow server`, and takes them down again.
+test-server: .venv/.from-$(LOCK)
+	python -m pytest -m server
 
 lint: .venv/.from-$(LOCK)
 	ruff check .
