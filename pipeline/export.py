@@ -19,14 +19,16 @@ from pipeline.errors import BadInput
 
 COMPARED = 20_000  # examples at the most
 BATCH = 1000
-TOLERANCE = 1e-5  # between probabilities
+# Between probabilities: float32 rounds sums of 512 products of weights as large as the published recipe leaves them, in
+# another order in each of the three. Measured up to 1.3e-5.
+TOLERANCE = 1e-4
 
 
 def run(name: str, config: Config) -> None:
     """Read the weights of model `name`; write model.onnx, saved_model and card.json into models/NAME/export.
 
     BadInput, and no file, unless both answer the examples as the Keras model does: each class the same, each
-    probability within 1e-5.
+    probability within 1e-4.
     """
     tf.config.set_visible_devices([], "GPU")  # a graph traced with a GPU in sight holds cuDNN and loads on no CPU
     keras.utils.clear_session()  # layers are numbered from one again, as in a process of their own
