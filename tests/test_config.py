@@ -91,3 +91,11 @@ def test_numbers_read_as_dvc_reads_them(copy: Path) -> None:
     text = (copy / "params.yaml").read_text()
     (copy / "params.yaml").write_text(text.replace("rate: 0.01", "rate: 1e-3"))
     assert config.load().models["bits-lstm24"].fast.rate == 0.001
+
+
+@pytest.mark.parametrize("address", ["https://me:hush@mirror.example/mnist", "https://mirror.example/mnist?key=hush"])
+def test_an_address_that_holds_credentials_is_no_parameter_and_is_not_shown(copy: Path, address: str) -> None:
+    tiny.change(copy, "tasks.mnist.generate.mirrors", [address])
+    with pytest.raises(BadInput, match="MNIST_DIR") as refused:
+        config.load()
+    assert "hush" not in str(refused.value)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from pipeline.data import Answers, Card, Examples, load_json
 from pipeline.errors import BadInput, quoted
@@ -27,10 +27,21 @@ BOX = 20  # pixels that the ink is fitted in
 MOST_PIXELS = 50_000_000  # of a picture that `read` takes
 
 
+def _public(address: str) -> str:
+    if "@" in address or "?" in address:
+        raise BadInput(
+            "params.yaml: tasks.mnist.generate.mirrors: an address there holds a user or a query, and parameters are "
+            "kept for all to read; take it out, download the files, and name their folder with MNIST_DIR."
+        )
+    return address
+
+
 class Generate(Section):
     """Keys of tasks.mnist.generate."""
 
-    mirrors: Annotated[list[str], Field(min_length=1)]  # addresses of folders that hold the four files, gzipped
+    mirrors: Annotated[
+        list[Annotated[str, AfterValidator(_public)]], Field(min_length=1)
+    ]  # addresses of folders that hold the four files, gzipped
 
 
 class Split(Section):
