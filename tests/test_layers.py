@@ -14,6 +14,7 @@ MODULES = {
     for path in (tiny.ROOT / "pipeline").rglob("*.py")
 }
 STAGES: dict[str, Any] = YAML(typ="safe").load(tiny.ROOT / "dvc.yaml")["stages"]
+TRACKING = {module for module in MODULES if f"{module}.".startswith("pipeline.tracking.")}
 VERBS = {"generate", "split", "train", "export", "evaluate", "predict"}
 
 
@@ -42,11 +43,17 @@ def test_a_verb_imports_no_other(verb: str) -> None:
     assert not {f"pipeline.{other}" for other in VERBS - {verb}} & ours(f"pipeline.{verb}")
 
 
-@pytest.mark.parametrize("module", sorted(set(MODULES) - {"pipeline.tracking"}))
+@pytest.mark.parametrize("module", sorted(set(MODULES) - TRACKING))
 def test_only_tracking_knows_mlflow(module: str) -> None:
     assert not any(name.split(".")[0] == "mlflow" for name in imports(module))
     if module != "pipeline.cli":
-        assert "pipeline.tracking" not in imports(module)
+        assert not TRACKING & imports(module)
+
+
+@pytest.mark.parametrize("module", sorted(TRACKING))
+def test_tracking_needs_no_stage_and_no_tensorflow(module: str) -> None:
+    assert not {f"pipeline.{verb}" for verb in VERBS} & ours(module)
+    assert not {name.split(".")[0] for each in ours(module) for name in imports(each)} & {"tensorflow", "keras"}
 
 
 @pytest.mark.parametrize("module", sorted(ours("pipeline.predict")))
