@@ -94,7 +94,7 @@ def test_each_trained_model_has_one_run_with_its_curve_figures_and_files(flow: P
         assert run.data.metrics["wrong"] == json.loads((flow / "models" / model / "metrics.json").read_text())["wrong"]
         assert [point.step for point in client.get_metric_history(run.info.run_id, "train/loss")] == [10, 20, 25]
         files = {file.path for file in client.list_artifacts(run.info.run_id)}
-        assert {"errors.png", "export", "metrics.json"} <= files
+        assert {"answers.parquet", "errors.png", "metrics.json", "model", "provenance.json", "verdict.json"} <= files
         assert run.data.params["network.lstm"] == "[8]"
 
 
