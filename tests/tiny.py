@@ -4,16 +4,20 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from typer.testing import CliRunner, Result
+
+from pipeline import cli
 
 ROOT = Path(__file__).parent.parent
 MODELS = ("bits-lstm24", "mnist-lstm128", "fable-lstm512")
 
 
-def make(folder: Path) -> Path:
+def make(folder: Path, models: Sequence[str] = MODELS) -> Path:
     """Copy the code into `folder`, a git repository of its own, with tiny parameters."""
     shutil.copytree(ROOT / "pipeline", folder / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "data" / "fable", folder / "data" / "fable")
@@ -26,7 +30,7 @@ def make(folder: Path) -> Path:
     params: dict[str, Any] = yaml.load(ROOT / "params.yaml")
     params["tasks"]["bits"] |= {"generate": {"length": 8}, "split": {"train": 100}}
     params["tasks"]["mnist"]["generate"]["mirrors"] = ["http://127.0.0.1:9"]  # nobody listens on the discard port
-    params["models"] = {name: params["models"][name] for name in MODELS}
+    params["models"] = {name: params["models"][name] for name in models}
     for model in params["models"].values():
         model["network"] |= {"lstm": [8] * len(model["network"]["lstm"]), "dense": min(model["network"]["dense"], 4)}
         for recipe in (model["fast"], model["published"]):
@@ -86,6 +90,11 @@ def run(
     )
     assert not ok or done.returncode == 0, done.stdout + done.stderr
     return done
+
+
+def ask(*words: str) -> Result:
+    """Run a command of ours in this process and the working folder: MLflow, once loaded, need not be loaded again."""
+    return CliRunner().invoke(cli.app, words)
 
 
 def ran(output: str) -> set[str]:

@@ -77,7 +77,9 @@ def _called(client: Any, text: str, config: Config) -> list[Any]:
         lambda each: len(text) >= SHORTEST and each.info.run_id.startswith(text),
         lambda each: each.info.run_name == text,
         lambda each: each.data.tags.get("experiment") == text,
-        lambda each: fnmatchcase(each.info.run_name, text) or fnmatchcase(each.data.tags.get("experiment", ""), text),
+        lambda each: any(
+            fnmatchcase(name, text) for name in (each.info.run_name, each.data.tags.get("experiment")) if name
+        ),
     ):
         if found := [each for each in runs if fits(each)]:
             return found[::-1]  # oldest first
