@@ -39,9 +39,8 @@ def _public(address: str) -> str:
 class Generate(Section):
     """Keys of tasks.mnist.generate."""
 
-    mirrors: Annotated[
-        list[Annotated[str, AfterValidator(_public)]], Field(min_length=1)
-    ]  # addresses of folders that hold the four files, gzipped
+    # Addresses of folders that hold the four files, gzipped.
+    mirrors: Annotated[list[Annotated[str, AfterValidator(_public)]], Field(min_length=1)]
 
 
 class Split(Section):
