@@ -93,7 +93,7 @@ def table(group: Sequence[Run], markdown: bool = False) -> str:
     if len(group) == 2:
         heads.append("difference")
         for row, (before, after) in zip(cells, what.to_numpy().tolist(), strict=True):
-            known = row[0] in figures and not (pd.isna(before) or pd.isna(after))
+            known = row[0] in figures and pd.notna(before) and pd.notna(after)
             row.append(_difference(row[0], after - before) if known else "")
     if len(group) >= WIDE:
         heads, *cells = [list(row) for row in zip(heads, *cells, strict=True)]

@@ -85,7 +85,13 @@ def params(config: Config, name: str) -> dict[str, Any]:
     model = config.model(name)
     nested = {
         "seed": config.seed,
-        "models": {name: {"network": model.network.model_dump(), config.recipe: config.lesson(name).model_dump()}},
+        "models": {
+            name: {
+                "task": model.task,
+                "network": model.network.model_dump(),
+                config.recipe: config.lesson(name).model_dump(),
+            }
+        },
         "tasks": {model.task: config.task(model.task).model_dump()},
     }
     return lock.flat(nested)
