@@ -43,7 +43,8 @@ def name(model: str, weights: str, experiment: str) -> str:
 
 def subject(model: str, task: str, recipe: str) -> dict[str, str]:
     """The tags that say what was trained."""
-    return {"model": model, "task": task, "recipe": recipe, "stage": f"train@{model}"}
+    stage = f"train@{model}"
+    return {"model": model, "task": task, "recipe": recipe, "stage": stage, "mlflow.source.name": stage}
 
 
 def origin(commit: str, uncommitted: bool, experiment: str) -> dict[str, str]:

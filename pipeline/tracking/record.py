@@ -10,7 +10,7 @@ from typing import Any
 from pipeline import data, run
 from pipeline.config import Config
 from pipeline.outputs import Outputs
-from pipeline.tracking import content, registry, store
+from pipeline.tracking import content, registry, store, view
 
 
 def record(outputs: Outputs, config: Config, measure: registry.Measure) -> str:
@@ -54,7 +54,7 @@ def _create(client: Any, outputs: Outputs, told: run.Provenance) -> str:
     content.log_params(client, run_id, told.recipe, told.params)
     for row in pd.read_csv(outputs.folder / "history.csv").to_dict("records"):
         content.log_report(client, run_id, row)
-    client.set_terminated(run_id, "FINISHED")
+    client.update_run(run_id, "FINISHED")  # with no end: how long the training took is not known here
     return run_id
 
 
@@ -65,11 +65,8 @@ def _describe(client: Any, run_id: str, told: run.Provenance, figures: dict[str,
     measured = {"training_seconds": "seconds", "peak_memory_mib": "peak_memory_mib"}
     seen |= {key: told.machine[fact] for key, fact in measured.items() if fact in told.machine}
     content.log_figures(client, run_id, 0, seen)
-    name = client.get_run(run_id).info.run_name
-    note = (
-        f"{figures['wrong']:,} of {figures['examples']:,} wrong on {figures['dataset']}. The same again: "
-        f"`pipeline reproduce {name}`"
-    )
+    about = client.get_run(run_id).info
+    note = view.note(about.experiment_id, run_id, about.run_name, figures)
     tags = {"dataset": figures["dataset"], "mlflow.note.content": note}
     tags |= {key: str(told.machine[key]) for key in content.MACHINE if key in told.machine}
     tags |= content.origin(told.commit, told.uncommitted, told.experiment)

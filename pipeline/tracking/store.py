@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import BadInput
+from pipeline.tracking import view
 
 LATER = "run `pipeline track` when it can be reached again."
 
@@ -44,12 +45,13 @@ def experiment(client: Any, task: str) -> str:
         uri = address()
         place = (Path(uri.removeprefix("sqlite:///")).parent / "mlartifacts" / task).as_uri() if _local(uri) else None
         try:
-            made = client.create_experiment(task, artifact_location=place, tags=_looks(task))
+            found = client.get_experiment(client.create_experiment(task, artifact_location=place))
         except MlflowException:
             if (found := client.get_experiment_by_name(task)) is None:
-                raise
-            return str(found.experiment_id)  # another process made it in between
-        return str(made)
+                raise  # else another process made it in between
+    if view.TAG not in found.tags:
+        for key, value in view.tags(task, found.experiment_id).items():
+            client.set_experiment_tag(found.experiment_id, key, value)
     return str(found.experiment_id)
 
 
@@ -122,10 +124,3 @@ def alone() -> Iterator[None]:
         return
     with FileLock(f"{uri.removeprefix('sqlite:///')}.lock", timeout=30):
         yield
-
-
-def _looks(task: str) -> dict[str, str]:
-    return {
-        "mlflow.experimentKind": "custom_model_development",  # or the browser shows it as a chat application
-        "mlflow.note.content": f"One run for each trained model of the task `{task}`, known by its weights' MD5.",
-    }
