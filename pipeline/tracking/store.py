@@ -30,6 +30,7 @@ def client() -> Any:
 
     for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db").setLevel(logging.CRITICAL)  # the traces of errors that come here anyway
     with alone():
         made = MlflowClient(address(), registry_uri=address())
         made.search_experiments(max_results=1)  # a new database gets its tables here
@@ -100,7 +101,7 @@ def needed(make: bool = False) -> Iterator[Any]:
 
 def plain(error: Exception) -> str:
     """An error of a library as a few words, without credentials."""
-    return masked(" ".join(str(error).split()))[:200]
+    return masked(" ".join(str(error).split("\n[SQL:")[0].split()))[:200]
 
 
 def masked(text: str) -> str:
