@@ -11,8 +11,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 repro: .venv/.from-$(LOCK)
 	dvc repro
-	pipeline track
 	pipeline results
+	-pipeline track  # a store out of reach is no reason to fail
 
 test: .venv/.from-$(LOCK) lint
 	python -m pytest
