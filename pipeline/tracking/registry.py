@@ -64,10 +64,11 @@ def enter(
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     versions = client.search_model_versions(f"name = '{name}' and tags.model = '{model}' and run_id = '{run_id}'")
-    version = versions[0] if versions else client.create_model_version(name, f"runs:/{run_id}/model", run_id)
+    made = versions[0] if versions else client.create_model_version(name, f"runs:/{run_id}/model", run_id)
+    version = str(made.version)  # a number or a text, as the store has it
     with store.alone():
-        holder = client.get_registered_model(name).aliases.get(ALIAS)
-        if holder == version.version:
+        holder = str(client.get_registered_model(name).aliases.get(ALIAS, ""))
+        if holder == version:
             return None
         champion = _champion(client, name, holder, examples, measure) if holder else None
         verdict = judge(name, figures["dataset"], figures["accuracy"], floor, champion)
@@ -79,10 +80,10 @@ def enter(
             "verdict": "passed" if verdict.passed else "did not pass",
         }
         for key, value in tags.items():
-            client.set_model_version_tag(name, version.version, key, value)
-        client.update_model_version(name, version.version, f"{tags['verdict']}: {'; '.join(verdict.reasons)}.")
+            client.set_model_version_tag(name, version, key, value)
+        client.update_model_version(name, version, f"{tags['verdict']}: {'; '.join(verdict.reasons)}.")
         if verdict.passed:
-            client.set_registered_model_alias(name, ALIAS, version.version)
+            client.set_registered_model_alias(name, ALIAS, version)
         return verdict
 
 

@@ -84,7 +84,7 @@ def needed(make: bool = False) -> Iterator[Any]:
     from sqlalchemy.exc import SQLAlchemyError
 
     place = masked(address())
-    if _local(place) and not make and not Path(place.removeprefix("sqlite:///")).is_file():
+    if _local(address()) and not make and not Path(address().removeprefix("sqlite:///")).is_file():
         raise BadInput(f"there is no MLflow store {place}: make one with `make repro` or `pipeline track`.")
     try:
         yield client()
