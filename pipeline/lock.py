@@ -52,7 +52,7 @@ def md5(content: bytes) -> str:
 
 def flat(content: Any, at: str = "") -> dict[str, Any]:
     """A nested mapping as one of dotted keys."""
-    if not isinstance(content, dict) or not content:
+    if not isinstance(content, dict) or (at and not content):
         return {at: content}
     return {
         key: value for name, part in content.items() for key, value in flat(part, f"{at}.{name}".lstrip(".")).items()
