@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Run
 
 from tests import tiny
 
@@ -99,14 +100,23 @@ def test_each_trained_model_has_one_run_with_its_curve_figures_and_files(flow: P
 
 
 def test_a_deleted_store_is_made_again_from_the_outputs(flow: Path) -> None:
+    before = runs(flow / "mlflow.db")
     (flow / "mlflow.db").rename(flow / "mlflow.old")
     tiny.run(flow, "pipeline", "track")
     (flow / "mlflow.db").rename(flow / "again.db")  # this process still knows the other by its name
     (flow / "mlflow.old").rename(flow / "mlflow.db")
+    again = runs(flow / "again.db")
+    assert set(again) == set(before)
+    assert {run.data.tags["model"] for run in again.values()} == set(tiny.MODELS)
     client = MlflowClient(f"sqlite:///{flow / 'again.db'}")
-    runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
-    assert sorted(run.data.tags["model"] for run in runs) == sorted(tiny.MODELS)
-    assert all(len(client.get_metric_history(run.info.run_id, "train/loss")) == 3 for run in runs)
+    assert all(len(client.get_metric_history(run.info.run_id, "train/loss")) == 3 for run in again.values())
+
+
+def runs(store: Path) -> dict[str, Run]:
+    client = MlflowClient(f"sqlite:///{store}")
+    found = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    assert len({run.data.tags["weights"] for run in found}) == len(found), "each model once"
+    return {run.data.tags["weights"]: run for run in found}
 
 
 @pytest.mark.parametrize("store", ["http://127.0.0.1:9", "sqlite:////proc/no/mlflow.db"])
