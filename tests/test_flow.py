@@ -1,11 +1,14 @@
 """The whole flow, in DVC, on tiny parameters and with no MNIST to be had."""
 
 import json
+import platform
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from ruamel.yaml import YAML
 
 from tests import tiny
 
@@ -50,6 +53,16 @@ def test_forced_again_all_is_the_same_to_the_byte(flow: Path) -> None:
     done = tiny.run(flow, "dvc", "repro", "--force")
     assert len(tiny.ran(done.stdout)) == 15
     assert (flow / "dvc.lock").read_text() == before
+
+
+def test_the_published_recipe_is_the_same_to_the_byte_too(tmp_path: Path) -> None:
+    folder = tiny.make(tmp_path, models=["fable-lstm512"])
+    tiny.change(folder, "recipe", "published")
+    tiny.run(folder, "dvc", "repro", "evaluate@fable-lstm512")
+    before = (folder / "dvc.lock").read_text()
+    assert "models.fable-lstm512.published" in before
+    assert len(tiny.ran(tiny.run(folder, "dvc", "repro", "--force", "evaluate@fable-lstm512").stdout)) == 5
+    assert (folder / "dvc.lock").read_text() == before
 
 
 def test_a_parameter_reruns_its_own_stages_and_no_others(flow: Path) -> None:
@@ -97,6 +110,17 @@ def test_each_trained_model_has_one_run_with_its_curve_figures_and_files(flow: P
         files = {file.path for file in client.list_artifacts(run.info.run_id)}
         assert {"answers.parquet", "errors.png", "metrics.json", "model", "provenance.json", "verdict.json"} <= files
         assert run.data.params["network.lstm"] == "[8]"
+        head = tiny.run(flow, "git", "rev-parse", "HEAD~1").stdout.strip()
+        known = {"commit": head, "uncommitted": "false", "stage": f"train@{model}", "cudnn": "False"}
+        known |= {"tensorflow": version("tensorflow"), "keras": version("keras"), "numpy": version("numpy")}
+        assert run.data.tags.items() >= (known | {"python": platform.python_version()}).items()
+        assert "CPU" in run.data.tags["device"]
+        assert 0 < run.data.metrics["training_seconds"] < 600
+        assert 100 < run.data.metrics["peak_memory_mib"] < 10_000
+        lock = YAML(typ="safe").load(flow / "dvc.lock")["stages"][f"train@{model}"]
+        assert run.inputs
+        inputs = {each.dataset.name: each.dataset.digest for each in run.inputs.dataset_inputs}
+        assert inputs == {dep["path"]: dep["md5"] for dep in lock["deps"]}
 
 
 def test_a_deleted_store_is_made_again_from_the_outputs(flow: Path) -> None:
