@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ class Checkpoint:
     def __init__(self, name: str, decides: dict[str, Any]):
         """`decides` is JSON of all that the weights come from."""
         key = hashlib.md5(json.dumps([decides, _code()], sort_keys=True).encode()).hexdigest()
-        self.path = Path(os.environ.get("DVC_ROOT", ".")) / "checkpoints" / f"{name}-{key}.npz"
+        self.path = data.root() / "checkpoints" / f"{name}-{key}.npz"
 
     def save(self, arrays: list[np.ndarray], notes: dict[str, Any]) -> None:
         """Put the state in place of the one before: whole, or not at all."""

@@ -1,6 +1,7 @@
 """The commands, in the order of the flow. Each imports what it needs when it runs, so that --help is instant."""
 
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -64,13 +65,14 @@ def split(task: TaskName) -> None:
 @app.command()
 def train(model: ModelName) -> None:
     """Teach a model: models/MODEL/model.weights.h5 and history.csv."""
-    from pipeline import config, run, train
+    from pipeline import config, outputs, run, train
     from pipeline.tracking import live
 
     params = config.load()
     made_from = run.source(params, model)
     with live.live(model, params, made_from) as tell:
-        run.keep(model, made_from, params, train.run(model, params, tell))
+        machine = train.run(model, params, tell)
+        run.keep(outputs.workspace(model, params.model(model).task), made_from, params.recipe, machine)
 
 
 @app.command()
@@ -84,12 +86,13 @@ def export(model: ModelName) -> None:
 @app.command()
 def evaluate(model: ModelName) -> None:
     """Measure what was exported: models/MODEL/metrics.json, its tables and picture."""
-    from pipeline import config, evaluate, outputs
+    from pipeline import config, evaluate, outputs, run
     from pipeline.tracking import record, store
 
     params = config.load()
     evaluate.run(model, params)
     made = outputs.workspace(model, params.model(model).task)
+    run.keep(made, run.source(params, model), params.recipe)
     store.Attempt(model)("the figures", lambda: record.record(made, params, evaluate.accuracy))
 
 
@@ -134,6 +137,7 @@ def reproduce(run: Annotated[str, typer.Argument(metavar="RUN", help="its name o
     from pipeline import config, reproduce
     from pipeline.tracking import runs
 
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # the work tree goes, as with Ctrl-C
     name, told, patch = runs.one(run, config.load())
     typer.echo(f"{name}: commit {told.commit[:10]}{' with uncommitted changes' if patch else ''}")
     difference, versions = reproduce.run(told, patch)

@@ -69,8 +69,7 @@ def differences(group: Sequence[Run]) -> "pd.DataFrame":
     inputs = {key: [run.inputs.get(key, "-") for run in group] for key in _keys(run.inputs for run in group)}
     rows: dict[str, list[Any]] = {key: values for key, values in told.items() if len(set(values)) > 1}
     rows |= {key: [md5[:7] for md5 in hashes] for key, hashes in inputs.items() if len(set(hashes)) > 1}
-    for key in _keys(run.figures for run in group):
-        rows[key] = [run.figures.get(key) for run in group]
+    rows |= {_figure(key): [run.figures.get(key) for run in group] for key in _keys(run.figures for run in group)}
     return pd.DataFrame(rows, index=[run.name for run in group]).T
 
 
@@ -84,7 +83,7 @@ def table(group: Sequence[Run], markdown: bool = False) -> str:
     from tabulate import tabulate
 
     what = differences(group)
-    figures = set(_keys(run.figures for run in group))
+    figures = {_figure(key) for key in _keys(run.figures for run in group)}
     cells = [
         [name, *(_cell(name, value, name in figures) for value in values)]
         for name, values in zip(what.index, what.to_numpy().tolist(), strict=True)
@@ -99,6 +98,11 @@ def table(group: Sequence[Run], markdown: bool = False) -> str:
         heads, *cells = [list(row) for row in zip(heads, *cells, strict=True)]
     kind = "github" if markdown else "simple"
     return tabulate(cells, heads, kind, disable_numparse=True, colalign=["left", *["right"] * (len(heads) - 1)])
+
+
+def _figure(key: str) -> str:
+    """What a figure is called in a table: a parameter, too, goes by the name of loss."""
+    return "test_loss" if key == "loss" else key
 
 
 def _cell(name: str, value: Any, is_figure: bool) -> str:
@@ -148,7 +152,7 @@ def as_json(groups: Sequence[Sequence[Run]], picture: Path) -> str:
     content = [
         {
             "runs": [{"id": run.id, "name": run.name, "model": run.model, "figures": run.figures} for run in group],
-            "differences": json.loads(differences(group).T.to_json(orient="index")),
+            "differences": json.loads(differences(group).T.to_json(orient="records")),
             "paired": [vars(test) for run in group[1:] if (test := paired(group[0], run))],
         }
         for group in groups
@@ -163,8 +167,10 @@ def draw(groups: Sequence[Sequence[Run]]) -> "Figure":
     figure = Figure(figsize=(7.5, 0.6 + 3.2 * len(groups)), layout="constrained")
     for group, axes in zip(groups, figure.subplots(len(groups), squeeze=False)[:, 0], strict=True):
         for run in group:
+            if "accuracy" not in run.history:
+                continue
             share = 100 * run.history["accuracy"]
-            (line,) = axes.plot(run.history.index, share, lw=1.5, label=run.name)
+            (line,) = axes.plot(run.history.index, share, lw=1.5, label=run.name.replace("$", r"\$"))
             if "monitor_accuracy" in run.history:
                 monitored = 100 * run.history["monitor_accuracy"]
                 axes.plot(run.history.index, monitored, "--", lw=1.2, color=line.get_color())

@@ -5,6 +5,7 @@ Every task is one sentence (read a short sequence, name its class), so all three
 
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.errors import BadInput
+from pipeline.errors import BadInput, quoted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -140,13 +141,24 @@ def md5(path: Path) -> str:
         return hashlib.file_digest(file, "md5").hexdigest()
 
 
+def root() -> Path:
+    """The repository: under `dvc exp run --temp`, DVC_ROOT names it, and it outlives the temporary copy."""
+    named = os.environ.get("DVC_ROOT")
+    return Path(named) if named and (Path(named) / ".dvc").is_dir() else Path()
+
+
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill a temporary file beside `path`, then put it in place: whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
-        draft = Path(folder) / path.name
-        write(draft)
-        draft.replace(path)
+    """Let `write` fill a temporary file beside `path`, then put it in place: whole, or BadInput and not at all."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
+            draft = Path(folder) / (path.name or "draft")
+            write(draft)
+            draft.replace(path)
+    except OSError as error:
+        raise BadInput(
+            f"{quoted(str(path))} cannot be written ({error.strerror or error}); make room there, or name another file."
+        ) from None
 
 
 def write_json(content: Any, path: Path) -> None:

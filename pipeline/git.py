@@ -3,22 +3,23 @@
 import os
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import BadInput, quoted
 
-# What a model is made from, but for DVC's own outputs. Nothing else goes into a patch: no file of credentials.
-SOURCES = ("pipeline", "params.yaml", "dvc.yaml", "data")
-OUTPUTS = (":(exclude)data/raw", ":(exclude)data/split")
+# What a model is made from. Of new files a patch takes code and the tasks' sources alone: no file of credentials.
+SOURCES = ("pipeline", "params.yaml", "dvc.yaml", "data", ":(exclude)data/raw", ":(exclude)data/split")
+CODE = ":(glob)pipeline/**/*.py"
 
 
 def commit(revision: str = "HEAD") -> str:
     """The full hash of a revision, or of a DVC experiment by its name; empty if there is none."""
     for name in (f"{revision}^{{commit}}", *_experiments(revision)):
         done = _git("rev-parse", "--verify", "--quiet", "--end-of-options", name)
-        if not done.returncode:
+        if not done.returncode and not done.stdout.startswith(b"^"):
             return done.stdout.decode().strip()
     return ""
 
@@ -28,13 +29,27 @@ def patch(sources: Sequence[str] = ()) -> bytes:
 
     `sources` are further files that a model is made from. The index stays as it is.
     """
+    if not commit():
+        return b""
     with tempfile.TemporaryDirectory() as folder:
         index = {"GIT_INDEX_FILE": f"{folder}/index"}
         _git("read-tree", "HEAD", environment=index)
-        for path in (*SOURCES, *sources):  # each by itself: git adds nothing if one is not there, or not in here
-            _git("add", "--all", "--", path, *OUTPUTS, environment=index)
+        taken = [*SOURCES]
+        steps: list[tuple[str, ...]] = [("add", "--update")]
+        code = [CODE] if any(Path("pipeline").rglob("*.py")) else []
+        steps += [("add", "--all", "--force", "--", path) for path in (*code, *filter(os.path.exists, sources))]
+        for words in steps:
+            done = _git(*words, environment=index)
+            if not done.returncode:
+                taken += words[4:]
+                continue
+            warnings.warn(
+                f"git cannot keep all that is not committed ({_reason(done)}): what is made now may not be made again; "
+                "commit it, or mend that.",
+                stacklevel=2,
+            )
         # Unlike `git diff`, this one does not heed what a person has set for their own eyes.
-        return _git("diff-index", "--cached", "--patch", "--binary", "HEAD", environment=index).stdout
+        return _git("diff-index", "--cached", "--patch", "--binary", "HEAD", "--", *taken, environment=index).stdout
 
 
 def show(revision: str, path: str) -> bytes | None:
@@ -93,4 +108,5 @@ def _git(
     *words: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
     env = os.environ | (environment or {})
-    return subprocess.run(["git", *words], input=stdin, capture_output=True, check=False, env=env)
+    settings = ["-c", "core.safecrlf=false", "-c", "core.autocrlf=false"]  # the bytes as they are
+    return subprocess.run(["git", *settings, *words], input=stdin, capture_output=True, check=False, env=env)

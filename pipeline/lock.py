@@ -2,8 +2,12 @@
 
 import hashlib
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from ruamel.yaml.error import YAMLError
 
 from pipeline import data, git
 from pipeline.errors import BadInput
@@ -12,20 +16,61 @@ LOCK = "dvc.lock"
 
 
 def stages(revision: str | None = None) -> dict[str, Any]:
-    """The stages of dvc.lock, of the workspace or of a revision; none if it is not there."""
+    """The stages of dvc.lock, of the workspace or of a revision; none if it is not there, BadInput if it is damaged."""
     path = Path(LOCK)
     text = git.show(revision, LOCK) if revision else path.read_bytes() if path.is_file() else None
-    content: dict[str, Any] = yaml(text)["stages"] if text else {}
-    return content
+    if not text:
+        return {}
+    try:
+        entries: dict[str, Any] = yaml(text)["stages"]
+        for entry in entries.values():
+            hashes(entry, "deps"), hashes(entry, "outs"), params(entry)
+    except (YAMLError, ValueError, KeyError, TypeError, AttributeError):
+        where = f" of {revision}" if revision else ""
+        raise BadInput(
+            f"{LOCK}{where} is damaged, or holds a merge that is not settled; `git checkout {LOCK}` brings it back."
+        ) from None
+    return entries
 
 
 def run_cache() -> list[dict[str, Any]]:
     """Every stage that ran here, as an entry of dvc.lock, oldest first: what DVC restores stages from."""
-    from dvc.repo import Repo
-
-    folder = Path(Repo().stage_cache.cache_dir)
+    with repository() as repo:
+        folder = Path(repo.stage_cache.cache_dir)
     files = sorted((path for path in folder.glob("*/*/*") if path.is_file()), key=lambda path: path.stat().st_mtime_ns)
-    return [yaml(path.read_bytes()) for path in files]
+    entries = []
+    for path in files:
+        try:
+            entry = yaml(path.read_bytes())
+            hashes(entry, "deps"), hashes(entry, "outs"), params(entry)
+        except (YAMLError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # DVC, too, runs a stage anew rather than believe a damaged entry
+        entries.append(entry)
+    return entries
+
+
+def changed(kind: str = "") -> list[str]:
+    """The stages whose inputs or outputs are not as dvc.lock has them; `changed outs` alone if `kind` says so."""
+    with repository() as repo:
+        told = repo.status()
+    return sorted(stage for stage, changes in told.items() if not kind or any(kind in each for each in changes))
+
+
+@contextmanager
+def repository() -> Iterator[Any]:
+    """DVC's view of this repository; what DVC refuses becomes a BadInput."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    from dvc.scm import SCMError
+
+    try:
+        with Repo() as repo:
+            yield repo
+    except (DvcException, SCMError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BadInput(
+            f"DVC does not answer here ({reason}); mend that, or wait for its other command to end."
+        ) from None
 
 
 def yaml(text: bytes) -> Any:
@@ -63,9 +108,8 @@ class Cache:
     """DVC's cache of this repository, and its remote for what the cache does not hold."""
 
     def __init__(self) -> None:
-        from dvc.repo import Repo
-
-        self._repo = Repo()
+        with repository() as repo:
+            self._repo = repo
 
     def place(self, md5: str, path: Path) -> None:
         """Put the file or folder of that hash at `path`; BadInput if neither cache nor remote holds it whole."""

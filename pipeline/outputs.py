@@ -45,20 +45,48 @@ class Outputs:
         files = sorted(path for path in self.folder.rglob("*") if path.is_file() and path.name[0] != ".")
         return {str(path.relative_to(self.root)): data.md5(path) for path in files}
 
-    def need_all(self) -> None:
-        """BadInput unless every stage has made its files."""
-        for file, stage in (
-            ("history.csv", "train"),
-            ("model.weights.h5", "train"),
-            ("export/model.onnx", "export"),
-            ("metrics.json", "evaluate"),
-        ):
-            data.need(self.folder / file, f"dvc repro {stage}@{self.model}")
+    def metrics(self) -> dict[str, Any]:
+        """What metrics.json says; BadInput if it is missing or damaged."""
+        path, command = self.folder / "metrics.json", f"dvc repro evaluate@{self.model}"
+        figures = data.load_json(path, command)
+        if not isinstance(figures, dict) or not {"dataset", "examples", "wrong", "accuracy"} <= set(figures):
+            raise BadInput(f"{path} is damaged; make it again with `{command}`.")
+        return figures
+
+    @property
+    def recipe(self) -> str:
+        """The recipe that DVC says they were taught by; empty if it knows of none."""
+        keys = lock.params(self.entries.get(f"train@{self.model}", {}))
+        return next((key.split(".")[2] for key in keys if key.endswith(".steps")), "")
+
+    def need_chain(self) -> None:
+        """BadInput unless the weights are those that DVC's entries tell of, and the export was made of them."""
+        weights = str(data.MODELS / self.model / "model.weights.h5")
+        exported = lock.hashes(self.entries.get(f"export@{self.model}", {}), "deps")
+        if not (trained(self.entries, self.model) == exported.get(weights) == self.weights):
+            raise BadInput(
+                f"the files of {self.model} are not those of {lock.LOCK}: they do not belong together, or DVC "
+                f"did not make them; `dvc repro evaluate@{self.model}` mends that, or `dvc checkout`."
+            )
+        data.need(self.folder / "export" / "model.onnx", f"dvc repro export@{self.model}")
+        data.need(self.folder / "history.csv", f"dvc repro train@{self.model}")
 
 
 def workspace(model: str, task: str) -> Outputs:
     """The model as it lies in the workspace."""
     return Outputs(model, task, lock.stages())
+
+
+def settled(model: str, task: str) -> Outputs:
+    """The model as it lies in the workspace; BadInput unless every file is as dvc.lock has it."""
+    outputs = workspace(model, task)
+    outputs.need_chain()
+    stages = {f"{stage}@{model}" for stage in ("train", "export", "evaluate")}
+    read = lock.hashes(outputs.entries.get(f"evaluate@{model}", {}), "deps")
+    made = lock.hashes(outputs.entries[f"export@{model}"], "outs")
+    if stages & set(lock.changed("changed outs")) or not made.items() <= read.items():
+        raise BadInput(f"the files of {model} are not those of {lock.LOCK}: `dvc repro evaluate@{model}` mends that.")
+    return outputs
 
 
 def trained(entries: Entries, model: str) -> str:

@@ -58,7 +58,7 @@ def make(base: str, config: Config) -> Report:
     BadInput if there is no such revision, if it holds no dvc.lock, or if the workspace is not up to date.
     """
     before, now = Side(base, _left(base)), Side("now", None)
-    was, entries = before.stages(), now.stages()
+    was, entries = before.stages(), _present(now.stages(), config)
     if not was:
         raise BadInput(f"{base} holds no {lock.LOCK}: there is nothing to compare with; name another base.")
     _need_up_to_date()
@@ -106,6 +106,11 @@ def text(report: Report, picture: Path) -> str:
     return "\n\n".join(parts)
 
 
+def _present(entries: Entries, config: Config) -> Entries:
+    """Without the entries of tasks and models that params.yaml does not have any more: DVC keeps them."""
+    return {stage: entry for stage, entry in entries.items() if stage.split("@")[-1] in config.tasks | config.models}
+
+
 def _left(base: str) -> str:
     if not git.commit(base):
         raise BadInput(
@@ -116,9 +121,7 @@ def _left(base: str) -> str:
 
 
 def _need_up_to_date() -> None:
-    from dvc.repo import Repo
-
-    if changed := sorted(Repo().status()):
+    if changed := lock.changed():
         raise BadInput(
             f"the workspace is not up to date ({', '.join(changed[:5])}{', ...' if len(changed) > 5 else ''}): run "
             "`dvc repro` first."

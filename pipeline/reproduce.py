@@ -83,7 +83,7 @@ def _parameter(told: Provenance, folder: Path) -> Difference | None:
 
 def _stage(stage: str, model: str, folder: Path) -> None:
     """Run one stage in the work tree, with a store of its own there: a reproduction is no new run."""
-    outside = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "MLFLOW_", "PYTHONPATH"))}
+    outside = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "MLFLOW_", "PYTHON"))}
     own = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}", "MLFLOW_DISABLE_TELEMETRY": "true"}
     command = [sys.executable, "-m", "pipeline", stage, model]
     if subprocess.run(command, cwd=folder, env=outside | own, check=False).returncode:

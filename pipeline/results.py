@@ -1,6 +1,5 @@
 """The models' figures beside the published ones."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -16,18 +15,17 @@ def collect(config: Config) -> pd.DataFrame:
     """A row for each model of params.yaml: what metrics.json says, and how long training took where that is known."""
     rows = []
     for name, model in config.models.items():
-        path = data.MODELS / name / "metrics.json"
-        data.need(path, "dvc repro")
-        figures = json.loads(path.read_text(encoding="utf-8"))
+        outputs = workspace(name, model.task)
+        figures = outputs.metrics()
         # A figure made from a stand-in is not comparable, so it never stands beside the published one.
         published = None if figures["dataset"] in data.STAND_INS else model.figure.accuracy
-        told = run.note(name, workspace(name, model.task).weights)
-        machine = told.get("machine", {})
+        told = run.note(name, outputs.weights)
+        machine = told.machine if told else {}
         rows.append(
             {
                 "model": name,
                 "dataset": figures["dataset"],
-                "recipe": told.get("recipe", config.recipe),
+                "recipe": outputs.recipe or config.recipe,
                 "examples": figures["examples"],
                 "wrong": figures["wrong"],
                 "accuracy": figures["accuracy"],

@@ -1,15 +1,16 @@
 """A trained model, what it was made from and what came of it: enough to make it again and to set it beside another."""
 
-import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
+
 from pipeline import data, git, lock
 from pipeline.config import PARAMS, Config
 from pipeline.errors import BadInput
-from pipeline.outputs import Outputs, trained
+from pipeline.outputs import Outputs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +27,17 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Note:
+    """What was known when a model was made, and no output may hold: it differs from one time to the next."""
+
+    commit: str
+    patch: str  # its bytes as Latin-1
+    experiment: str  # DVC's name for it; empty outside of `dvc exp run`
+    recipe: str
+    machine: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Provenance:
     """What a model was made from, and the hashes of what came of it."""
 
@@ -36,7 +48,7 @@ class Provenance:
     uncommitted: bool
     experiment: str  # DVC's name for it; empty outside of `dvc exp run`
     params: dict[str, Any]  # by their dotted keys in params.yaml
-    inputs: dict[str, str]  # path: MD5, of all that training depends on, as dvc.lock has them; empty if DVC did not run
+    inputs: dict[str, str]  # path: MD5, of all that training depends on, as dvc.lock has them
     outputs: dict[str, str]  # path: MD5
     machine: dict[str, Any]  # device, versions, seconds, memory; empty if another machine trained
 
@@ -56,11 +68,12 @@ class Run:
     answers: "pd.DataFrame | None"  # a row a test example: class, said; None if they were not recorded
 
 
-def note(model: str, weights: str) -> dict[str, Any]:
-    """What keep wrote when these weights were trained on this machine; empty if they were not."""
-    path = _note(model, weights)
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return content
+def note(model: str, weights: str) -> Note | None:
+    """What keep wrote when these weights were made here; None if they were not, or if the note is damaged."""
+    try:
+        return TypeAdapter(Note).validate_json(_note(model, weights).read_bytes())
+    except (OSError, ValueError):
+        return None
 
 
 def source(config: Config, name: str) -> Source:
@@ -68,16 +81,17 @@ def source(config: Config, name: str) -> Source:
     return Source(git.commit(), git.patch([config.task(config.model(name).task).source]))
 
 
-def keep(model: str, made_from: Source, config: Config, machine: dict[str, Any]) -> None:
-    """Note beside the log, by the weights just made, what no DVC output may hold: MLflow may ask much later."""
-    content = {
-        "commit": made_from.commit,
-        "patch": made_from.patch.decode("latin-1"),
-        "experiment": os.environ.get("DVC_EXP_NAME", ""),
-        "recipe": config.recipe,
-        "machine": machine,
-    }
-    data.write_json(content, _note(model, data.md5(data.MODELS / model / "model.weights.h5")))
+def keep(outputs: Outputs, made_from: Source, recipe: str, machine: dict[str, Any] | None = None) -> None:
+    """Note beside the log, by the weights, what no DVC output may hold: MLflow may ask much later.
+
+    The last stage says it again, as the code behind the weights may have changed since; what it does not know stays.
+    """
+    before = note(outputs.model, outputs.weights)
+    if machine is None:
+        machine = before.machine if before else {}
+    experiment = (before.experiment if before else "") or os.environ.get("DVC_EXP_NAME", "")
+    content = Note(made_from.commit, made_from.patch.decode("latin-1"), experiment, recipe, machine)
+    data.write_json(asdict(content), _note(outputs.model, outputs.weights))
 
 
 def params(config: Config, name: str) -> dict[str, Any]:
@@ -108,33 +122,25 @@ def short(dotted: dict[str, Any]) -> dict[str, Any]:
     return names
 
 
-def provenance(outputs: Outputs, config: Config) -> tuple[Provenance, Source]:
+def provenance(outputs: Outputs) -> tuple[Provenance, Source]:
     """Where a model comes from, told from its outputs, the entries of DVC, the note of its training, and git."""
-    name, entries = outputs.model, outputs.entries
-    noted = note(name, outputs.weights)
-    inputs: dict[str, str] = {}
-    used, recipe = params(config, name), noted.get("recipe", config.recipe)
-    if trained(entries, name) == outputs.weights:  # otherwise the model was trained without DVC
-        inputs = lock.hashes(entries[f"train@{name}"], "deps")
-        used = {}
-        for stage in (f"generate@{outputs.task}", f"split@{outputs.task}", f"train@{name}"):
-            used |= lock.params(entries.get(stage, {}))
-        recipe = next(key.split(".")[2] for key in used if key.startswith(f"models.{name}.") and key.endswith(".steps"))
-    if noted:
-        made_from = Source(noted["commit"], noted["patch"].encode("latin-1"))
-    else:
-        made_from = _source(outputs.weights, inputs, used)
+    name, entries, noted = outputs.model, outputs.entries, note(outputs.model, outputs.weights)
+    inputs = lock.hashes(entries[f"train@{name}"], "deps")
+    used: dict[str, Any] = {}
+    for stage in (f"generate@{outputs.task}", f"split@{outputs.task}", f"train@{name}"):
+        used |= lock.params(entries.get(stage, {}))
+    made_from = Source(noted.commit, noted.patch.encode("latin-1")) if noted else _source(outputs.weights, inputs, used)
     told = Provenance(
         model=name,
         task=outputs.task,
-        recipe=recipe,
+        recipe=outputs.recipe,
         commit=made_from.commit,
         uncommitted=bool(made_from.patch),
-        experiment=noted.get("experiment", ""),
+        experiment=noted.experiment if noted else "",
         params=used,
         inputs=inputs,
         outputs=outputs.hashes(),
-        machine=noted.get("machine", {}),
+        machine=noted.machine if noted else {},
     )
     return told, made_from
 
@@ -147,8 +153,8 @@ def save(told: Provenance, path: Path) -> None:
 def load(path: Path) -> Provenance:
     """Read what save wrote; BadInput if it is damaged or of another version of this project."""
     try:
-        return Provenance(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return TypeAdapter(Provenance).validate_json(path.read_bytes())
+    except (OSError, ValueError):
         raise BadInput(
             "the run's provenance.json is missing, damaged or of another version of this project; take another run, or "
             "track this one's commit again with `pipeline track`."
@@ -156,14 +162,13 @@ def load(path: Path) -> Provenance:
 
 
 def _note(model: str, weights: str) -> Path:
-    # Under `dvc exp run --temp`, DVC_ROOT is the repository, which outlives its temporary copy.
-    return Path(os.environ.get("DVC_ROOT", ".")) / LOGS / model / f"{weights}.json"
+    return data.root() / LOGS / model / f"{weights}.json"
 
 
 def _source(weights: str, inputs: dict[str, str], used: dict[str, Any]) -> Source:
     """The commit and patch that hold these inputs, where no note tells: HEAD, the workspace, or the last that fits."""
     head = git.commit()
-    if not inputs or _fits(head, inputs, used):
+    if _fits(head, inputs, used):
         return Source(head, b"")
     code = [path for path in inputs if not path.startswith(f"{data.SPLIT}/")]
     if all(Path(path).is_file() and data.md5(Path(path)) == inputs[path] for path in code) and _holds(

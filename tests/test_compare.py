@@ -135,7 +135,7 @@ def test_two_runs_stand_side_by_side_with_their_difference() -> None:
         ["accuracy", "50.000%", "62.500%", "+12.500", "points"],
         ["wrong", "1,000", "750", "-250"],
         ["training_seconds", "2.5", "2", "-0.5", "s"],
-        ["loss", "0.25", "0.5", "+0.25"],
+        ["test_loss", "0.25", "0.5", "+0.25"],
         ["ceiling", "75.000%", "-"],
     ]
 
@@ -186,10 +186,10 @@ def test_json_holds_the_same() -> None:
     assert [each["name"] for each in got["runs"]] == ["a", "b"]
     assert [each["id"] for each in got["runs"]] == ["a-id", "b-id"]
     assert got["runs"][0]["figures"] == {"accuracy": 0.5, "ceiling": 0.75}
-    assert got["differences"] == {
-        "a": {"rate": "0.01", "accuracy": 0.5, "ceiling": 0.75},
-        "b": {"rate": "0.02", "accuracy": 1.0, "ceiling": None},
-    }
+    assert got["differences"] == [
+        {"rate": "0.01", "accuracy": 0.5, "ceiling": 0.75},
+        {"rate": "0.02", "accuracy": 1.0, "ceiling": None},
+    ]
     assert got["paired"] == [{"run": "b", "examples": 2, "better": 1, "worse": 0, "p": 1.0}]
 
 

@@ -10,6 +10,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from ruamel.yaml import YAML
 
+from pipeline.data import md5
 from tests import tiny
 
 
@@ -108,7 +109,8 @@ def test_each_trained_model_has_one_run_with_its_curve_figures_and_files(flow: P
         assert run.data.metrics["wrong"] == json.loads((flow / "models" / model / "metrics.json").read_text())["wrong"]
         assert [point.step for point in client.get_metric_history(run.info.run_id, "train/loss")] == [10, 20, 25]
         files = {file.path for file in client.list_artifacts(run.info.run_id)}
-        assert {"answers.parquet", "errors.png", "metrics.json", "model", "provenance.json", "verdict.json"} <= files
+        packed = f"model-{md5(flow / 'models' / model / 'export' / 'model.onnx')[:7]}"
+        assert {"answers.parquet", "errors.png", "metrics.json", packed, "provenance.json", "verdict.json"} <= files
         assert run.data.params["network.lstm"] == "[8]"
         head = tiny.run(flow, "git", "rev-parse", "HEAD~1").stdout.strip()
         known = {"commit": head, "uncommitted": "false", "stage": f"train@{model}", "cudnn": "False"}

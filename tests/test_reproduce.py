@@ -56,7 +56,7 @@ def all_runs(folder: Path) -> list[Any]:
 
 def recorded(folder: Path) -> Any:
     """The run that the flow itself recorded."""
-    (found,) = [each for each in all_runs(folder) if "outputs" in each.data.tags and "dirty" not in each.data.tags]
+    (found,) = [each for each in all_runs(folder) if not {"dirty", "made_up"} & set(each.data.tags)]
     return found
 
 
@@ -69,7 +69,7 @@ def provenance(folder: Path, run_id: str) -> dict[str, Any]:
 def another(folder: Path, name: str, told: dict[str, Any] | str | None, patch: bytes = b"") -> str:
     """A further run of the same model in the store, that tells another story of where it comes from; its id."""
     client, like = store(folder), recorded(folder)
-    tags = {key: like.data.tags[key] for key in ("model", "task", "recipe", "weights")}
+    tags = {key: like.data.tags[key] for key in ("model", "task", "recipe", "weights", "outputs")} | {"made_up": "yes"}
     run_id = str(client.create_run(like.info.experiment_id, tags=tags, run_name=name).info.run_id)
     if told is not None:
         client.log_text(run_id, told if isinstance(told, str) else json.dumps(told), "provenance.json")
@@ -194,8 +194,13 @@ def test_data_that_the_cache_does_not_hold_whole(kept: Path, damage: str) -> Non
     "patch", [b"no patch", b"diff --git a/params.yaml b/params.yaml\n--- a/params.yaml\n+++ b/par"]
 )
 def test_changes_that_no_longer_apply(kept: Path, patch: bytes) -> None:
-    told = provenance(kept, recorded(kept).info.run_id)
+    told = provenance(kept, recorded(kept).info.run_id) | {"uncommitted": True}
     refused(tiny.ask("reproduce", another(kept, "patched", told, patch)), "no longer apply", "take another run")
+
+
+def test_changes_that_are_gone(kept: Path) -> None:
+    told = provenance(kept, recorded(kept).info.run_id) | {"uncommitted": True}
+    refused(tiny.ask("reproduce", another(kept, "bare", told)), "its changes.patch is gone")
 
 
 @pytest.mark.parametrize("text", ["nope", "", "../..", "-", "bits-lstm24@fffffff", "ffffffff", "mnist-*", "'; drop"])

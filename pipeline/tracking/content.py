@@ -4,7 +4,6 @@ import json
 import time
 from typing import Any
 
-from pipeline import run
 from pipeline.tracking import store
 
 WEIGHTS = "weights"  # the tag that identifies a run: the MD5 of model.weights.h5, as dvc.lock holds it
@@ -15,7 +14,7 @@ CURVES = "train/"  # what comes before the names of a report's figures, so that 
 
 
 def runs(client: Any, wanted: str, view: int | None = None) -> list[Any]:
-    """All runs of trained models that fit MLflow's filter `wanted`, newest first; `view` may add the deleted ones."""
+    """All recorded runs of trained models that fit MLflow's filter, newest first; `view` may add deleted ones."""
     from mlflow.entities import ViewType
 
     view = ViewType.ACTIVE_ONLY if view is None else view
@@ -24,7 +23,8 @@ def runs(client: Any, wanted: str, view: int | None = None) -> list[Any]:
     page = None
     while experiments:
         got = client.search_runs(experiments, wanted, view, order_by=["attributes.start_time DESC"], page_token=page)
-        kept += [each for each in got if WEIGHTS in each.data.tags]
+        # Not those of a training alone, or of other projects on the same server.
+        kept += [each for each in got if each.data.tags.get(OUTPUTS) and {WEIGHTS, "model"} <= set(each.data.tags)]
         if not (page := got.token):
             break
     return kept
@@ -54,11 +54,10 @@ def origin(commit: str, uncommitted: bool, experiment: str) -> dict[str, str]:
     return tags | ({"experiment": experiment} if experiment else {})
 
 
-def log_params(client: Any, run_id: str, recipe: str, dotted: dict[str, Any]) -> None:
-    """Write all parameters under the short names that models share."""
+def log_params(client: Any, run_id: str, values: dict[str, Any]) -> None:
+    """Write parameters by the short names that models share."""
     from mlflow.entities import Param
 
-    values = {"recipe": recipe} | run.short(dotted)
     client.log_batch(run_id, params=[Param(key, store.masked(str(value))) for key, value in values.items()])
 
 

@@ -43,7 +43,7 @@ def _begin(client: Any, name: str, config: Config, made_from: run.Source) -> str
     tags |= content.subject(name, config.model(name).task, config.recipe)
     tags |= content.origin(made_from.commit, bool(made_from.patch), os.environ.get("DVC_EXP_NAME", ""))
     made = client.create_run(experiment, tags=tags, run_name=f"{name}@training")
-    content.log_params(client, made.info.run_id, config.recipe, run.params(config, name))
+    content.log_params(client, made.info.run_id, {"recipe": config.recipe} | run.short(run.params(config, name)))
     return str(made.info.run_id)
 
 

@@ -11,10 +11,14 @@ from pipeline import data, tasks
 from pipeline.gate import Champion, Verdict, judge
 from pipeline.outputs import Outputs
 from pipeline.run import Provenance
-from pipeline.tracking import store
 
 Measure = Callable[[Path, Path], float]  # an ONNX file, data/split/TASK: its accuracy on the test data
 ALIAS = "champion"
+
+
+def package_name(told: Provenance) -> str:
+    """The artifact's folder: it holds the ONNX file's hash, so that no version ever changes."""
+    return f"model-{_model(told)[:7]}"
 
 
 def package(outputs: Outputs, folder: Path) -> None:
@@ -56,7 +60,7 @@ def enter(
     from mlflow.exceptions import MlflowException
 
     name = told.model
-    model = told.outputs[str(data.MODELS / name / "export" / "model.onnx")]
+    model = _model(told)
     examples = told.inputs.get(str(data.SPLIT / told.task / "examples.parquet"), "")
     try:
         client.create_registered_model(name, description=f"Task {told.task}; pass float32 `sequence`.")
@@ -64,27 +68,27 @@ def enter(
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     versions = client.search_model_versions(f"name = '{name}' and tags.model = '{model}' and run_id = '{run_id}'")
-    made = versions[0] if versions else client.create_model_version(name, f"runs:/{run_id}/model", run_id)
+    source = f"runs:/{run_id}/{package_name(told)}"
+    made = versions[0] if versions else client.create_model_version(name, source, run_id)
     version = str(made.version)  # a number or a text, as the store has it
-    with store.alone():
-        holder = str(client.get_registered_model(name).aliases.get(ALIAS, ""))
-        if holder == version:
-            return None
-        champion = _champion(client, name, holder, examples, measure) if holder else None
-        verdict = judge(name, figures["dataset"], figures["accuracy"], floor, champion)
-        tags = {
-            "model": model,
-            "examples": examples,
-            "dataset": figures["dataset"],
-            "accuracy": repr(figures["accuracy"]),
-            "verdict": "passed" if verdict.passed else "did not pass",
-        }
-        for key, value in tags.items():
-            client.set_model_version_tag(name, version, key, value)
-        client.update_model_version(name, version, f"{tags['verdict']}: {'; '.join(verdict.reasons)}.")
-        if verdict.passed:
-            client.set_registered_model_alias(name, ALIAS, version)
-        return verdict
+    holder = str(client.get_registered_model(name).aliases.get(ALIAS, ""))
+    if holder == version:
+        return None
+    champion = _champion(client, name, holder, examples, measure) if holder else None
+    verdict = judge(name, figures["dataset"], figures["accuracy"], floor, champion)
+    tags = {
+        "model": model,
+        "examples": examples,
+        "dataset": figures["dataset"],
+        "accuracy": repr(figures["accuracy"]),
+        "verdict": "passed" if verdict.passed else "did not pass",
+    }
+    for key, value in tags.items():
+        client.set_model_version_tag(name, version, key, value)
+    client.update_model_version(name, version, f"{tags['verdict']}: {'; '.join(verdict.reasons)}.")
+    if verdict.passed:
+        client.set_registered_model_alias(name, ALIAS, version)
+    return verdict
 
 
 def _champion(client: Any, name: str, version: str, examples: str, measure: Callable[[Path], float]) -> Champion:
@@ -93,8 +97,12 @@ def _champion(client: Any, name: str, version: str, examples: str, measure: Call
     if examples and holder.tags.get("examples") == examples:
         return Champion(f"version {version}", float(holder.tags["accuracy"]))
     with tempfile.TemporaryDirectory() as folder:
-        model = client.download_artifacts(holder.run_id, "model/model.onnx", folder)
+        model = client.download_artifacts(holder.run_id, f"model-{holder.tags['model'][:7]}/model.onnx", folder)
         try:
             return Champion(f"version {version}", measure(Path(model)))
         except ValueError:  # other shapes or classes
             return Champion(f"version {version}", None)
+
+
+def _model(told: Provenance) -> str:
+    return told.outputs[str(data.MODELS / told.model / "export" / "model.onnx")]

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from pipeline import git, lock, run
+from pipeline import data, git, lock, run
 from pipeline.config import Config
 from pipeline.errors import BadInput, quoted
 from pipeline.outputs import trained
@@ -25,15 +25,13 @@ def one(text: str, config: Config) -> tuple[str, Provenance, bytes]:
             raise BadInput(f"{quoted(text)} calls {len(found)} runs: {names}; name one of them, by its id if need be.")
         run_id = found[0].info.run_id
         with tempfile.TemporaryDirectory() as folder:
-            there = {file.path for file in client.list_artifacts(run_id)}
-            if "provenance.json" not in there:
-                raise BadInput(
-                    f"the run {found[0].info.run_name} holds no provenance.json: its training was not finished, or it "
-                    "was made without DVC or by an older version; finish it with `dvc repro`, then `pipeline track`."
-                )
-            told = run.load(Path(client.download_artifacts(run_id, "provenance.json", folder)))
-            patch = b""
-            if "changes.patch" in there:
+            told, patch = _provenance(client, found[0], Path(folder)), b""
+            if told.uncommitted:
+                if "changes.patch" not in {file.path for file in client.list_artifacts(run_id)}:
+                    raise BadInput(
+                        f"the run {found[0].info.run_name} was made from uncommitted changes, and its changes.patch is "
+                        "gone; bring MLflow's artifacts back, or take another run."
+                    )
                 patch = Path(client.download_artifacts(run_id, "changes.patch", folder)).read_bytes()
         if not told.inputs:
             raise BadInput(
@@ -82,7 +80,7 @@ def _called(client: Any, text: str, config: Config) -> list[Any]:
         ),
     ):
         if found := [each for each in runs if fits(each)]:
-            return found[::-1]  # oldest first
+            return sorted(found, key=lambda each: (_order(each), each.info.start_time))
     if commit := git.commit(text):
         return _at(runs, text, lock.stages(commit), config)
     raise BadInput(
@@ -119,19 +117,28 @@ def _by_model(runs: list[Any]) -> list[list[Any]]:
     groups: dict[str, list[Any]] = {}
     for each in runs:
         groups.setdefault(each.data.tags["model"], []).append(each)
-    several = [sorted(_once(group), key=_order) for group in groups.values() if len(_once(group)) > 1]
+    several = [_once(group) for group in groups.values() if len(_once(group)) > 1]
     if not several:
-        raise BadInput("these hold the same run of each model: there is nothing to compare.")
+        raise BadInput("these hold one run of each model: name others to compare them with.")
     return several
 
 
 def _order(run: Any) -> list[Any]:
     """By name, sweep-2 before sweep-10."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", run.info.run_name)]
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", run.info.run_name)]
 
 
 def _once(runs: list[Any]) -> list[Any]:
     return list({each.info.run_id: each for each in runs}.values())
+
+
+def _provenance(client: Any, found: Any, folder: Path) -> Provenance:
+    if "provenance.json" not in {file.path for file in client.list_artifacts(found.info.run_id)}:
+        raise BadInput(
+            f"the run {found.info.run_name} holds no provenance.json: its training was not finished, or its artifacts "
+            "are gone; finish it with `dvc repro`, then `pipeline track`, or take another run."
+        )
+    return run.load(Path(client.download_artifacts(found.info.run_id, "provenance.json", folder)))
 
 
 def _read(client: Any, found: Any) -> Run:
@@ -143,17 +150,18 @@ def _read(client: Any, found: Any) -> Run:
         if key.startswith(content.CURVES):
             points = client.get_metric_history(run_id, key)
             columns[key.removeprefix(content.CURVES)] = pd.Series({point.step: point.value for point in points})
-    answers = None
     with tempfile.TemporaryDirectory() as folder:
+        told, answers = _provenance(client, found, Path(folder)), None
         if any(file.path == "answers.parquet" for file in client.list_artifacts(run_id)):
-            answers = pd.read_parquet(client.download_artifacts(run_id, "answers.parquet", folder))
+            path = Path(client.download_artifacts(run_id, "answers.parquet", folder))
+            answers = data.load_parquet(path, "pipeline track")
     return Run(
         run_id,
         found.info.run_name,
-        found.data.tags["model"],
-        found.data.tags["task"],
-        found.data.params,
-        {each.dataset.name: each.dataset.digest for each in found.inputs.dataset_inputs},
+        told.model,
+        told.task,
+        {"recipe": told.recipe} | {key: str(value) for key, value in run.short(told.params).items()},
+        told.inputs,
         {key: value for key, value in found.data.metrics.items() if not key.startswith(content.CURVES)},
         pd.DataFrame(columns).rename_axis("step").sort_index(),
         answers,

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline import data
 from pipeline.errors import BadInput
 from pipeline.tracking import view
 
@@ -17,9 +18,8 @@ LATER = "run `pipeline track` when it can be reached again."
 
 def address() -> str:
     """Where runs go: MLFLOW_TRACKING_URI, or mlflow.db at the root of the repository."""
-    # Under `dvc exp run --temp`, DVC_ROOT is the repository and not its temporary copy.
-    root = Path(os.environ.get("DVC_ROOT", Path.cwd())).resolve()
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    return f"sqlite:///{data.root().resolve() / uri.removeprefix('sqlite:///')}" if _local(uri) else uri
 
 
 def client() -> Any:
@@ -50,6 +50,8 @@ def experiment(client: Any, task: str) -> str:
         except MlflowException:
             if (found := client.get_experiment_by_name(task)) is None:
                 raise  # else another process made it in between
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
     if view.TAG not in found.tags:
         for key, value in view.tags(task, found.experiment_id).items():
             client.set_experiment_tag(found.experiment_id, key, value)
@@ -87,7 +89,11 @@ def needed(make: bool = False) -> Iterator[Any]:
     if _local(address()) and not make and not Path(address().removeprefix("sqlite:///")).is_file():
         raise BadInput(f"there is no MLflow store {place}: make one with `make repro` or `pipeline track`.")
     try:
-        yield client()
+        try:
+            made = client()
+        except (ImportError, ValueError) as error:
+            raise MlflowException(str(error)) from error  # a driver that is not installed, an address that is none
+        yield made
     except (MlflowException, SQLAlchemyError, OSError) as error:
         if "out-of-date database schema" in str(error) or "Can't locate revision" in str(error):
             raise BadInput(

@@ -6,7 +6,7 @@ from typing import Any
 from pipeline import git, lock
 from pipeline.config import Config
 from pipeline.errors import BadInput, quoted
-from pipeline.outputs import Outputs, remembered, trained, unpacked, workspace
+from pipeline.outputs import Outputs, remembered, settled, trained, unpacked
 from pipeline.tracking import content, registry, store
 from pipeline.tracking.record import record
 
@@ -34,11 +34,10 @@ def everything(config: Config, measure: registry.Measure) -> Iterator[str]:
                 except BadInput as gone:
                     yield f"note: {content.name(model, trained(entries, model), '')} is not recorded: {gone}"
         for model, spec in config.models.items():
-            outputs = workspace(model, spec.task)
-            if not (outputs.folder / "metrics.json").is_file():
-                yield f"note: {model} is not made yet: `dvc repro evaluate@{model}` makes it."
-                continue
-            yield _line(outputs, config, measure, known)
+            try:
+                yield _line(settled(model, spec.task), config, measure, known)
+            except BadInput as reason:
+                yield f"note: {model} is left out: {reason}"
 
 
 def revision(text: str, config: Config, measure: registry.Measure) -> Iterator[str]:
