@@ -9,10 +9,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: repro test test-server lint lock
 .DEFAULT_GOAL := repro
 
+# A store of MLflow's out of reach is no reason to fail.
 repro: .venv/.from-$(LOCK)
 	dvc repro
 	pipeline results
-	-pipeline track  # a store out of reach is no reason to fail
+	-pipeline track
 
 test: .venv/.from-$(LOCK) lint
 	python -m pytest

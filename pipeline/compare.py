@@ -29,6 +29,8 @@ class Paired:
     p: float  # of so uneven a split, were both models equally good
 
     def __str__(self) -> str:
+        if not self.better + self.worse:
+            return f"{self.run}: the same {self.examples:,} examples are right and wrong"
         verdict = "more than chance" if self.p < CHANCE else "within chance"
         return (
             f"{self.run}: of the same {self.examples:,} examples, {self.better:,} that were wrong are right and "
@@ -125,7 +127,7 @@ def _difference(name: str, value: float) -> str:
 
 
 def _share(name: str) -> bool:
-    return name.startswith("accuracy") or name in ("error", "ceiling")
+    return name.startswith("accuracy") or name == "ceiling"
 
 
 def text(groups: Sequence[Sequence[Run]], picture: Path, markdown: bool = False) -> str:
@@ -133,12 +135,10 @@ def text(groups: Sequence[Sequence[Run]], picture: Path, markdown: bool = False)
     parts = []
     for group in groups:
         lines = [table(group, markdown)]
-        tests = [test for run in group[1:] if (test := paired(group[0], run))]
+        if len(group) > 2:
+            lines.append(f"Against {group[0].name}:" + ("\n" if markdown else ""))
+        tests = [paired(group[0], run) or f"{run.name}: no paired test, other test examples" for run in group[1:]]
         lines += [f"- {test}" if markdown else str(test) for test in tests]
-        if not tests:
-            lines.append("No paired test: these runs did not answer the same test examples.")
-        elif len(group) > 2:
-            lines.append(f"Each is compared with {group[0].name}.")
         title = " and ".join(dict.fromkeys(run.model for run in group))
         parts.append(
             (f"### {title}\n\n" if markdown else f"{title}\n\n") + "\n\n".join([lines[0], "\n".join(lines[1:])])

@@ -69,7 +69,6 @@ def metrics(answers: data.Answers, loss: float) -> dict[str, float | int | str]:
         "examples": examples,
         "wrong": wrong,
         "accuracy": (examples - wrong) / examples,
-        "error": wrong / examples,
         "loss": round(loss, 9),
     }
 

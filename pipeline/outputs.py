@@ -63,7 +63,7 @@ class Outputs:
         """BadInput unless the weights are those that DVC's entries tell of, and the export was made of them."""
         weights = str(data.MODELS / self.model / "model.weights.h5")
         exported = lock.hashes(self.entries.get(f"export@{self.model}", {}), "deps")
-        if not (trained(self.entries, self.model) == exported.get(weights) == self.weights):
+        if not (self.weights == trained(self.entries, self.model) == exported.get(weights)):
             raise BadInput(
                 f"the files of {self.model} are not those of {lock.LOCK}: they do not belong together, or DVC "
                 f"did not make them; `dvc repro evaluate@{self.model}` mends that, or `dvc checkout`."

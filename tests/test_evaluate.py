@@ -25,7 +25,6 @@ def test_the_figures_are_counts_of_the_answers(answers: data.Answers) -> None:
         "examples": 5,
         "wrong": 2,
         "accuracy": 0.6,
-        "error": 0.4,
         "loss": 0.25,
     }
 

@@ -150,6 +150,31 @@ def test_one_that_another_process_holds_is_filled_in_later(
     assert len(client.search_model_versions(f"name = '{MODEL}' and run_id = '{run.info.run_id}'")) == 1
 
 
+def test_a_run_whose_recording_was_killed_is_filled(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    client = MlflowClient(uri, registry_uri=uri)
+    tags = {"weights": data.md5(here / "models" / MODEL / "model.weights.h5"), "model": MODEL, "task": "bits"}
+    run_id = client.create_run(client.create_experiment("bits"), tags=tags).info.run_id
+    assert tiny.ask("track").exit_code == 0
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["rate"] == "0.01"
+    assert [point.step for point in client.get_metric_history(run_id, "train/loss")] == [10, 20, 25]
+    assert "accuracy" in run.data.metrics
+
+
+def test_lost_artifacts_come_back(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert tiny.ask("track").exit_code == 0
+    shutil.rmtree(tmp_path / "mlartifacts")
+    assert tiny.ask("track").exit_code == 0
+    assert list((tmp_path / "mlartifacts").rglob("provenance.json"))
+    assert list((tmp_path / "mlartifacts").rglob("model.onnx"))
+
+
 def test_a_full_disk_is_no_reason_to_stop(here: Path, tmp_path: Path) -> None:
     mount = f"mount -t tmpfs -o size=200k full {tmp_path}"
     if subprocess.run(["unshare", "-m", "sh", "-c", mount], capture_output=True, check=False).returncode:

@@ -35,16 +35,21 @@ def live(name: str, config: Config, made_from: run.Source) -> Iterator[Tell]:
 
 def _begin(client: Any, name: str, config: Config, made_from: run.Source) -> str:
     experiment = store.experiment(client, config.model(name).task)
-    for left in client.search_runs([experiment], f"tags.model = '{name}' and tags.{content.LIVE} LIKE '{_host()} %'"):
-        process = left.data.tags[content.LIVE].split()[-1]
-        if not Path(f"/proc/{process}").exists() and Path("/proc").is_dir():
-            client.delete_run(left.info.run_id)  # it was killed; its training goes on in the new run
+    forget_killed(client, experiment)  # their training goes on in a new run
     tags = {content.LIVE: f"{_host()} {os.getpid()}"}
     tags |= content.subject(name, config.model(name).task, config.recipe)
     tags |= content.origin(made_from.commit, bool(made_from.patch), os.environ.get("DVC_EXP_NAME", ""))
     made = client.create_run(experiment, tags=tags, run_name=f"{name}@training")
     content.log_params(client, made.info.run_id, {"recipe": config.recipe} | run.short(run.params(config, name)))
     return str(made.info.run_id)
+
+
+def forget_killed(client: Any, experiment: str) -> None:
+    """Delete the runs of trainings that this machine began and that ended without a word."""
+    for left in client.search_runs([experiment], f"tags.{content.LIVE} LIKE '{_host()} %'"):
+        process = left.data.tags[content.LIVE].split()[-1]
+        if not Path(f"/proc/{process}").exists() and Path("/proc").is_dir():
+            client.delete_run(left.info.run_id)
 
 
 def _stopped(client: Any, run_id: str, name: str) -> None:

@@ -7,7 +7,7 @@ from pipeline import git, lock
 from pipeline.config import Config
 from pipeline.errors import BadInput, quoted
 from pipeline.outputs import Outputs, remembered, settled, trained, unpacked
-from pipeline.tracking import content, registry, store
+from pipeline.tracking import content, live, registry, store
 from pipeline.tracking.record import record
 
 
@@ -25,6 +25,8 @@ def everything(config: Config, measure: registry.Measure) -> Iterator[str]:
     A run that a person deleted in MLflow is known, and stays deleted; one of the workspace comes back.
     """
     with store.needed(make=True) as client:
+        for task in config.tasks:
+            live.forget_killed(client, store.experiment(client, task))
         known = _known(client)
         for model, entries in remembered():
             if model in config.models and trained(entries, model) not in known:
