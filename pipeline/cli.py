@@ -72,7 +72,7 @@ def train(model: ModelName) -> None:
     made_from = run.source(params, model)
     with live.live(model, params, made_from) as tell:
         machine = train.run(model, params, tell)
-        run.keep(outputs.workspace(model, params.model(model).task), made_from, params.recipe, machine)
+        run.keep(outputs.workspace(model, params.model(model).task), made_from, machine)
 
 
 @app.command()
@@ -92,7 +92,7 @@ def evaluate(model: ModelName) -> None:
     params = config.load()
     evaluate.run(model, params)
     made = outputs.workspace(model, params.model(model).task)
-    run.keep(made, run.source(params, model), params.recipe)
+    run.keep(made, run.source(params, model))
     store.Attempt(model)("the figures", lambda: record.record(made, params, evaluate.accuracy))
 
 

@@ -33,7 +33,6 @@ class Note:
     commit: str
     patch: str  # its bytes as Latin-1
     experiment: str  # DVC's name for it; empty outside of `dvc exp run`
-    recipe: str
     machine: dict[str, Any]
 
 
@@ -81,7 +80,7 @@ def source(config: Config, name: str) -> Source:
     return Source(git.commit(), git.patch([config.task(config.model(name).task).source]))
 
 
-def keep(outputs: Outputs, made_from: Source, recipe: str, machine: dict[str, Any] | None = None) -> None:
+def keep(outputs: Outputs, made_from: Source, machine: dict[str, Any] | None = None) -> None:
     """Note beside the log, by the weights, what no DVC output may hold: MLflow may ask much later.
 
     The last stage says it again, as the code behind the weights may have changed since; what it does not know stays.
@@ -90,7 +89,7 @@ def keep(outputs: Outputs, made_from: Source, recipe: str, machine: dict[str, An
     if machine is None:
         machine = before.machine if before else {}
     experiment = (before.experiment if before else "") or os.environ.get("DVC_EXP_NAME", "")
-    content = Note(made_from.commit, made_from.patch.decode("latin-1"), experiment, recipe, machine)
+    content = Note(made_from.commit, made_from.patch.decode("latin-1"), experiment, machine)
     data.write_json(asdict(content), _note(outputs.model, outputs.weights))
 
 
