@@ -37,6 +37,8 @@ def make(folder: Path, models: Sequence[str] = MODELS) -> Path:
             recipe |= {"steps": 25, "report": 10, "batch": min(recipe["batch"], 20)}
     write(folder, params)
     run(folder, "git", "init", "--quiet")
+    for key, value in {"user.name": "t", "user.email": "t@example.org"}.items():  # DVC's experiments are commits
+        run(folder, "git", "config", key, value)
     commit(folder, "tiny")
     return folder
 
@@ -66,7 +68,7 @@ def change(folder: Path, key: str, value: Any) -> None:
 def commit(folder: Path, message: str) -> None:
     """Commit all of a copy."""
     run(folder, "git", "add", "--all")
-    run(folder, "git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "--message", message)
+    run(folder, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "--message", message)
 
 
 def run(
