@@ -38,6 +38,8 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "pipeline/table.bin").write_bytes(BYTES)
     (tmp_path / ".gitignore").write_text("*.secret\n/data/raw/\n")
     say("init", "--quiet", "--initial-branch", "main")
+    say("config", "user.name", "t")
+    say("config", "user.email", "t@example.org")
     tiny.commit(tmp_path, "first")
     return tmp_path
 
