@@ -113,7 +113,7 @@ def test_a_revision_is_recorded_from_git_and_the_cache(folder: Path) -> None:
     assert f"recorded {MODEL}@third\n" in told
     figures = {run.info.run_name: run.data.metrics for run in runs(folder)}
     for run in runs(folder, "revisions.db"):
-        assert run.data.metrics == figures[run.info.run_name]
+        assert run.data.metrics == pytest.approx(figures[run.info.run_name], rel=1e-8)
 
 
 def test_a_revision_that_is_not_there_gets_a_sentence(folder: Path) -> None:
