@@ -1,1 +1,3 @@
-"""Short sequences in, their classes out: five LSTMs from raw data to an answer."""
+"""LSTMs that read a short sequence and predict its class, from raw data to a prediction."""
+
+__version__ = "0.2.0"

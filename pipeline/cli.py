@@ -1,9 +1,12 @@
-"""The commands, in the order of the flow. Each imports what it needs when it runs, so that --help is instant."""
+"""The commands. Each parses its arguments, resolves names, calls one function, and prints.
 
+A command imports what it needs when it runs, so that --help is instant and predictions need no TensorFlow.
+"""
+
+import logging
 import os
 import signal
 import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,31 +14,41 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from pipeline.errors import BadInput
+from pipeline import __version__
+from pipeline.errors import PipelineError
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's notes on its own build
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # a server that is down must not hold up a training
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")  # seconds
+ENVIRONMENT = {  # of the libraries; what a user has set stays
+    "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow's messages about its build
+    "ORT_DISABLE_TELEMETRY": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # a server that is down must not delay a training
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds
+}
 
 
 class Commands(TyperGroup):
-    """Commands that answer bad input with a sentence and exit status 2."""
+    """Commands that answer a PipelineError with its message and exit status 2."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; a BadInput becomes its text on standard error."""
-        warnings.formatwarning = lambda message, *where, **more: f"warning: {message}\n"
+        """Run the command; print a PipelineError on standard error."""
         try:
             return super().invoke(ctx)
-        except BadInput as error:
+        except PipelineError as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(2) from None
 
 
+class StandardError(logging.Handler):
+    """Prints warnings on standard error, as it is when they come."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one warning on one line."""
+        typer.echo(f"{record.levelname.lower()}: {record.getMessage()}", err=True)
+
+
 app = typer.Typer(
     cls=Commands,
-    help="LSTMs that read a short sequence and name its class: from raw data to an answer.",
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
@@ -46,54 +59,82 @@ TaskName = Annotated[str, typer.Argument(metavar="TASK", help="a task of params.
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="a model of params.yaml", show_default=False)]
 
 
+def _version(requested: bool) -> None:
+    if requested:
+        typer.echo(f"pipeline {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version and exit")
+    ] = False,
+) -> None:
+    """LSTMs that read a short sequence and predict its class, from raw data to a prediction."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    log = logging.getLogger("pipeline")
+    if not log.handlers:
+        log.addHandler(StandardError())
+
+
 @app.command()
 def generate(task: TaskName) -> None:
     """Make the raw data of a task: data/raw/TASK."""
-    from pipeline import config, generate
+    from pipeline import config
+    from pipeline.stages import generate
 
-    generate.run(task, config.load())
+    generate.run(config.load().task(task))
 
 
 @app.command()
 def split(task: TaskName) -> None:
-    """Check a task's data and part them: data/split/TASK."""
-    from pipeline import config, split
+    """Make checked examples of a task's raw data: data/split/TASK."""
+    from pipeline import config
+    from pipeline.stages import split
 
-    split.run(task, config.load())
+    split.run(config.load().task(task))
 
 
 @app.command()
 def train(model: ModelName) -> None:
-    """Teach a model: models/MODEL/model.weights.h5 and history.csv."""
-    from pipeline import config, outputs, run, train
-    from pipeline.tracking import live
+    """Train a model: models/MODEL/model.weights.h5 and history.csv."""
+    from pipeline import config
+    from pipeline.lineage import artifacts, provenance
+    from pipeline.stages import train
+    from pipeline.tracking.live_run import live_run
 
-    params = config.load()
-    made_from = run.source(params, model)
-    with live.live(model, params, made_from) as tell:
-        machine = train.run(model, params, tell)
-        run.keep(outputs.workspace(model, params.model(model).task), made_from, machine)
+    setup = config.load().model(model)
+    source = provenance.current_source(setup)
+    with live_run(setup, source) as on_report:
+        environment = train.run(setup, on_report)
+        provenance.save_training_note(artifacts.workspace(setup.name, setup.task.name), source, environment)
 
 
 @app.command()
 def export(model: ModelName) -> None:
-    """Write what answers, checked against the model: models/MODEL/export."""
-    from pipeline import config, export
+    """Export a trained model as ONNX and SavedModel, and compare both with it: models/MODEL/export."""
+    from pipeline import config
+    from pipeline.stages import export
 
-    export.run(model, config.load())
+    export.run(config.load().model(model))
 
 
 @app.command()
 def evaluate(model: ModelName) -> None:
-    """Measure what was exported: models/MODEL/metrics.json, its tables and picture."""
-    from pipeline import config, evaluate, outputs, run
-    from pipeline.tracking import record, store
+    """Measure an exported model: models/MODEL/metrics.json, tables and a picture of its errors."""
+    from pipeline import config
+    from pipeline.lineage import artifacts, provenance
+    from pipeline.stages import evaluate
+    from pipeline.tracking import backfill
+    from pipeline.tracking.connection import BestEffort
 
-    params = config.load()
-    evaluate.run(model, params)
-    made = outputs.workspace(model, params.model(model).task)
-    run.keep(made, run.source(params, model))
-    store.Attempt(model)("the figures", lambda: record.record(made, params, evaluate.accuracy))
+    setup = config.load().model(model)
+    evaluate.run(setup)
+    files = artifacts.workspace(setup.name, setup.task.name)
+    provenance.save_training_note(files, provenance.current_source(setup))
+    BestEffort(setup.name)("the metrics", lambda: backfill.record(files, setup.params.gate.floor))
 
 
 @app.command()
@@ -103,44 +144,47 @@ def track(
         typer.Argument(metavar="[REVISION]...", help="commits, branches, tags or DVC experiments"),
     ] = None,
 ) -> None:
-    """Bring MLflow and its registry up to date with the models of the workspace, or of revisions, whoever made them."""
-    from pipeline import config, evaluate
-    from pipeline.tracking import track
+    """Bring MLflow and its registry up to date with the models of the workspace, or of revisions."""
+    from pipeline import config
+    from pipeline.tracking import sync
 
-    params = config.load()
-    for line in track.run(revisions or [], params, evaluate.accuracy):
+    for line in sync.sync(revisions or [], config.load()):
         typer.echo(line)
 
 
 @app.command()
 def compare(
-    what: Annotated[
+    runs: Annotated[
         list[str] | None,
         typer.Argument(metavar="[RUN]...", help="runs, models, DVC experiments, revisions or patterns of names"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="print Markdown")] = False,
-    picture: Annotated[Path, typer.Option(metavar="FILE", help="where the learning curves go")] = Path("compare.png"),
+    picture: Annotated[Path, typer.Option(metavar="FILE", help="where to write the learning curves")] = Path(
+        "compare.png"
+    ),
 ) -> None:
-    """Show what differs between runs, and what came of it; without RUN, each model's newest and the one before."""
-    from pipeline import compare, config
-    from pipeline.tracking import runs
+    """Show what differs between runs, and their metrics; without RUN, each model's newest run and the one before."""
+    from pipeline import config
+    from pipeline.reports import compare, curves
+    from pipeline.tracking import queries
 
-    groups = runs.some(what or [], config.load())
-    compare.save(compare.draw(groups), picture)
+    groups = queries.find_groups(runs or [], config.load())
+    curves.save(curves.plot(groups), picture)
     typer.echo(compare.as_json(groups, picture) if as_json else compare.text(groups, picture, markdown))
 
 
 @app.command()
 def reproduce(run: Annotated[str, typer.Argument(metavar="RUN", help="its name or id", show_default=False)]) -> None:
-    """Make a run's model again in a temporary work tree: identical (exit status 0), or what differs first (1)."""
-    from pipeline import config, reproduce
-    from pipeline.tracking import runs
+    """Train a run's model again in a temporary work tree: identical (exit status 0), or what differs first (1)."""
+    from pipeline import config
+    from pipeline.lineage import reproduce
+    from pipeline.tracking import queries
 
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # the work tree goes, as with Ctrl-C
-    name, told, patch = runs.one(run, config.load())
-    typer.echo(f"{name}: commit {told.commit[:10]}{' with uncommitted changes' if patch else ''}")
-    difference, versions = reproduce.run(told, patch)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the work tree is removed
+    name, provenance, patch = queries.find_run(run, config.load())
+    typer.echo(f"{name}: commit {provenance.commit[:10]}{' with uncommitted changes' if patch else ''}")
+    difference, versions = reproduce.run(provenance, patch)
     for version in versions:
         typer.echo(f"note: {version}")
     typer.echo(f"{name}: {difference or 'identical'}")
@@ -149,25 +193,37 @@ def reproduce(run: Annotated[str, typer.Argument(metavar="RUN", help="its name o
 
 @app.command()
 def report(
-    base: Annotated[str, typer.Option(metavar="REVISION", help="what the workspace is compared with")] = "main",
-    picture: Annotated[Path, typer.Option(metavar="FILE", help="where the learning curves go")] = Path("report.png"),
+    base: Annotated[str, typer.Option(metavar="REVISION", help="what to compare the workspace with")] = "main",
+    picture: Annotated[Path, typer.Option(metavar="FILE", help="where to write the learning curves")] = Path(
+        "report.png"
+    ),
 ) -> None:
-    """Tell in Markdown what a branch changes: parameters, the stages that ran, figures, learning curves, the gate."""
-    from pipeline import compare, config, report
+    """Report in Markdown what a branch changes: parameters, the stages that ran, metrics, learning curves, the gate."""
+    from pipeline import config
+    from pipeline.reports import branch, curves
 
-    made = report.make(base, config.load())
-    if made.pairs:
-        compare.save(compare.draw(made.pairs), picture)
-    typer.echo(report.text(made, picture))
+    report = branch.make(base, config.load())
+    if report.pairs:
+        curves.save(curves.plot(report.pairs), picture)
+    typer.echo(branch.text(report, picture))
 
 
 @app.command()
 def results(
-    write: Annotated[Path | None, typer.Option(metavar="FILE", help="write the table as CSV, too")] = None,
+    write: Annotated[Path | None, typer.Option(metavar="FILE", help="also write the table as CSV")] = None,
+    update: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="bring the tables of a Markdown file up to date with their CSV files"),
+    ] = None,
 ) -> None:
-    """Show the models' figures beside the published ones."""
-    from pipeline import config, results
+    """Show the models' metrics beside the references."""
+    from pipeline import config
+    from pipeline.reports import results
 
+    for path in update or []:
+        results.update(path)
+    if update:
+        return
     table = results.collect(config.load())
     if write:
         results.save(table, write)
@@ -179,37 +235,61 @@ def predict(
     model: ModelName,
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[INPUT]...", help="strings of bits, picture files or words; - reads a line each"),
+        typer.Argument(metavar="[INPUT]...", help="strings of bits, picture files or words; - reads lines"),
     ] = None,
-    words: Annotated[int, typer.Option(min=1, max=10_000, help="how many words a story goes on for")] = 32,
-    as_json: Annotated[bool, typer.Option("--json", help="print an object a line")] = False,
+    words: Annotated[int, typer.Option(min=1, max=10_000, help="how many words to continue a story by")] = 32,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object for each input")] = False,
 ) -> None:
-    """Answer from models/MODEL/export; with no INPUT on a terminal, ask for them."""
-    from pipeline import predict
+    """Predict from models/MODEL/export; without INPUT, ask for inputs in the terminal."""
+    from pipeline.inference import predict
 
     predictor = predict.load(model)
-    if (not inputs or inputs == ["-"]) and sys.stdin is None:
-        raise BadInput("standard input is closed; give some input behind the model's name.")
-    if not inputs and not sys.stdin.isatty():
-        raise BadInput(
-            "no input came; give some behind the model's name, or - to read a line each from standard input."
-        )
-    status, wrong = 0, 2
-    lines = iter(inputs or _asked())
     if inputs == ["-"]:
-        sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]  # bytes that are no UTF-8 are bad input
-        lines, wrong = (line.rstrip("\r\n") for line in sys.stdin), 1
-    # A person waits for each answer; a stream is answered in batches.
-    for answer in predictor.answer(lines, words, at_once=1 if not inputs else predict.BATCH):
-        if answer.error and wrong == 2:
-            typer.echo(f"error: {answer.error}", err=True)
-        else:
-            typer.echo(answer.json() if as_json else str(answer))
-        if answer.error:
-            status = wrong
-    raise typer.Exit(status if inputs else 0)
+        _predict_stream(predictor.predict(_stdin_lines(), words), as_json)
+    elif inputs:
+        failed = False
+        for result in predictor.predict(inputs, words):
+            failed |= _show(result, as_json)
+        raise typer.Exit(2 if failed else 0)
+    else:
+        for result in predictor.predict(_prompt(), words, batch_size=1):
+            _show(result, as_json)
 
 
-def _asked() -> Iterator[str]:
+def _predict_stream(results: Iterator[Any], as_json: bool) -> None:
+    """Print every result in its place, the failures, too; exit with status 1 if there are any."""
+    from pipeline.inference.predict import Failure
+
+    failed = False
+    for result in results:
+        typer.echo(result.json() if as_json else str(result))
+        failed |= isinstance(result, Failure)
+    raise typer.Exit(1 if failed else 0)
+
+
+def _show(result: Any, as_json: bool) -> bool:
+    """Print a prediction, or a failure on standard error; return whether it is a failure."""
+    from pipeline.inference.predict import Failure
+
+    if isinstance(result, Failure):
+        typer.echo(str(result), err=True)
+        return True
+    typer.echo(result.json() if as_json else str(result))
+    return False
+
+
+def _stdin_lines() -> Iterator[str]:
+    if sys.stdin is None:
+        raise PipelineError("standard input is closed; give the inputs after the model's name.")
+    sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]  # a line that is not UTF-8 is an invalid input
+    for line in sys.stdin:
+        yield line.rstrip("\r\n")
+
+
+def _prompt() -> Iterator[str]:
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise PipelineError(
+            "no input was given; give some after the model's name, or - to read lines from standard input."
+        )
     while text := typer.prompt("input, or nothing to end", default="", show_default=False).strip():
         yield text

@@ -1,165 +1,254 @@
-"""params.yaml as frozen, typed objects; an unknown key or an impossible value is refused by its dotted name."""
+"""params.yaml as frozen, typed objects. An unknown key or an invalid value is refused by its dotted name.
 
+`load().model(name)` resolves a name once: behind it, one ModelSetup holds the model's task, network, recipe and paths.
+"""
+
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from pipeline import tasks
-from pipeline.errors import BadInput
-from pipeline.tasks import Section
-
-PARAMS = Path("params.yaml")
+from pipeline.errors import PipelineError, quoted
+from pipeline.files import parse_yaml
+from pipeline.paths import PARAMS, ModelPaths, TaskPaths
+from pipeline.schema import StrictModel
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-Count = Annotated[int, Field(ge=1)]
-Kind = TypeVar("Kind", bound=BaseModel)
+TaskName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]  # also the name of a Python package
+Positive = Annotated[int, Field(ge=1)]
+Section = TypeVar("Section", bound=BaseModel)
 
 
-class Network(Section):
+class Network(StrictModel):
     """The layers between an example (steps, features) and its class."""
 
-    dense: Annotated[int, Field(ge=0)]  # units of a linear layer on every step; 0: none
-    lstm: Annotated[list[Count], Field(min_length=1)]  # units of each LSTM, first to last
-    dropout: Annotated[float, Field(ge=0, lt=1)]  # share dropped from each LSTM's output while training
+    cell: Literal["lstm", "gru"]
+    units: Annotated[list[Positive], Field(min_length=1)]  # of each recurrent layer, first to last
+    dense: Positive | None  # units of a linear layer before them, applied at every step; null: none
+    dropout: Annotated[float, Field(ge=0, lt=1)]  # share dropped from each recurrent layer's output while training
+
+    @property
+    def layer_names(self) -> list[str]:
+        """The names of the recurrent layers: lstm_1, lstm_2."""
+        return [f"{self.cell}_{depth}" for depth in range(1, len(self.units) + 1)]
 
 
-class Initial(Section):
-    """How the dense layers begin; LSTMs begin as Keras' do, with a forget bias of 1."""
+class Init(StrictModel):
+    """The first values of the dense layers. Recurrent layers have Keras' own; an LSTM's forget bias is 1."""
 
-    weights: Literal["glorot-uniform", "normal", "truncated-normal"]
-    deviation: Annotated[float, Field(gt=0)] | None  # of the two normals
-    bias: float | Literal["normal"]  # a constant, or drawn like the weights
+    kernel: Literal["glorot-uniform", "normal", "truncated-normal"]
+    stddev: Annotated[float, Field(gt=0)] | None  # of the two normal distributions
+    bias: float | Literal["normal"]  # a constant, or drawn like the kernel
 
     @model_validator(mode="after")
-    def _deviation_goes_with_normal(self) -> "Initial":
-        if (self.deviation is None) != (self.weights == "glorot-uniform"):
-            raise ValueError("a deviation goes with normal and truncated-normal weights, null with glorot-uniform")
-        if self.bias == "normal" and self.weights == "glorot-uniform":
-            raise ValueError("a normal bias needs the deviation of normal weights")
+    def _stddev_belongs_to_normal(self) -> "Init":
+        if (self.stddev is None) != (self.kernel == "glorot-uniform"):
+            raise ValueError("normal and truncated-normal kernels need a stddev, a glorot-uniform kernel needs null")
+        if self.bias == "normal" and self.kernel == "glorot-uniform":
+            raise ValueError("a normal bias needs the stddev of a normal kernel")
         return self
 
 
-class Recipe(Section):
-    """How a network is taught."""
+class Recipe(StrictModel):
+    """How a network is trained."""
 
-    steps: Count  # batches in all
-    batch: Count  # examples a step
-    order: Literal["fixed", "shuffled", "walk"]  # see train.lesson_plan
-    report: Count  # steps between two lines of the history: what Keras calls an epoch here
-    monitor: Literal["none", "validation", "test"]  # the part also measured at each report
+    steps: Positive  # batches in all
+    batch_size: Positive  # examples of a step
+    order: Literal["fixed", "shuffled", "walk"]  # see training.batches
+    log_every: Positive  # steps between two rows of the history: an epoch, as Keras counts here
+    monitor: Literal["validation", "test"] | None  # a split that is measured at each log, too
     optimizer: Literal["adam", "rmsprop"]
-    rate: Annotated[float, Field(gt=0, le=1)]  # learning rate; the peak of a one-cycle
+    learning_rate: Annotated[float, Field(gt=0, le=1)]  # the peak, if the schedule is one-cycle
     schedule: Literal["constant", "one-cycle"]
-    loss: Literal["sum", "mean", "mean-over-classes"]  # cross-entropy, over the batch
-    clip: Annotated[float, Field(ge=0, lt=1)]  # least probability the loss sees; 0: no clipping
-    initial: Initial
+    loss_reduction: Literal["sum", "mean", "mean-over-classes"]  # of the cross-entropy over a batch
+    min_probability: Annotated[float, Field(gt=0, lt=1)] | None  # the loss clips below it; null: no clipping
+    init: Init
 
 
-class Published(Section):
-    """The figure that the model is measured against."""
+class Reference(StrictModel):
+    """What the program that the model re-creates printed."""
 
-    accuracy: Annotated[float, Field(gt=0, le=1)] | None  # null: none was printed
+    accuracy: Annotated[float, Field(gt=0, le=1)] | None  # null: it printed none
 
 
-class Gate(Section):
-    """What a registered version must reach to become the champion."""
+class Gate(StrictModel):
+    """What a version in the registry must reach to become the champion."""
 
     floor: Annotated[float, Field(ge=0, le=1)]  # accuracy
 
 
-class Model(Section):
-    """One network for one task, with both ways to teach it."""
+class ModelParams(StrictModel):
+    """One network for one task, and the recipes that train it."""
 
     task: str
-    figure: Published
+    reference: Reference
     gate: Gate
     network: Network
-    fast: Recipe
-    published: Recipe
+    recipes: Annotated[dict[Name, Recipe], Field(min_length=1)]
 
 
-class TaskParams(Section):
-    """What `generate` and `split` of one task take; the types are the task's own."""
+class TaskParams(StrictModel):
+    """What `generate` and `split` of one task take."""
 
-    source: str  # the file that the data are made from: DVC watches it
-    generate: Any
-    split: Any
+    source: str  # the file or folder that the raw data are made from; DVC watches it
+    generate: Any  # the task's own Generate
+    split: Any  # the task's own Split
 
 
-class Config(Section):
+@dataclass(frozen=True)
+class TaskSetup:
+    """One task, resolved: its code, its parameters, its paths."""
+
+    name: str
+    params: TaskParams
+    seed: int
+
+    @property
+    def code(self) -> tasks.Task:
+        """The functions of the task's folder."""
+        return tasks.load(self.name)
+
+    @property
+    def source(self) -> Path:
+        """The file or folder that the raw data are made from."""
+        return Path(self.params.source)
+
+    @property
+    def paths(self) -> TaskPaths:
+        """Where its data are."""
+        return TaskPaths(self.name)
+
+
+@dataclass(frozen=True)
+class ModelSetup:
+    """One model, resolved: its task, its network, its recipe, its paths."""
+
+    name: str
+    task: TaskSetup
+    params: ModelParams
+    recipe_name: str
+    seed: int
+
+    @property
+    def network(self) -> Network:
+        """The layers."""
+        return self.params.network
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that params.yaml selects. Raises PipelineError if the model does not have it."""
+        recipes = self.params.recipes
+        if self.recipe_name not in recipes:
+            raise PipelineError(
+                f"{PARAMS}: models.{self.name}.recipes does not have {self.recipe_name!r}, which `recipe` selects; "
+                f"add it, or select one of {', '.join(recipes)}."
+            )
+        return recipes[self.recipe_name]
+
+    @property
+    def paths(self) -> ModelPaths:
+        """Where its files are."""
+        return ModelPaths(self.name)
+
+    def used_params(self) -> dict[str, Any]:
+        """The parameters that the model depends on, by their dotted keys."""
+        model = {
+            "task": self.task.name,
+            "network": self.network.model_dump(),
+            "recipes": {self.recipe_name: self.recipe.model_dump()},
+        }
+        return flatten(
+            {
+                "seed": self.seed,
+                "models": {self.name: model},
+                "tasks": {self.task.name: self.task.params.model_dump()},
+            }
+        )
+
+
+class Config(StrictModel):
     """All of params.yaml."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
-    recipe: Literal["fast", "published"]
-    tasks: dict[Name, TaskParams]
-    models: dict[Name, Model]
+    recipe: Name
+    tasks: dict[TaskName, TaskParams]
+    models: dict[Name, ModelParams]
 
-    def model(self, name: str) -> Model:
-        """The model of that name; BadInput if params.yaml has none."""
-        if name not in self.models:
-            raise BadInput(f"params.yaml has no model {name!r}: name one of {', '.join(self.models)}.")
-        return self.models[name]
-
-    def task(self, name: str) -> TaskParams:
-        """The parameters of a task; BadInput if params.yaml has none."""
+    def task(self, name: str) -> TaskSetup:
+        """Resolve a task. Raises PipelineError if params.yaml does not have it."""
         if name not in self.tasks:
-            raise BadInput(f"params.yaml has no task {name!r}: name one of {', '.join(self.tasks)}.")
-        return self.tasks[name]
+            raise PipelineError(f"{PARAMS} has no task {name!r}; use one of {', '.join(self.tasks)}.")
+        return TaskSetup(name, self.tasks[name], self.seed)
 
-    def lesson(self, name: str) -> Recipe:
-        """How the model of that name is taught under the chosen recipe."""
-        model = self.model(name)
-        return model.fast if self.recipe == "fast" else model.published
+    def model(self, name: str) -> ModelSetup:
+        """Resolve a model. Raises PipelineError if params.yaml does not have it."""
+        if name not in self.models:
+            raise PipelineError(f"{PARAMS} has no model {name!r}; use one of {', '.join(self.models)}.")
+        params = self.models[name]
+        return ModelSetup(name, self.task(params.task), params, self.recipe, self.seed)
+
+    def all_models(self) -> list[ModelSetup]:
+        """Every model, in the order of params.yaml."""
+        return [self.model(name) for name in self.models]
 
 
 def load(path: Path = PARAMS) -> Config:
-    """Read and check `path`; BadInput names the first thing wrong with it by its dotted key."""
-    config = _checked(Config, _parse(path), path, ())
+    """Read and check `path`. Raises PipelineError with the dotted key of the first thing that is wrong."""
+    config = _check(Config, _parse(path), path, ())
     typed = {}
     for name, params in config.tasks.items():
         try:
             task = tasks.load(name)
-        except BadInput as error:
-            raise BadInput(f"{path}: tasks.{name}: {error}") from None
-        if not Path(params.source).is_file():
-            raise BadInput(f"{path}: tasks.{name}.source: there is no file {params.source!r}; name one that is there.")
-        typed[name] = params.model_copy(
-            update={
-                "generate": _checked(task.Generate, params.generate, path, ("tasks", name, "generate")),
-                "split": _checked(task.Split, params.split, path, ("tasks", name, "split")),
-            }
-        )
+            kinds = {"generate": task.generate_params, "split": task.split_params}
+        except PipelineError as error:
+            raise PipelineError(f"{path}: tasks.{name}: {error}") from None
+        if not Path(params.source).exists():
+            raise PipelineError(
+                f"{path}: tasks.{name}.source: {quoted(params.source)} does not exist; name a file or folder that does."
+            )
+        checked = {key: _check(kind, getattr(params, key), path, ("tasks", name, key)) for key, kind in kinds.items()}
+        typed[name] = params.model_copy(update=checked)
     for name, model in config.models.items():
         if model.task not in typed:
-            raise BadInput(
-                f"{path}: models.{name}.task: got {model.task!r}, expected one of {', '.join(typed)}; mend it."
+            raise PipelineError(
+                f"{path}: models.{name}.task: got {quoted(model.task)}, expected one of {', '.join(typed)}."
             )
     return config.model_copy(update={"tasks": typed})
 
 
+def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
+    """A nested mapping as one of dotted keys: {"a": {"b": 1}} is {"a.b": 1}."""
+    if not isinstance(content, dict) or (prefix and not content):
+        return {prefix: content}
+    return {
+        key: value
+        for name, part in content.items()
+        for key, value in flatten(part, f"{prefix}.{name}".lstrip(".")).items()
+    }
+
+
 def _parse(path: Path) -> Any:
-    # ruamel.yaml reads YAML 1.2 as DVC does; PyYAML would take 1e-3 for a string.
-    from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
-        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        return parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise BadInput(f"there is no {path} here: run this from the root of the project.") from None
+        raise PipelineError(f"there is no {path} here; run this command in the root of the project.") from None
     except (YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} is not YAML: {' '.join(str(error).split())}; mend it there.") from None
+        raise PipelineError(f"{path} is not valid YAML: {' '.join(str(error).split())}; fix it there.") from None
 
 
-def _checked(kind: type[Kind], value: Any, path: Path, at: tuple[str, ...]) -> Kind:
+def _check(kind: type[Section], value: Any, path: Path, prefix: tuple[str, ...]) -> Section:
     try:
         return kind.model_validate(value)
     except ValidationError as invalid:
         error = invalid.errors()[0]
-    key = ".".join(str(part) for part in (*at, *error["loc"])) or "the file"
+    key = ".".join(str(part) for part in (*prefix, *error["loc"])) or "the file"
     if error["type"] == "extra_forbidden":
-        raise BadInput(f"{path}: {key} is not a parameter; remove it, or mend its spelling.")
+        raise PipelineError(f"{path}: {key} is not a parameter; remove it, or fix its spelling.")
     if error["type"] == "missing":
-        raise BadInput(f"{path}: {key} is missing; add it.")
-    reason = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    raise BadInput(f"{path}: {key}: got {error['input']!r}, expected otherwise ({reason}); set it right there.")
+        raise PipelineError(f"{path}: {key} is missing; add it.")
+    reason = error["msg"].removeprefix("Value error, ")
+    raise PipelineError(f"{path}: {key}: got {error['input']!r}; {reason[0].lower()}{reason[1:]}.")

@@ -1,13 +1,13 @@
-"""The one exception that a person is meant to read."""
+"""The exception whose message a user reads."""
 
 
-class BadInput(Exception):
-    """Something from outside is wrong: its text says what came, what was expected and what to do.
+class PipelineError(Exception):
+    """A problem that the user can solve: the message says what came, what was expected and what to do next.
 
-    The command line prints it as one sentence on standard error and exits with status 2.
+    The command line prints the message as one sentence on standard error and exits with status 2.
     """
 
 
-def quoted(text: str, most: int = 60) -> str:
-    """What came, in quotes, cut after `most` characters: for the text of a BadInput."""
-    return repr(text if len(text) <= most else f"{text[:most]}…")
+def quoted(text: str, limit: int = 60) -> str:
+    """`text` in quotes, cut after `limit` characters, for the message of a PipelineError."""
+    return repr(text if len(text) <= limit else f"{text[:limit]}…")

@@ -1,70 +1,131 @@
-"""One module a task; what the stages ask of each is written down in `Task`.
+"""One folder for each task. `Task` lists what a folder holds, file by file.
 
-To add a task, write `pipeline/tasks/NAME.py` with these names and give it a section in params.yaml.
+    data.py        the raw data, and the examples made of them: decides the weights
+    features.py    encoded examples as floats: decides the weights
+    inputs.py      what a user types or names, encoded: `pipeline predict` alone needs it
+    evaluation.py  the task's own metrics and its picture of errors
+
+A stage imports only the files that it needs, so an edited picture retrains nothing. To add a task, add a folder and a
+section in params.yaml; see docs/extending.md.
 """
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
-from pipeline.errors import BadInput
+from pipeline.errors import PipelineError
+from pipeline.schema import DatasetInfo, Examples, Predictions, StrictModel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from pipeline.data import Answers, Card, Examples
+SampleLine = Callable[[np.ndarray, int, int, DatasetInfo], str]
+
+CONTRACT = {  # file: the names that it must define
+    "data": ("Generate", "Split", "generate", "split"),
+    "features": ("features",),
+    "inputs": ("encode",),
+    "evaluation": ("metrics", "plot_errors"),
+}
 
 
-class Section(BaseModel):
-    """A mapping in params.yaml: its keys are its fields, no others, each of exactly its type."""
+@dataclass(frozen=True)
+class Task:
+    """The code of one task. Each file of its folder is imported when it is first used; none needs TensorFlow."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    name: str
 
+    # data.py
 
-class Task(Protocol):
-    """What a task's module holds. No function needs TensorFlow; `read` and `features` not even pandas."""
+    @property
+    def generate_params(self) -> type[StrictModel]:
+        """The keys of tasks.NAME.generate in params.yaml: `Generate`."""
+        return self._file("data").Generate  # type: ignore[no-any-return]
 
-    Generate: type[Section]  # the keys of tasks.NAME.generate
-    Split: type[Section]  # the keys of tasks.NAME.split
-    EVALUATED: str  # the part whose accuracy counts
-    CONTINUES: bool  # whether an answer can be fed back as the last code of the next question
+    @property
+    def split_params(self) -> type[StrictModel]:
+        """The keys of tasks.NAME.split in params.yaml: `Split`."""
+        return self._file("data").Split  # type: ignore[no-any-return]
 
-    def generate(self, params: Any, source: Path, folder: Path) -> None:
-        """Make the raw data of `source` and write them into `folder`."""
+    def generate(self, params: StrictModel, source: Path, folder: Path) -> None:
+        """Make the raw data from `source` and write them into `folder`."""
+        self._file("data").generate(params, source, folder)
 
-    def split(self, params: Any, folder: Path, rng: np.random.Generator) -> "Examples":
-        """Read the raw data in `folder` into checked examples, each in one part."""
+    def split(self, params: StrictModel, folder: Path, rng: np.random.Generator) -> Examples:
+        """Read the raw data in `folder`; return checked examples, each in one split."""
+        examples: Examples = self._file("data").split(params, folder, rng)
+        return examples
 
-    def features(self, codes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """Codes (batch, code) as the model reads them: float32 (batch, steps, features)."""
+    # features.py
 
-    def read(self, text: str, card: "Card") -> np.ndarray:
-        """The code of what a person wrote; BadInput if it cannot be one."""
+    def features(self, encoded: np.ndarray, info: DatasetInfo) -> np.ndarray:
+        """Encoded examples (batch, code) as the model reads them: float32 (batch, steps, features)."""
+        return np.asarray(self._file("features").features(encoded, info))
 
-    def write(self, code: np.ndarray, labels: Sequence[str]) -> str:
-        """A code as a person would write it."""
+    @property
+    def features_file(self) -> Path:
+        """The file that decides the features."""
+        return Path(__file__).parent / self.name / "features.py"
 
-    def metrics(self, answers: "Answers") -> dict[str, float]:
-        """Figures of this task beyond accuracy and loss; often none."""
+    # inputs.py
 
-    def draw(self, answers: "Answers") -> "Figure":
-        """The picture that shows best where the model errs."""
+    def encode(self, text: str, info: DatasetInfo) -> np.ndarray:
+        """One input of a user as a code (code,). Raises PipelineError if it is not a valid input."""
+        return np.asarray(self._file("inputs").encode(text, info))
+
+    def decode(self, code: np.ndarray, info: DatasetInfo) -> str:
+        """A code (code,) as text. Only the tasks whose inputs are text define it; autoregressive ones must."""
+        return str(self._file("inputs").decode(code, info))
+
+    # evaluation.py
+
+    def metrics(self, predictions: Predictions) -> dict[str, float]:
+        """The task's own metrics, beside accuracy and loss; often none."""
+        return dict(self._file("evaluation").metrics(predictions))
+
+    def plot_errors(self, predictions: Predictions) -> "Figure":
+        """The picture that shows best what the model gets wrong."""
+        figure: Figure = self._file("evaluation").plot_errors(predictions)
+        return figure
+
+    @property
+    def sample_line(self) -> SampleLine | None:
+        """What a training prints about one example: (code, predicted, target, info) as text. None if not defined."""
+        return getattr(self._file("evaluation"), "sample_line", None)
+
+    def _file(self, part: str) -> Any:
+        module = _import(self.name, part)
+        missing = [name for name in CONTRACT[part] if not hasattr(module, name)]
+        if missing:
+            raise PipelineError(f"pipeline/tasks/{self.name}/{part}.py does not define {missing[0]}; add it.")
+        return module
 
 
 def names() -> list[str]:
-    """The tasks that have a module, sorted; a name with an underscore is a part of another's."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if "_" not in module.name)
+    """The tasks that have a folder, sorted."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
 
 
 def load(name: str) -> Task:
-    """The module of task `name`; BadInput if there is none."""
+    """The code of task `name`. Raises PipelineError if it has no folder."""
     if name not in names():
-        raise BadInput(
-            f"there is no task {name!r}: write pipeline/tasks/{name}.py, or name one of {', '.join(names())}."
+        raise PipelineError(
+            f"there is no task {name!r}; add the folder pipeline/tasks/{name}, or use one of {', '.join(names())}."
         )
-    return cast(Task, importlib.import_module(f"{__name__}.{name}"))
+    return Task(name)
+
+
+def _import(task: str, part: str) -> ModuleType:
+    module = f"{__name__}.{task}.{part}"
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise PipelineError(f"pipeline/tasks/{task}/{part}.py does not exist; add it.") from None

@@ -1,1 +1,1 @@
-"""The only room that knows MLflow: one run a trained model, found by the hash of its weights."""
+"""The only package that imports MLflow: one run for each trained model, identified by the hash of its weights."""

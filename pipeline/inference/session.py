@@ -1,0 +1,47 @@
+"""An exported model, opened by ONNX Runtime."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.errors import PipelineError
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported
+
+BATCH = 4096  # examples at a time: keeps the memory of a million strings small
+
+
+class Session:
+    """An ONNX file that maps `sequence`, float32 (batch, steps, features), to `probabilities`, (batch, classes)."""
+
+    def __init__(self, path: Path, command: str):
+        """Open `path`. Raises PipelineError if it is missing or damaged; `command` makes it again."""
+        import onnxruntime
+
+        try:
+            self._session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the errors of ONNX Runtime have no class in common
+            raise PipelineError(f"{path} is missing or damaged; run `{command}` to make it again.") from error
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(steps, features) of one example."""
+        _, steps, features = self._session.get_inputs()[0].shape
+        return steps, features
+
+    @property
+    def classes(self) -> int:
+        """How many classes it knows."""
+        return int(self._session.get_outputs()[0].shape[1])
+
+    def probabilities(self, sequence: np.ndarray) -> np.ndarray:
+        """float32 (batch, classes) for features float32 (batch, steps, features)."""
+        return np.asarray(self._session.run(["probabilities"], {"sequence": sequence})[0])
+
+
+def batches(examples: int, size: int = BATCH) -> Iterator[slice]:
+    """The rows of `examples` examples, batch by batch."""
+    for start in range(0, examples, size):
+        yield slice(start, min(start + size, examples))

@@ -1,0 +1,1 @@
+"""What a model was made from, as git and DVC know it."""

@@ -1,0 +1,187 @@
+"""The files of a trained model: in the workspace, at a revision of git, or in DVC's cache."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import PipelineError
+from pipeline.files import load_json, md5, md5_of, require
+from pipeline.lineage import dvc, git
+from pipeline.paths import LOCK, MODEL_STAGES, ModelPaths, TaskPaths, is_split_data, repro, stage
+
+Entries = dict[str, Any]  # the entries of dvc.lock, by stage address
+METRICS = {"dataset", "stand_in", "examples", "wrong", "accuracy"}  # what metrics.json must have
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """The files of one trained model, and the lock entries of the stages that wrote them."""
+
+    paths: ModelPaths
+    task: TaskPaths  # of the data that it was trained on, under the same root
+    entries: Entries  # may have entries of other models, too
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.paths.name
+
+    @cached_property
+    def weights_md5(self) -> str:
+        """The MD5 of the weights, which identifies a trained model. Raises PipelineError if there are no weights."""
+        require(self.paths.weights, repro("train", self.model))
+        return md5(self.paths.weights)
+
+    def hashes(self) -> dict[str, str]:
+        """The MD5 of each file of the model, by its path in the repository."""
+        files = sorted(path for path in self.paths.folder.rglob("*") if path.is_file() and path.name[0] != ".")
+        return {str(path.relative_to(self.paths.root)): md5(path) for path in files}
+
+    def metrics(self) -> dict[str, Any]:
+        """The content of metrics.json. Raises PipelineError if it is missing or damaged."""
+        command = repro("evaluate", self.model)
+        metrics = load_json(self.paths.metrics, command)
+        if not isinstance(metrics, dict) or not set(metrics) >= METRICS:
+            raise PipelineError(f"{self.paths.metrics} is damaged; run `{command}` to make it again.")
+        return metrics
+
+    @property
+    def recipe(self) -> str:
+        """The recipe of the training, from its lock entry; empty if there is none."""
+        prefix = f"models.{self.model}.recipes."
+        keys = dvc.params(self.entries.get(stage("train", self.model), {}))
+        return next((key.removeprefix(prefix).split(".")[0] for key in keys if key.startswith(prefix)), "")
+
+    def check_consistent(self) -> None:
+        """Raise PipelineError unless the weights are those of the entries, and the export was made from them."""
+        exported = dvc.hashes(self.entries.get(stage("export", self.model), {}), "deps")
+        exported_weights = exported.get(str(ModelPaths(self.model).weights))
+        if not (self.weights_md5 == trained_weights(self.entries, self.model) == exported_weights):
+            raise _inconsistent(self.model)
+        require(self.paths.onnx, repro("export", self.model))
+        require(self.paths.history, repro("train", self.model))
+
+
+def workspace(model: str, task: str) -> Artifacts:
+    """The model in the workspace."""
+    return Artifacts(ModelPaths(model), TaskPaths(task), dvc.lock_entries())
+
+
+def verified_workspace(model: str, task: str) -> Artifacts:
+    """The model in the workspace. Raises PipelineError unless every file is as dvc.lock has it."""
+    artifacts = workspace(model, task)
+    artifacts.check_consistent()
+    evaluated = dvc.hashes(artifacts.entries.get(stage("evaluate", model), {}), "deps")
+    exported = dvc.hashes(artifacts.entries[stage("export", model)], "outs")
+    changed = set(dvc.changed_stages("changed outs"))
+    if changed & {stage(verb, model) for verb in MODEL_STAGES} or not exported.items() <= evaluated.items():
+        raise _inconsistent(model)
+    return artifacts
+
+
+def trained_weights(entries: Entries, model: str) -> str:
+    """The MD5 of the weights that the model's train entry wrote; empty if there is no such entry."""
+    outs = dvc.hashes(entries.get(stage("train", model), {}), "outs")
+    return outs.get(str(ModelPaths(model).weights), "")
+
+
+@contextmanager
+def checked_out(model: str, entries: Entries, revision: str = "") -> Iterator[Artifacts]:
+    """The files of a model in a temporary folder, as its entries name them by their hashes.
+
+    They come from git, if `revision` has them, else from DVC's cache or its remote. Raises PipelineError if one is
+    gone, or if the model was not exported and evaluated.
+    """
+    addresses = [stage(verb, model) for verb in MODEL_STAGES]
+    task = dvc.params(entries[stage("train", model)])[f"models.{model}.task"]
+    if missing := [address for address in addresses if address not in entries]:
+        raise PipelineError(
+            f"{model} was trained, but DVC has no entry of {' and '.join(missing)}; check that revision out and run "
+            f"`{repro('evaluate', model)}`."
+        )
+    if not _current(entries[stage("evaluate", model)], model):
+        raise PipelineError(
+            f"{model} was made there by version 0.1 of this project, whose files have other names; check that revision "
+            "out to work with it."
+        )
+    files: dict[str, str] = {}
+    for address in addresses:
+        deps = dvc.hashes(entries[address], "deps")
+        files |= {path: hash_name for path, hash_name in deps.items() if is_split_data(path)}
+        files |= dvc.hashes(entries[address], "outs")
+    cache = dvc.Cache()
+    with tempfile.TemporaryDirectory(prefix="lstm-") as name:
+        root = Path(name)
+        for path, hash_name in files.items():
+            content = git.show(revision, path) if revision else None
+            if content is not None and md5_of(content) == hash_name:
+                (root / path).parent.mkdir(parents=True, exist_ok=True)
+                (root / path).write_bytes(content)
+            else:
+                cache.checkout(hash_name, root / path)
+        yield Artifacts(ModelPaths(model, root), TaskPaths(task, root), entries)
+
+
+def from_run_cache() -> list[tuple[str, Entries]]:
+    """Every model that was trained, exported and evaluated here, with the entries of its stages, oldest first.
+
+    DVC's run cache has an entry of each stage that ever ran. Two entries belong together if one wrote the file, by its
+    hash, that the other read.
+    """
+    cached = dvc.run_cache_entries()
+    models = []
+    for train in cached:
+        model = _trained_model(train)
+        if not model:
+            continue
+        paths = ModelPaths(model)
+        export = _last(cached, _reads(train, paths.weights))
+        evaluate = _last(cached, _reads(export, paths.export)) if export else None
+        if not (export and evaluate and _current(evaluate, model)):
+            continue
+        entries = {stage("train", model): train, stage("export", model): export, stage("evaluate", model): evaluate}
+        task = TaskPaths(str(dvc.params(train).get(f"models.{model}.task")))
+        if split := _last(cached, _writes(train, task.examples)):
+            entries[stage("split", task.name)] = split
+            if generate := _last(cached, _writes(split, task.raw)):
+                entries[stage("generate", task.name)] = generate
+        models.append((model, entries))
+    return models
+
+
+def _inconsistent(model: str) -> PipelineError:
+    return PipelineError(
+        f"the files of {model} are not those of {LOCK}; run `{repro('evaluate', model)}` to make them again, or "
+        "`dvc checkout` to restore them."
+    )
+
+
+def _current(evaluate: dict[str, Any], model: str) -> bool:
+    """Whether an entry of evaluate wrote today's files; version 0.1 named them differently."""
+    return str(ModelPaths(model).predictions) in dvc.hashes(evaluate, "outs")
+
+
+def _trained_model(entry: dict[str, Any]) -> str:
+    """The model whose weights a stage wrote; empty if it wrote none."""
+    names = {path: Path(path).parent.name for path in dvc.hashes(entry, "outs")}
+    return next((name for path, name in names.items() if path == str(ModelPaths(name).weights)), "")
+
+
+def _reads(writer: dict[str, Any], path: Path) -> Callable[[dict[str, Any]], bool]:
+    """Whether an entry read `path` as `writer` wrote it."""
+    hash_name = dvc.hashes(writer, "outs")[str(path)]
+    return lambda entry: dvc.hashes(entry, "deps").get(str(path)) == hash_name
+
+
+def _writes(reader: dict[str, Any], path: Path) -> Callable[[dict[str, Any]], bool]:
+    """Whether an entry wrote `path` as `reader` read it."""
+    hash_name = dvc.hashes(reader, "deps").get(str(path))
+    return lambda entry: hash_name is not None and dvc.hashes(entry, "outs").get(str(path)) == hash_name
+
+
+def _last(entries: list[dict[str, Any]], fits: Callable[[dict[str, Any]], bool]) -> dict[str, Any] | None:
+    return next((entry for entry in reversed(entries) if fits(entry)), None)

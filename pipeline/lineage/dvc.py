@@ -1,0 +1,140 @@
+"""What DVC knows: the entries of dvc.lock and of the run cache, the stages that changed, and files by their hash."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml.error import YAMLError
+
+from pipeline.config import flatten
+from pipeline.errors import PipelineError
+from pipeline.files import load_json, md5, parse_yaml
+from pipeline.lineage import git
+from pipeline.paths import LOCK, PARAMS
+
+INVALID = (YAMLError, ValueError, KeyError, TypeError, AttributeError)  # what reading a damaged entry raises
+
+
+def lock_entries(revision: str | None = None) -> dict[str, Any]:
+    """The entries of dvc.lock, in the workspace or at a revision, by stage address; empty if there is no dvc.lock.
+
+    Raises PipelineError if it is damaged.
+    """
+    content = git.show(revision, str(LOCK)) if revision else _read(LOCK)
+    if not content:
+        return {}
+    try:
+        entries: dict[str, Any] = parse_yaml(content)["stages"]
+        for entry in entries.values():
+            _check(entry)
+    except INVALID:
+        where = f" of {revision}" if revision else ""
+        raise PipelineError(
+            f"{LOCK}{where} is damaged or has merge conflicts; run `git checkout {LOCK}` to restore it."
+        ) from None
+    return entries
+
+
+def run_cache_entries() -> list[dict[str, Any]]:
+    """Every stage that ran here, as an entry of dvc.lock, oldest first (DVC's run cache); damaged ones are left out."""
+    with repository() as repo:
+        folder = Path(repo.stage_cache.cache_dir)
+    files = sorted((path for path in folder.glob("*/*/*") if path.is_file()), key=lambda path: path.stat().st_mtime_ns)
+    entries = []
+    for path in files:
+        try:
+            entry = parse_yaml(path.read_bytes())
+            _check(entry)
+        except INVALID:
+            continue  # DVC, too, ignores a damaged entry, and runs the stage
+        entries.append(entry)
+    return entries
+
+
+def changed_stages(kind: str = "") -> list[str]:
+    """The stages that `dvc status` names, sorted; with a `kind` such as "changed outs", only those it reports so."""
+    with repository() as repo:
+        status = repo.status()
+    return sorted(
+        address for address, changes in status.items() if not kind or any(kind in change for change in changes)
+    )
+
+
+@contextmanager
+def repository() -> Iterator[Any]:
+    """DVC's object for this repository. Raises PipelineError for what DVC raises."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    from dvc.scm import SCMError
+
+    try:
+        with Repo() as repo:
+            yield repo
+    except (DvcException, SCMError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise PipelineError(
+            f"DVC failed in this repository ({reason}); fix that, or wait until other DVC commands have ended."
+        ) from None
+
+
+def hashes(entry: dict[str, Any], kind: str) -> dict[str, str]:
+    """The MD5s of an entry's `deps` or `outs`, by path; a folder's ends in `.dir`."""
+    return {file["path"]: file["md5"] for file in entry.get(kind, [])}
+
+
+def params(entry: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of an entry by their dotted keys."""
+    return flatten(entry.get("params", {}).get(str(PARAMS), {}))
+
+
+class Cache:
+    """DVC's cache of this repository, and the remote for files that the cache does not have."""
+
+    def __init__(self) -> None:
+        with repository() as repo:
+            self._repo = repo
+
+    def checkout(self, md5: str, path: Path) -> None:
+        """Copy the file or folder with this hash to `path`.
+
+        Raises PipelineError if neither the cache nor the remote has it undamaged.
+        """
+        if md5.endswith(".dir"):
+            for file in load_json(self._cached(md5, path), "dvc pull"):
+                self.checkout(file["md5"], path / file["relpath"])
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self._cached(md5, path), path)
+
+    def _cached(self, hash_name: str, path: Path) -> Path:
+        """The cache's file with this hash, fetched from the remote if it is not there."""
+        from dvc.exceptions import DvcException
+        from dvc_data.hashfile.hash_info import HashInfo
+
+        cached = Path(self._repo.cache.local.oid_to_path(hash_name))
+        reason = "the copy in the cache is damaged"
+        if not cached.is_file():
+            reason = "neither the cache nor the remote has it"
+            try:
+                self._repo.cloud.pull([HashInfo("md5", hash_name)])
+            except DvcException as error:
+                reason = f"it is not in the cache, and the remote failed: {' '.join(str(error).split())[:150]}"
+        if not cached.is_file() or md5(cached) != hash_name.removesuffix(".dir"):
+            raise PipelineError(
+                f"{path.name} with the hash {hash_name} is gone ({reason}); restore DVC's cache (`dvc pull`), or "
+                "choose another run."
+            )
+        return cached
+
+
+def _read(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _check(entry: dict[str, Any]) -> None:
+    """Raise one of INVALID unless hashes() and params() can read the entry."""
+    for kind in ("deps", "outs"):
+        hashes(entry, kind)
+    params(entry)

@@ -1,0 +1,132 @@
+"""What git knows of the workspace: its commit, its uncommitted changes, its files at another revision."""
+
+import logging
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.errors import PipelineError, quoted
+from pipeline.paths import PARAMS, RAW, SPLIT
+
+# What a model is made from. Of untracked files, a patch holds only code and the sources of tasks, so that no file with
+# credentials gets into it.
+SOURCES = ("pipeline", str(PARAMS), "dvc.yaml", "data", f":(exclude){RAW}", f":(exclude){SPLIT}")
+CODE = ":(glob)pipeline/**/*.py"
+
+log = logging.getLogger(__name__)
+
+
+def commit(revision: str = "HEAD") -> str:
+    """The full hash of a revision, or of a DVC experiment by its name; empty if there is none."""
+    for name in (f"{revision}^{{commit}}", *_experiment_refs(revision)):
+        result = _git("rev-parse", "--verify", "--quiet", "--end-of-options", name)
+        if not result.returncode and not result.stdout.startswith(b"^"):
+            return result.stdout.decode().strip()
+    return ""
+
+
+def patch(sources: Sequence[str] = ()) -> bytes:
+    """The difference between the last commit and the workspace, new files included, in the form of `git apply`.
+
+    `sources` are further files that a model is made from. The index is not touched. A file that git refuses is left
+    out of the patch, with a warning.
+    """
+    if not commit():
+        return b""
+    new = [CODE] if any(Path("pipeline").rglob("*.py")) else []
+    new += [source for source in sources if Path(source).exists()]
+    with tempfile.TemporaryDirectory() as folder:
+        index = {"GIT_INDEX_FILE": f"{folder}/index"}
+        _git("read-tree", "HEAD", environment=index)
+        _add(["--update"], index)
+        added = [path for path in new if _add(["--all", *_force(path), "--", path], index)]
+        # Unlike `git diff`, `git diff-index` ignores the user's own settings, such as diff.noprefix.
+        command = ("diff-index", "--cached", "--patch", "--binary", "HEAD", "--", *SOURCES, *added)
+        return _git(*command, environment=index).stdout
+
+
+def show(revision: str, path: str) -> bytes | None:
+    """A file as it was at a revision; None if the revision does not have it."""
+    result = _git("show", f"{revision}:{path}")
+    return None if result.returncode else result.stdout
+
+
+def merge_base(revision: str) -> str:
+    """The last commit that HEAD and `revision` share; empty if they share none."""
+    return _git("merge-base", revision, "HEAD").stdout.decode().split("\n")[0]
+
+
+def commits_with(text: str, path: str) -> list[str]:
+    """The commits, newest first, that added `text` to file `path` or removed it."""
+    return _git("log", "--all", "--format=%H", f"-S{text}", "--", path).stdout.decode().split()
+
+
+@contextmanager
+def worktree(revision: str, changes: bytes = b"") -> Iterator[Path]:
+    """A temporary work tree of a revision, with the patch `changes` applied; the workspace is not touched.
+
+    Raises PipelineError if there is no such revision, or if the patch does not apply.
+    """
+    if not (commit_hash := commit(revision)):
+        raise PipelineError(
+            f"this repository has no commit {quoted(revision)}; fetch it (`git fetch --all`, for an experiment "
+            "`dvc exp pull`), or choose a run whose commit is here."
+        )
+    with tempfile.TemporaryDirectory(prefix="lstm-") as name:
+        folder = Path(name).resolve() / "worktree"
+        add = ("worktree", "add", "--detach", "--quiet", str(folder), commit_hash)
+        try:
+            # Without hooks: the one that `dvc install` sets would look for data there.
+            result = _git("-c", "core.hooksPath=/dev/null", *add)
+            if result.returncode:
+                raise PipelineError(
+                    f"git could not make a work tree of {commit_hash} ({_reason(result)}); fix that and try again."
+                )
+            if changes:
+                result = _git("-C", str(folder), "apply", "--whitespace=nowarn", "-", stdin=changes)
+                if result.returncode:
+                    raise PipelineError(
+                        f"the run's uncommitted changes do not apply to commit {commit_hash[:10]} ({_reason(result)}); "
+                        "the patch is damaged or the commit was rewritten: choose another run."
+                    )
+            yield folder
+        finally:
+            _git("worktree", "remove", "--force", str(folder))
+
+
+def _force(path: str) -> list[str]:
+    """Add files even if git ignores them, but of a folder not the ignored ones, such as __pycache__."""
+    return [] if Path(path).is_dir() else ["--force"]
+
+
+def _add(arguments: Sequence[str], index: Mapping[str, str]) -> bool:
+    """`git add` to the index that `index` names. Logs a warning and returns False if git refuses."""
+    result = _git("add", *arguments, environment=index)
+    if result.returncode:
+        log.warning(
+            "git could not save all uncommitted changes (%s), so this model may not be reproducible; commit them, or "
+            "fix the cause.",
+            _reason(result),
+        )
+    return not result.returncode
+
+
+def _experiment_refs(name: str) -> list[str]:
+    """The refs of a DVC experiment: refs/exps/ab/cdef.../NAME. Others below refs/exps are DVC's own."""
+    refs = _git("for-each-ref", "--format=%(refname)", "refs/exps").stdout.decode().split()
+    return [ref for ref in refs if ref.split("/")[4:] == [name]]
+
+
+def _reason(result: subprocess.CompletedProcess[bytes]) -> str:
+    return " ".join(result.stderr.decode(errors="replace").split())[:200]
+
+
+def _git(
+    *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    env = os.environ | (environment or {})
+    settings = ["-c", "core.safecrlf=false", "-c", "core.autocrlf=false"]  # line ends stay as they are
+    return subprocess.run(["git", *settings, *arguments], input=stdin, capture_output=True, check=False, env=env)

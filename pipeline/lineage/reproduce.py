@@ -1,0 +1,118 @@
+"""Make a run's model again, from its commit, changes, parameters and data, in a temporary work tree."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from pipeline.config import flatten
+from pipeline.errors import PipelineError
+from pipeline.files import md5, parse_yaml
+from pipeline.lineage import dvc, git
+from pipeline.lineage.provenance import Provenance, input_kind
+from pipeline.paths import MODEL_STAGES, PARAMS, ModelPaths, is_split_data
+
+LIBRARIES = ("tensorflow", "keras", "numpy")  # whose versions decide the bytes of the weights, beside Python's
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that differs from the run."""
+
+    kind: str  # code, data, parameter, library version, weights or output
+    what: str
+    was: str
+    now: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.what} was {self.was}, now {self.now}"
+
+
+def run(provenance: Provenance, patch: bytes) -> tuple[Difference | None, list[Difference]]:
+    """Return the first difference, None if all files are the same to the byte; and the library versions that differ.
+
+    Code, data and parameters are compared before anything is trained. Other library versions do not stop the stages;
+    if a file differs afterwards, the first of them is the difference.
+    Raises PipelineError if the commit or the data are gone, if the patch does not apply, or if a stage fails.
+    """
+    versions = differing_versions(provenance)
+    with git.worktree(provenance.commit, patch) as folder:
+        cache = dvc.Cache()
+        for path, hash_name in provenance.inputs.items():
+            if is_split_data(path):
+                cache.checkout(hash_name, folder / path)
+        if difference := _differing_input(provenance, folder) or _differing_parameter(provenance, folder):
+            return difference, versions
+        for verb in MODEL_STAGES:
+            _run_stage(verb, provenance.model, folder)
+        difference = _differing_output(provenance, folder)
+    return (versions[0] if difference and versions else difference), versions
+
+
+def differing_versions(provenance: Provenance) -> list[Difference]:
+    """The versions of Python and of the libraries that are not those of the run."""
+    differences = []
+    for name in ("python", *LIBRARIES):
+        if (was := provenance.environment.get(name)) is None:
+            continue
+        if (now := _installed(name)) != was:
+            differences.append(Difference("library version", name, was, now))
+    return differences
+
+
+def _installed(name: str) -> str:
+    if name == "python":
+        return ".".join(map(str, sys.version_info[:3]))
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _differing_input(provenance: Provenance, folder: Path) -> Difference | None:
+    for path, was in provenance.inputs.items():
+        if (now := _hash(folder / path)) != was:
+            return Difference(input_kind(path), path, was, now)
+    return None
+
+
+def _differing_parameter(provenance: Provenance, folder: Path) -> Difference | None:
+    present = flatten(parse_yaml((folder / PARAMS).read_bytes()))
+    for key, was in {"recipe": provenance.recipe, **provenance.params}.items():
+        if present.get(key) != was:
+            return Difference("parameter", key, str(was), str(present.get(key, "missing")))
+    return None
+
+
+def _differing_output(provenance: Provenance, folder: Path) -> Difference | None:
+    """The first file that the stages wrote otherwise; the weights come first."""
+    weights = str(ModelPaths(provenance.model).weights)
+    for path, was in sorted(provenance.outputs.items(), key=lambda output: output[0] != weights):
+        if (now := _hash(folder / path)) != was:
+            return Difference("weights" if path == weights else "output", path, was, now)
+    return None
+
+
+def _hash(path: Path) -> str:
+    return md5(path) if path.is_file() else "missing"
+
+
+def _run_stage(verb: str, model: str, folder: Path) -> None:
+    """Run one stage in the work tree.
+
+    It records to an MLflow store of its own there: a reproduction is not a new run.
+    """
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "MLFLOW_", "PYTHON"))}
+    own = {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "ORT_DISABLE_TELEMETRY": "1",
+    }
+    command = [sys.executable, "-m", "pipeline", verb, model]
+    if subprocess.run(command, cwd=folder, env=inherited | own, check=False).returncode:
+        raise PipelineError(
+            f"stage {verb} of {model} fails at the run's commit with the libraries that are installed here (its output "
+            "is above); install the versions of that commit's requirements.lock, and try again."
+        )

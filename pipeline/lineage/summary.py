@@ -1,0 +1,22 @@
+"""A trained model as reports compare it, whether it comes from MLflow or from git."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """The parameters, inputs and results of one trained model."""
+
+    id: str  # MLflow's; empty if it comes from git
+    name: str
+    model: str
+    task: str
+    params: dict[str, str]  # without the prefixes of model, recipe and task
+    inputs: dict[str, str]  # path: MD5
+    metrics: dict[str, float]
+    history: "pd.DataFrame"  # a row for each log, by step: loss, accuracy, batch_accuracy, ...
+    predictions: "pd.DataFrame | None"  # a row for each evaluated example: target, predicted; None if not recorded

@@ -1,0 +1,134 @@
+"""The report of a branch: parameters and inputs, the stages that ran, metrics before and after, the gate."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tabulate import tabulate
+
+from pipeline.config import Config, ModelSetup
+from pipeline.errors import PipelineError, quoted
+from pipeline.lineage import dvc, git
+from pipeline.lineage.summary import RunSummary
+from pipeline.paths import LOCK, ModelPaths
+from pipeline.reports import changes, compare
+from pipeline.reports.changes import Rows
+from pipeline.reports.side import Side
+from pipeline.tracking.gate import Champion, Verdict, judge
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a branch changes."""
+
+    base: str
+    changes: Rows  # parameter or input, its value before, its value now
+    ran: list[str]  # stages that ran because of the changes
+    skipped: list[str]
+    pairs: list[list[RunSummary]]  # before and now, for each model whose stages ran
+    new: list[str]  # models that the base does not have
+    verdicts: list[Verdict]
+
+
+def make(base: str, config: Config) -> Report:
+    """Compare the workspace with the commit at which it left the revision `base`.
+
+    Raises PipelineError if the revision does not exist or has no dvc.lock, or if the workspace is not up to date.
+    """
+    before, now = Side(base, _branch_point(base)), Side("now", None)
+    if not before.entries:
+        raise PipelineError(f"{base} holds no {LOCK}: there is nothing to compare with; name another base.")
+    _require_up_to_date()
+    known = config.tasks | config.models
+    # DVC keeps the entries of tasks and models that params.yaml no longer has
+    entries = {name: entry for name, entry in now.entries.items() if _item(name) in known}
+    ran = changes.stages_that_ran(before.entries, entries)
+    items = {_item(name) for name in ran}
+    models = [setup for setup in config.all_models() if setup.name in items]
+    new = [setup.name for setup in models if not before.entry("evaluate", setup.name)]
+    pairs = [
+        [side.summary(setup.name, setup.task.name) for side in (before, now)]
+        for setup in models
+        if setup.name not in new and before.read(ModelPaths(setup.name).metrics)
+    ]
+    return Report(
+        base,
+        changes.parameters(before.params(), now.params()) + changes.inputs(before.entries, entries),
+        sorted(ran),
+        sorted(entries.keys() - ran),
+        pairs,
+        new,
+        [_verdict(setup, before, now) for setup in models],
+    )
+
+
+def text(report: Report, picture: Path) -> str:
+    """The report as Markdown, with a link to the `picture` of the learning curves if models are compared."""
+    title = f"# What differs from {report.base}"
+    if not report.changes and not report.ran:
+        return f"{title}\n\nNo stage ran: nothing that a stage depends on has changed."
+    stages = [
+        [f"ran ({len(report.ran)})", _list(report.ran)],
+        [f"skipped ({len(report.skipped)})", _list(report.skipped)],
+    ]
+    parts = [
+        title,
+        "## Parameters and inputs",
+        _table(report.changes, ["", "before", "now"]),
+        "## Stages",
+        _table(stages, ["", "stages"]),
+    ]
+    if report.pairs:
+        parts += ["## Metrics", compare.text(report.pairs, picture, markdown=True)]
+    if report.new:
+        parts.append(f"New models, which {report.base} does not have: {_list(report.new)}.")
+    if report.verdicts:
+        rows = [
+            [verdict.model, "passed" if verdict.passed else "**did not pass**", "; ".join(verdict.reasons)]
+            for verdict in report.verdicts
+        ]
+        parts += ["## Gate", _table(rows, ["model", "verdict", "reasons"])]
+    return "\n\n".join(parts)
+
+
+def _branch_point(base: str) -> str:
+    commit = git.commit(base)
+    if not commit:
+        raise PipelineError(
+            f"there is no revision {quoted(base)} to compare with; fetch it (`git fetch origin {base}`), or name "
+            "another with --base."
+        )
+    return git.merge_base(commit) or commit
+
+
+def _require_up_to_date() -> None:
+    if changed := dvc.changed_stages():
+        raise PipelineError(
+            f"the workspace is not up to date ({', '.join(changed[:5])}{', ...' if len(changed) > 5 else ''}): run "
+            "`dvc repro` first."
+        )
+
+
+def _item(address: str) -> str:
+    """The task or model of a stage: bits-lstm24 for train@bits-lstm24."""
+    return address.rpartition("@")[2]
+
+
+def _verdict(setup: ModelSetup, before: Side, now: Side) -> Verdict:
+    """What the gate decides if the model before is the champion. Accuracies on other examples are not compared."""
+    model, task = setup.name, setup.task.name
+    metrics, old = now.metrics(model), before.metrics(model)
+    champion = None
+    if old:
+        same_examples = before.examples(model, task) == now.examples(model, task)
+        champion = Champion(before.name, old["accuracy"] if same_examples else None)
+    floor = setup.params.gate.floor
+    return judge(model, metrics["dataset"], metrics["stand_in"], metrics["accuracy"], floor, champion)
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "none"
+
+
+def _table(rows: Rows, headers: list[str]) -> str:
+    return tabulate(rows, headers, "github", disable_numparse=True, missingval="null")

@@ -1,0 +1,58 @@
+"""The paired test of two models on the same examples: is one better by more than chance?"""
+
+from dataclasses import dataclass
+
+from pipeline.lineage.summary import RunSummary
+from pipeline.paths import TaskPaths
+
+SIGNIFICANCE = 0.05  # a smaller p is called more than chance
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """How the predictions of a run differ from those of the first run on the same examples."""
+
+    run: str
+    examples: int
+    better: int  # right in this run, wrong in the first
+    worse: int  # wrong in this run, right in the first
+    p: float  # the probability of a division at least as uneven, if both models were equally good
+
+    def __str__(self) -> str:
+        if not self.better + self.worse:
+            return f"{self.run}: the same {self.examples:,} examples are right and wrong"
+        verdict = "more than chance" if self.p < SIGNIFICANCE else "within chance"
+        return (
+            f"{self.run}: of the same {self.examples:,} examples, {self.better:,} that were wrong are right and "
+            f"{self.worse:,} that were right are wrong; p = {self.p:.2g}, {verdict}"
+        )
+
+
+def paired_test(first: RunSummary, other: RunSummary) -> PairedTest | None:
+    """McNemar's exact test of two runs. None unless both have predictions for the same examples.
+
+    If both models were equally good, an example that only one of them has right would be either's with probability
+    1/2, and `better` would be binomial. The test accounts for the choice of the test examples, not for that of the
+    seed, which may change a model by more.
+
+    Q. McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
+    Psychometrika 12 (1947).
+    """
+    from scipy.stats import binomtest
+
+    if first.predictions is None or other.predictions is None or not _same_examples(first, other):
+        return None
+    if len(first.predictions) != len(other.predictions):
+        return None
+    first_right, other_right = (
+        (table["target"] == table["predicted"]).to_numpy() for table in (first.predictions, other.predictions)
+    )
+    better, worse = int((~first_right & other_right).sum()), int((first_right & ~other_right).sum())
+    p = float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
+    return PairedTest(other.name, len(first_right), better, worse, p)
+
+
+def _same_examples(first: RunSummary, other: RunSummary) -> bool:
+    path = str(TaskPaths(first.task).examples)
+    md5 = first.inputs.get(path)
+    return first.task == other.task and md5 is not None and md5 == other.inputs.get(path)

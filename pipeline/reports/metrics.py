@@ -1,0 +1,81 @@
+"""What is known of each metric: its name, its unit, and whether more of it is better."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of metrics.json or of a training, and how people read it."""
+
+    name: str
+    unit: str  # "%": a share from 0 to 1, shown in per cent; "s"; "MiB"; "": a plain number
+    greater_is_better: bool | None  # None: neither, or not known
+    label: str = ""  # its name in tables, if it has another one there
+
+    @property
+    def title(self) -> str:
+        """The name in tables."""
+        return self.label or self.name
+
+    def text(self, value: float, decimals: int | None = None) -> str:
+        """A value with its unit: "99.949%", "11.3 s", "1,000"."""
+        return self._with_unit(self.number(value, decimals))
+
+    def number(self, value: float, decimals: int | None = None) -> str:
+        """A value without its unit, but for per cent.
+
+        Without `decimals`: shares have three, integers none, and other numbers four significant digits.
+        """
+        if self.unit == "%":
+            return f"{value:.{3 if decimals is None else decimals}%}"
+        return f"{value:{_format(value, decimals)}}"
+
+    def difference(self, value: float) -> str:
+        """A difference of two values, with its sign and its unit: "+12.500 points", "-0.5 s"."""
+        if self.unit == "%":
+            return f"{value * 100:+.3f} points"
+        return self._with_unit(f"{value:+{_format(value)}}")
+
+    def _with_unit(self, number: str) -> str:
+        return f"{number} {self.unit}" if self.unit not in ("", "%") else number
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", "%", greater_is_better=True),
+        Metric("ceiling", "%", greater_is_better=None),  # of the dataset, not of the model
+        Metric("loss", "", greater_is_better=False, label="test_loss"),  # not the loss that training minimizes
+        Metric("examples", "", greater_is_better=None),
+        Metric("wrong", "", greater_is_better=False),
+        Metric("training_seconds", "s", greater_is_better=False),
+        Metric("peak_memory_mib", "MiB", greater_is_better=False),
+    )
+}
+
+
+def metric(name: str) -> Metric:
+    """What is known of the metric `name`.
+
+    A task may add metrics of its own: those named accuracy_... are accuracies, others are plain numbers.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    if name.startswith("accuracy"):
+        return Metric(name, "%", greater_is_better=True)
+    return Metric(name, "", greater_is_better=None)
+
+
+def numeric(content: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics of metrics.json, without what else it holds: the dataset and whether it is a stand-in."""
+    return {
+        name: value for name, value in content.items() if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def _format(value: float, decimals: int | None = None) -> str:
+    if decimals is not None:
+        return f",.{decimals}f"
+    return ",.0f" if float(value).is_integer() else ".4g"

@@ -1,0 +1,138 @@
+"""The results of all models beside their references, as a table; and that table in documents."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tabulate import tabulate
+
+from pipeline.config import Config, ModelSetup
+from pipeline.errors import PipelineError, quoted
+from pipeline.files import write_atomic, write_csv
+from pipeline.lineage import git
+from pipeline.lineage.artifacts import workspace
+from pipeline.lineage.provenance import load_training_note
+from pipeline.reports.metrics import metric
+
+COLUMNS = (
+    *("model", "dataset", "recipe", "examples", "wrong", "accuracy", "ceiling", "reference"),
+    *("seconds", "device", "commit"),
+)
+BEGIN = re.compile(r"<!-- results: (?P<file>\S+\.csv) -->\s*")
+END = re.compile(r"<!-- end -->\s*")
+
+
+def collect(config: Config) -> pd.DataFrame:
+    """A row for each model of params.yaml, with COLUMNS.
+
+    The reference is missing if the dataset is a stand-in; seconds and device are missing if the training note is.
+    Raises PipelineError if metrics.json of a model is missing or damaged.
+    """
+    return pd.DataFrame([_row(setup, config.recipe) for setup in config.all_models()], columns=list(COLUMNS))
+
+
+def save(table: pd.DataFrame, path: Path) -> None:
+    """Write the table as CSV."""
+    write_csv(table, path)
+
+
+def show(table: pd.DataFrame) -> str:
+    """The table as Markdown: shares in per cent, times in seconds, a dash where a value is missing."""
+    accuracy, seconds = metric("accuracy"), metric("training_seconds")
+    rows = [
+        [
+            row["model"],
+            row["dataset"],
+            row["recipe"],
+            f"{row['wrong']:,} of {row['examples']:,}",
+            accuracy.text(row["accuracy"]),
+            "-" if pd.isna(row["reference"]) else accuracy.text(row["reference"], decimals=2),
+            "-" if pd.isna(row["seconds"]) else seconds.text(row["seconds"], decimals=1),
+        ]
+        for row in table.to_dict("records")
+    ]
+    headers = ["model", "dataset", "recipe", "wrong", "accuracy", "reference", "training"]
+    alignment = [*["left"] * 3, *["right"] * 4]
+    return tabulate(rows, headers, "pipe", disable_numparse=True, colalign=alignment)
+
+
+def generate(text: str, folder: Path, name: str = "the text") -> str:
+    """Replace what stands between `<!-- results: FILE.csv -->` and `<!-- end -->` by the table of that file.
+
+    FILE.csv is relative to `folder`. Each marker is a line of its own. A text that is up to date is returned as it is.
+    Raises PipelineError with `name`, the line and FILE.csv if a marker has no end or the file is missing or damaged.
+    """
+    lines = text.splitlines(keepends=True)
+    generated: list[str] = []
+    position = 0
+    while position < len(lines):
+        line = lines[position]
+        generated.append(line)
+        position += 1
+        begin = BEGIN.fullmatch(line)
+        if begin is None:
+            continue
+        place = f"{name}, line {position}: {line.strip()}"
+        position = _end(lines, position, place)
+        generated.append(f"\n{show(_load(folder / begin['file'], place))}\n\n")
+    return "".join(generated)
+
+
+def update(path: Path, folder: Path = Path()) -> bool:
+    """Generate the tables of a Markdown file; whether it has changed.
+
+    Raises PipelineError if the file cannot be read or written, and what `generate` raises.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise PipelineError(f"{quoted(str(path))} could not be read ({reason}); name a Markdown file.") from None
+    generated = generate(text, folder, str(path))
+    if generated == text:
+        return False
+    write_atomic(path, lambda draft: draft.write_text(generated, encoding="utf-8"))
+    return True
+
+
+def _row(setup: ModelSetup, recipe: str) -> dict[str, Any]:
+    artifacts = workspace(setup.name, setup.task.name)
+    metrics = artifacts.metrics()
+    training = load_training_note(setup.name, artifacts.weights_md5)
+    environment = training.environment if training else {}
+    return {
+        "model": setup.name,
+        "dataset": metrics["dataset"],
+        "recipe": artifacts.recipe or recipe,
+        "examples": metrics["examples"],
+        "wrong": metrics["wrong"],
+        "accuracy": metrics["accuracy"],
+        "ceiling": metrics.get("ceiling"),
+        # accuracies on a stand-in and on the dataset of the reference cannot be compared
+        "reference": None if metrics["stand_in"] else setup.params.reference.accuracy,
+        "seconds": environment.get("seconds"),
+        "device": environment.get("device"),
+        "commit": git.commit()[:7],
+    }
+
+
+def _end(lines: list[str], start: int, place: str) -> int:
+    """The index of the line that ends the marker before line `start`."""
+    for position in range(start, len(lines)):
+        if END.fullmatch(lines[position]):
+            return position
+        if BEGIN.fullmatch(lines[position]):
+            break
+    raise PipelineError(f"{place} has no end; add a line `<!-- end -->` after it.")
+
+
+def _load(path: Path, place: str) -> pd.DataFrame:
+    command = f"pipeline results --write {path}"
+    if not path.is_file():
+        raise PipelineError(f"{place}: {path} does not exist; run `{command}` to make it, or fix the name.")
+    try:
+        return pd.read_csv(path)[list(COLUMNS)]
+    except (ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise PipelineError(f"{place}: {path} is damaged ({reason}); run `{command}` to make it again.") from None

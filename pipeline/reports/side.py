@@ -1,0 +1,87 @@
+"""One side of a branch report: the project at a revision of git, or in the workspace."""
+
+import io
+import json
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.config import flatten
+from pipeline.errors import PipelineError
+from pipeline.files import parse_yaml
+from pipeline.lineage import dvc, git
+from pipeline.lineage.provenance import strip_prefixes
+from pipeline.lineage.summary import RunSummary
+from pipeline.paths import PARAMS, ModelPaths, TaskPaths, stage
+from pipeline.reports.metrics import numeric
+
+
+@dataclass(frozen=True)
+class Side:
+    """The project before or after: a revision, or the workspace if there is none."""
+
+    name: str
+    revision: str | None
+
+    @cached_property
+    def entries(self) -> dict[str, Any]:
+        """The entries of dvc.lock."""
+        return dvc.lock_entries(self.revision)
+
+    def entry(self, verb: str, name: str) -> dict[str, Any]:
+        """The entry of one stage of a task or model; empty if it never ran."""
+        entry: dict[str, Any] = self.entries.get(stage(verb, name), {})
+        return entry
+
+    def read(self, path: Path) -> bytes | None:
+        """The content of a file that git holds; None if it does not exist on this side."""
+        if self.revision:
+            return git.show(self.revision, str(path))
+        return path.read_bytes() if path.is_file() else None
+
+    def params(self) -> dict[str, Any]:
+        """All of params.yaml, by dotted keys; empty if it does not exist."""
+        return flatten(parse_yaml(self.read(PARAMS) or b"{}") or {})
+
+    def metrics(self, model: str) -> dict[str, Any]:
+        """The content of metrics.json; empty if it does not exist."""
+        content: dict[str, Any] = json.loads(self.read(ModelPaths(model).metrics) or b"{}")
+        return content
+
+    def examples(self, model: str, task: str) -> str | None:
+        """The MD5 of the examples that the model was evaluated on."""
+        return dvc.hashes(self.entry("evaluate", model), "deps").get(str(TaskPaths(task).examples))
+
+    def summary(self, model: str, task: str) -> RunSummary:
+        """The model as a run that can be compared; it has no id."""
+        train = self.entry("train", model)
+        history = self.read(ModelPaths(model).history) or b"step,accuracy\n"
+        return RunSummary(
+            id="",
+            name=f"{model}@{self.name}",
+            model=model,
+            task=task,
+            params={key: str(value) for key, value in strip_prefixes(dvc.params(train)).items()},
+            inputs=dvc.hashes(train, "deps"),
+            metrics=numeric(self.metrics(model)),
+            history=pd.read_csv(io.BytesIO(history), index_col="step"),
+            predictions=self._predictions(model),
+        )
+
+    def _predictions(self, model: str) -> pd.DataFrame | None:
+        """The predictions of the evaluated split; None if neither DVC's cache nor its remote has them any more."""
+        path = ModelPaths(model).predictions
+        md5 = dvc.hashes(self.entry("evaluate", model), "outs").get(str(path))
+        if md5 is None:
+            return None
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / path.name
+            try:
+                dvc.Cache().checkout(md5, copy)
+            except PipelineError:
+                return None
+            return pd.read_parquet(copy)

@@ -1,0 +1,62 @@
+"""Measure the exported ONNX file, batch by batch: the published metrics are those of the file that predicts."""
+
+import pandas as pd
+
+from pipeline.config import ModelSetup
+from pipeline.files import require, write_atomic, write_csv, write_json, write_parquet
+from pipeline.inference.evaluate_split import predict_split
+from pipeline.inference.session import Session
+from pipeline.paths import repro
+from pipeline.schema import Predictions, load_examples
+
+
+def run(setup: ModelSetup) -> None:
+    """Predict the evaluated split; write metrics, predictions, tables and the picture of errors."""
+    paths, task = setup.paths, setup.task.code
+    require(paths.onnx, repro("export", setup.name))
+    session = Session(paths.onnx, repro("export", setup.name, force=True))
+    predictions, loss = predict_split(session, task, load_examples(setup.task.paths))
+    values = metrics(predictions, loss) | task.metrics(predictions)
+    write_json(values, paths.metrics)
+    write_csv(confusion(predictions), paths.confusion)
+    write_csv(by_class(predictions), paths.by_class)
+    columns = {
+        "target": predictions.targets,
+        "predicted": predictions.predicted,
+        "probability": predictions.probability,
+    }
+    write_parquet(pd.DataFrame(columns), paths.predictions)
+    figure = task.plot_errors(predictions)
+    # By default, matplotlib writes its version into the file.
+    write_atomic(paths.errors, lambda draft: figure.savefig(draft, dpi=110, metadata={"Software": None}))
+    print(f"{setup.name}: {values['wrong']:,} of {values['examples']:,} wrong on {values['dataset']}")
+
+
+def metrics(predictions: Predictions, loss: float) -> dict[str, float | int | str | bool]:
+    """The content of metrics.json; accuracy is 0 to 1, loss the mean cross-entropy in nats."""
+    wrong, examples = int(predictions.wrong.sum()), len(predictions.targets)
+    return {
+        "dataset": predictions.info.dataset,
+        "stand_in": predictions.info.stand_in,
+        "examples": examples,
+        "wrong": wrong,
+        "accuracy": (examples - wrong) / examples,
+        "loss": round(loss, 9),
+    }
+
+
+def confusion(predictions: Predictions) -> pd.DataFrame:
+    """How often each class was predicted for each actual class; pairs that do not occur are left out."""
+    pairs = pd.DataFrame({"actual": predictions.targets, "predicted": predictions.predicted})
+    table = pairs.value_counts(sort=False).rename("examples").reset_index().sort_values(["actual", "predicted"])
+    names = predictions.info.class_names
+    return table.assign(**{column: [names[i] for i in table[column]] for column in ("actual", "predicted")})
+
+
+def by_class(predictions: Predictions) -> pd.DataFrame:
+    """For each class of the evaluated examples: how many there are, how many are wrong, the accuracy."""
+    table = pd.DataFrame({"class": predictions.targets, "wrong": predictions.wrong})
+    table = table.groupby("class")["wrong"].agg(examples="size", wrong="sum").reset_index()
+    table["accuracy"] = 1 - table["wrong"] / table["examples"]
+    table["class"] = [predictions.info.class_names[i] for i in table["class"]]
+    return table

@@ -1,0 +1,89 @@
+"""Export a trained model as ONNX and as SavedModel, and compare both with the Keras model."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnx
+import tensorflow as tf
+
+from pipeline.config import ModelSetup
+from pipeline.errors import PipelineError
+from pipeline.files import require
+from pipeline.inference.session import Session, batches
+from pipeline.networks import keras_network, onnx_network, saved_model
+from pipeline.paths import repro
+from pipeline.schema import DatasetInfo, load_examples, save_info
+
+COMPARED = 20_000  # examples at most
+BATCH = 1000
+# Between probabilities. Each of the three adds the 512 products of a weighted sum in another order, and float32 rounds
+# more where the published recipe leaves large weights: up to 1.3e-5 was measured.
+TOLERANCE = 1e-4
+
+
+def run(setup: ModelSetup) -> None:
+    """Read the weights of a model; write model.onnx, saved_model and info.json into its export folder.
+
+    Raises PipelineError, and writes nothing, unless both predict the same class as the Keras model for each example,
+    with a probability that differs by at most 1e-4.
+    """
+    tf.config.set_visible_devices([], "GPU")  # a graph that is traced with a GPU holds cuDNN and loads on no CPU
+    keras.utils.clear_session()  # layers are numbered from one again, as in a new process
+    paths = setup.paths
+    require(paths.weights, repro("train", setup.name))
+    examples = load_examples(setup.task.paths)
+    model = _load(setup, examples.info)
+    encoded, _ = examples.eval_split()
+    sequence = setup.task.code.features(encoded[:COMPARED], examples.info)
+    with tempfile.TemporaryDirectory(dir=paths.folder, prefix=".writing-") as folder:
+        draft = Path(folder) / paths.export.name
+        draft.mkdir()
+        write(model, setup, examples.info, draft)
+        difference = compare(model, draft, sequence)
+        save_info(examples.info, draft / paths.info.name, model=setup.name, parameters=model.count_params())
+        shutil.rmtree(paths.export, ignore_errors=True)
+        draft.replace(paths.export)
+    print(f"{setup.name}: ONNX and SavedModel predict what Keras predicts, probabilities within {difference:.1e}")
+
+
+def write(model: keras.Model, setup: ModelSetup, info: DatasetInfo, folder: Path) -> None:
+    """Write model.onnx and saved_model: `sequence`, float32 (batch, steps, features), to `probabilities`."""
+    classes = len(info.class_names)
+    weights = {layer.name: layer.get_weights() for layer in model.layers}
+    onnx.save(onnx_network.build(setup.network, weights, info.shape, classes), folder / setup.paths.onnx.name)
+    unrolled = keras_network.with_probabilities(keras_network.build(setup.network, info.shape, classes, unroll=True))
+    unrolled.set_weights(model.get_weights())
+    saved_model.write(unrolled, info.shape, folder / "saved_model")
+
+
+def compare(model: keras.Model, folder: Path, sequence: np.ndarray) -> float:
+    """The largest difference of a probability from the Keras model's, on float32 (examples, steps, features)."""
+    session = Session(folder / "model.onnx", "dvc repro")
+    served = tf.saved_model.load(str(folder / "saved_model")).signatures["serving_default"]
+    largest = 0.0
+    for rows in batches(len(sequence), BATCH):
+        expected = model(sequence[rows], training=False).numpy()
+        exported = {
+            "model.onnx": session.probabilities(sequence[rows]),
+            "saved_model": served(sequence=tf.constant(sequence[rows]))["probabilities"].numpy(),
+        }
+        for file, probabilities in exported.items():
+            difference = float(np.abs(probabilities - expected).max())
+            classes = int((probabilities.argmax(axis=1) != expected.argmax(axis=1)).sum())
+            if classes or not difference <= TOLERANCE:
+                raise PipelineError(
+                    f"{file} differs from the trained model: {classes} of {len(expected)} classes, and probabilities "
+                    f"by up to {difference:.1e}, expected none and at most {TOLERANCE:.0e}; please report this with "
+                    "the output of `pip freeze`."
+                )
+            largest = max(largest, difference)
+    return largest
+
+
+def _load(setup: ModelSetup, info: DatasetInfo) -> keras.Model:
+    logits = keras_network.build(setup.network, info.shape, len(info.class_names))
+    logits.load_weights(setup.paths.weights)
+    return keras_network.with_probabilities(logits)

@@ -1,0 +1,10 @@
+"""Make the raw data of a task."""
+
+from pipeline.config import TaskSetup
+
+
+def run(task: TaskSetup) -> None:
+    """Write the raw data of a task into its folder under data/raw."""
+    task.paths.raw.mkdir(parents=True, exist_ok=True)
+    task.code.generate(task.params.generate, task.source, task.paths.raw)
+    print(f"{task.name}: raw data in {task.paths.raw}")

@@ -1,0 +1,191 @@
+"""Train one model: a schedule of every step's examples, drawn from the seed, then Keras' `fit` over it."""
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from pipeline.config import ModelSetup, Recipe
+from pipeline.errors import PipelineError
+from pipeline.files import write_atomic, write_csv
+from pipeline.networks import keras_network, objective
+from pipeline.schema import Examples, load_examples
+from pipeline.training import environment
+from pipeline.training.batches import Features, batch_schedule, evaluation_batches, training_batches
+from pipeline.training.callbacks import History, ReportCallback
+from pipeline.training.checkpoint import Checkpoint, fingerprint
+
+MONITOR_BATCH = 1000  # examples
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a training reads."""
+
+    examples: Examples
+    encoded: np.ndarray  # (examples, code), the training split
+    targets: np.ndarray  # (examples,)
+    schedule: np.ndarray  # int32 (steps, batch_size), rows of the training split
+    features: Features
+
+
+def run(setup: ModelSetup, on_report: ReportCallback = lambda step, row: None) -> dict[str, Any]:
+    """Prepare the data, compile the network, fit it, save its weights and its history.
+
+    `on_report(step, row)` is called for each row of the history. Returns what no output may hold, since it differs from
+    one run to the next: device, versions, seconds, peak_memory_mib.
+    """
+    environment.make_deterministic(setup.seed)
+    where = environment.describe()
+    data = _prepare(setup)
+    print(f"{setup.name}: {setup.recipe.steps} steps of {setup.recipe.batch_size} from {len(data.encoded)} examples")
+    print(f"recipe {setup.recipe_name}, on {where['device']}; cuDNN is {'' if where['cudnn'] else 'not '}used")
+    model = _compile(setup, data.examples)
+    checkpoint = _checkpoint(setup, where)
+    history, seconds = _fit(model, setup, data, checkpoint, on_report)
+    _save(model, setup, history)
+    checkpoint.remove()
+    print(f"{setup.name}: trained in {seconds:.0f} s, {json.dumps(history.rows[-1])}")
+    return where | {"seconds": round(seconds, 2), "peak_memory_mib": environment.peak_memory_mib()}
+
+
+def _prepare(setup: ModelSetup) -> TrainingData:
+    examples = load_examples(setup.task.paths)
+    encoded, targets = examples.split("train")
+    # A walk goes on by one window and its target, so that no token is read twice.
+    stride = examples.info.shape[0] + 1
+    schedule = batch_schedule(setup.recipe, len(encoded), stride, np.random.default_rng(setup.seed))
+
+    def features(rows: np.ndarray) -> np.ndarray:
+        return setup.task.code.features(rows, examples.info)
+
+    return TrainingData(examples, encoded, targets, schedule, features)
+
+
+def _compile(setup: ModelSetup, examples: Examples) -> keras.Model:
+    recipe, info = setup.recipe, examples.info
+    model = keras_network.build(setup.network, info.shape, len(info.class_names), recipe.init)
+    model.compile(
+        objective.optimizer(recipe),
+        objective.loss(recipe, len(info.class_names)),
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+        steps_per_execution=_steps_per_execution(recipe),
+        jit_compile=False,  # on CPUs, XLA is slower for these LSTMs
+    )
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def _checkpoint(setup: ModelSetup, where: dict[str, Any]) -> Checkpoint:
+    inputs = {
+        "task": setup.task.name,
+        "network": setup.network.model_dump(),
+        "recipe": setup.recipe.model_dump(),
+        "seed": setup.seed,
+        "environment": where,
+    }
+    files = [setup.task.paths.examples, setup.task.paths.info, setup.task.code.features_file]
+    return Checkpoint(setup.name, fingerprint(inputs, files))
+
+
+def _fit(
+    model: keras.Model, setup: ModelSetup, data: TrainingData, checkpoint: Checkpoint, on_report: ReportCallback
+) -> tuple[History, float]:
+    """Train from the checkpoint, or from the beginning; return the history, and the seconds that all of it took."""
+    recipe = setup.recipe
+    history = _history(model, setup, data, on_report)
+    before = _resume(model, history, checkpoint)  # seconds
+    started = time.monotonic()
+
+    def seconds() -> float:
+        return before + time.monotonic() - started
+
+    def save(epoch: int, logs: dict[str, float]) -> None:
+        notes = {"step": history.step, "rows": history.rows, "seconds": seconds()}
+        checkpoint.save([variable.numpy() for variable in _state(model)], notes)
+
+    if history.step < recipe.steps:
+        model.fit(
+            training_batches(data.schedule[history.step :], data.encoded, data.targets, data.features),
+            initial_epoch=len(history.rows),
+            epochs=-(-recipe.steps // recipe.log_every),
+            steps_per_epoch=recipe.log_every,
+            validation_data=_monitored(setup, data),
+            callbacks=[
+                history,
+                keras.callbacks.LambdaCallback(on_epoch_end=save),
+                keras.callbacks.TensorBoard(setup.paths.logs, write_graph=False),
+            ],
+            shuffle=False,  # the schedule is shuffled
+            verbose=0,
+        )
+    if not all(np.isfinite(value).all() for value in model.get_weights()):
+        checkpoint.remove()
+        raise PipelineError(
+            f"{setup.name}: training diverged (NaN or Inf in the weights); lower "
+            f"models.{setup.name}.recipes.{setup.recipe_name}.learning_rate."
+        )
+    return history, seconds()
+
+
+def _history(model: keras.Model, setup: ModelSetup, data: TrainingData, on_report: ReportCallback) -> History:
+    def predict(rows: np.ndarray) -> np.ndarray:
+        logits = model(data.features(data.encoded[rows]), training=False)
+        return np.asarray(np.argmax(logits, axis=1))
+
+    def batch_accuracy(step: int) -> float:
+        rows = data.schedule[step - 1]
+        return float(np.mean(predict(rows) == data.targets[rows]))
+
+    def sample_line(step: int) -> str:
+        describe = setup.task.code.sample_line
+        if describe is None:
+            return ""
+        row = data.schedule[step - 1, 0]
+        predicted = int(predict(np.array([row]))[0])
+        return describe(data.encoded[row], predicted, int(data.targets[row]), data.examples.info)
+
+    return History(setup.recipe, batch_accuracy, sample_line, on_report)
+
+
+def _resume(model: keras.Model, history: History, checkpoint: Checkpoint) -> float:
+    """Restore the checkpoint's state, if there is one; return the seconds that the training had taken by then."""
+    saved = checkpoint.load()
+    if saved is None:
+        return 0.0
+    arrays, notes = saved
+    for variable, array in zip(_state(model), arrays, strict=True):
+        variable.assign(array)
+    history.restore(notes["rows"], notes["step"])
+    print(f"resuming from step {history.step}, where this training was stopped")
+    return float(notes["seconds"])
+
+
+def _state(model: keras.Model) -> list[keras.Variable]:
+    """All that a training changes: weights, the random states of dropout, the optimizer's moments."""
+    return [*(variable for layer in model.layers for variable in layer.variables), *model.optimizer.variables]
+
+
+def _steps_per_execution(recipe: Recipe) -> int:
+    """Steps inside one call of the graph: as many as divide both the log's interval and all steps, at most 50."""
+    common = np.gcd(recipe.log_every, recipe.steps)
+    return max(n for n in range(1, 51) if common % n == 0)
+
+
+def _monitored(setup: ModelSetup, data: TrainingData) -> Any:
+    split = setup.recipe.monitor
+    if split is None:
+        return None
+    encoded, targets = data.examples.split(split)
+    if not len(encoded):
+        raise PipelineError(f"{setup.task.name} has no {split} split to monitor; set monitor: null.")
+    return evaluation_batches(encoded, targets, data.features, MONITOR_BATCH)
+
+
+def _save(model: keras.Model, setup: ModelSetup, history: History) -> None:
+    write_atomic(setup.paths.weights, model.save_weights)
+    write_csv(pd.DataFrame(history.rows), setup.paths.history)

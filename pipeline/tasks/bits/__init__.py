@@ -1,0 +1,1 @@
+"""Count the ones in a string of bits: "0110" has 2."""

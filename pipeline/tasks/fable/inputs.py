@@ -1,0 +1,31 @@
+"""A few words of the story."""
+
+from difflib import get_close_matches
+
+import numpy as np
+
+from pipeline.errors import PipelineError, quoted
+from pipeline.schema import DatasetInfo
+from pipeline.tasks.fable.tokens import tokenize
+
+
+def encode(text: str, info: DatasetInfo) -> np.ndarray:
+    """The token numbers (context,) of a few words of the story."""
+    tokens = tokenize(text)
+    for token in tokens:
+        if token not in info.class_names:
+            nearest = get_close_matches(token, info.class_names, n=1, cutoff=0.0)[0]
+            raise PipelineError(
+                f"{quoted(token)} is not a word of {info.dataset}; use one that is, such as {nearest!r}."
+            )
+    if len(tokens) != info.shape[0]:
+        raise PipelineError(
+            f"{quoted(text)} has {len(tokens)} words and marks, expected {info.shape[0]}; type them in quotes, with "
+            "spaces between."
+        )
+    return np.array([info.class_names.index(token) for token in tokens], np.int32)
+
+
+def decode(code: np.ndarray, info: DatasetInfo) -> str:
+    """The words of a code (any length,)."""
+    return " ".join(info.class_names[i] for i in code)

@@ -1,0 +1,70 @@
+"""MNIST: 28 x 28 pixels of a handwritten digit, and which digit it is.
+
+Where MNIST cannot be had, the digits that scikit-learn ships take its place, under a dataset name of their own.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import AfterValidator, Field
+
+from pipeline.errors import PipelineError
+from pipeline.files import load_json
+from pipeline.schema import DatasetInfo, Examples, StrictModel
+from pipeline.tasks.mnist import files
+from pipeline.tasks.mnist.image import SIDE
+
+
+def _without_credentials(address: str) -> str:
+    if "@" in address or "?" in address:
+        raise PipelineError(
+            "params.yaml: tasks.mnist.generate.mirrors: an address contains a user name or a query, and parameters are "
+            "recorded for everyone to read; remove it, download the files, and set MNIST_DIR to their folder."
+        )
+    return address
+
+
+class Generate(StrictModel):
+    """Keys of tasks.mnist.generate."""
+
+    # Addresses of folders that hold the four files, gzipped.
+    mirrors: Annotated[list[Annotated[str, AfterValidator(_without_credentials)]], Field(min_length=1)]
+
+
+class Split(StrictModel):
+    """Keys of tasks.mnist.split."""
+
+    validation: Annotated[int, Field(ge=1)]  # the last training images; a stand-in keeps the same share
+
+
+def generate(params: Generate, source: Path, folder: Path) -> None:
+    """Write the four IDX files of MNIST, or of its stand-in, and dataset.json, which says which of them it is."""
+    files.fetch(params.mirrors, folder)
+
+
+def split(params: Split, folder: Path, rng: np.random.Generator) -> Examples:
+    """The training images in their order, the last of them for validation; then the test images."""
+    raw = load_json(folder / "dataset.json", files.AGAIN)
+    train, train_targets = files.load(folder, "train")
+    test, test_targets = files.load(folder, "t10k")
+    held_out = round(params.validation * len(train) / 60_000) if raw["stand_in"] else params.validation
+    if not 0 < held_out < len(train):
+        raise PipelineError(
+            f"tasks.mnist.split.validation holds out {held_out} of the {len(train)} training images in {folder}, "
+            "expected at least one for training and one for validation; use another number."
+        )
+    info = DatasetInfo(
+        task="mnist",
+        dataset=raw["dataset"],
+        stand_in=raw["stand_in"],
+        shape=(SIDE, SIDE),
+        class_names=[str(digit) for digit in range(10)],
+        eval_split="test",
+        autoregressive=False,
+        encoding="a picture of one digit, its strokes fitted in 20 x 20 and centred by mass in 28 x 28; each row is "
+        "one step of 28 features, 0.0 for background to 1.0 for ink",
+    )
+    encoded = np.concatenate([train, test]).reshape(-1, SIDE * SIDE)
+    splits = np.repeat(["train", "validation", "test"], [len(train) - held_out, held_out, len(test)])
+    return Examples(info, encoded, np.concatenate([train_targets, test_targets]), splits)

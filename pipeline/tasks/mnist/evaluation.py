@@ -1,0 +1,41 @@
+"""Misread digits."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.schema import Predictions
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLUMNS, ROWS = 12, 6  # digits shown
+
+
+def metrics(predictions: Predictions) -> dict[str, float]:
+    """The accuracy on the first 256 images alone: what the program behind mnist-lstm128 printed."""
+    return {"accuracy_first_256": float(1 - predictions.wrong[:256].mean())}
+
+
+def plot_errors(predictions: Predictions) -> "Figure":
+    """The misread digits, the most confident errors first, each with its prediction and its target."""
+    from matplotlib.figure import Figure
+
+    wrong = np.flatnonzero(predictions.wrong)
+    wrong = wrong[np.argsort(-predictions.probability[wrong], kind="stable")]
+    shown = wrong[: COLUMNS * ROWS]
+    rows = max(1, -(-len(shown) // COLUMNS))
+    figure = Figure(figsize=(12, 1.28 * rows + 0.6), layout="constrained")
+    for axes in figure.subplots(rows, COLUMNS, squeeze=False).flat:
+        axes.axis("off")
+    info = predictions.info
+    for axes, row in zip(figure.axes, shown, strict=False):
+        axes.imshow(predictions.encoded[row].reshape(info.shape), cmap="gray_r", vmin=0, vmax=255)
+        predicted, target = info.class_names[predictions.predicted[row]], info.class_names[predictions.targets[row]]
+        axes.set_title(f"{predicted}, not {target}", fontsize=9, color="#c0392b")
+    figure.suptitle(
+        f"{info.dataset}: {len(wrong)} of {len(predictions.targets)} misread"
+        + (f", the {len(shown)} most confident" if len(shown) < len(wrong) else ""),
+        fontsize=12,
+    )
+    return figure

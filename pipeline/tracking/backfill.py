@@ -1,0 +1,145 @@
+"""Record a trained model from its files, at any time: a run that was not written live, or not completely."""
+
+import json
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.files import md5_of, write_json
+from pipeline.lineage import provenance as lineage
+from pipeline.lineage.artifacts import Artifacts
+from pipeline.lineage.provenance import Provenance, SourceCode, strip_prefixes
+from pipeline.paths import ModelPaths, stage
+from pipeline.tracking import connection, registry, ui
+from pipeline.tracking.experiments import experiment_id
+from pipeline.tracking.log import log_inputs, log_metrics, log_params, log_report
+from pipeline.tracking.run_schema import (
+    CONTENTS,
+    ENVIRONMENT,
+    PATCH,
+    PROVENANCE,
+    WEIGHTS,
+    curve,
+    model_tags,
+    run_name,
+    source_tags,
+)
+from pipeline.tracking.search import runs_with_weights
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def record(artifacts: Artifacts, floor: float) -> str:
+    """Bring the run of a model, and its version in the registry, up to date; return the run's name.
+
+    `floor` is the accuracy that the gate demands. Calling it again changes nothing, and completes what a call that
+    failed left undone. Raises PipelineError if the files do not belong together, and whatever MLflow raises.
+    """
+    artifacts.check_consistent()
+    provenance, source = lineage.provenance(artifacts)
+    client = connection.client()
+    with connection.exclusive():  # two processes would each create a run
+        return _record(client, artifacts, provenance, source, floor)
+
+
+def _record(
+    client: "MlflowClient", artifacts: Artifacts, provenance: Provenance, source: SourceCode, floor: float
+) -> str:
+    artifacts.metrics()  # a damaged file is found before anything is written
+    run_id = _find_or_create(client, artifacts, provenance)
+    tags = client.get_run(run_id).data.tags
+    contents = _identity(provenance)
+    if tags.get(CONTENTS) != contents or not _has_artifacts(client, run_id, provenance):
+        client.set_tag(run_id, CONTENTS, "")  # whatever stops this, the next call writes all of it again
+        provenance = _with_recorded(provenance, tags)
+        _complete_training(client, run_id, artifacts, provenance)
+        _write_results(client, run_id, artifacts, provenance)
+        log_inputs(client, run_id, provenance.inputs)
+        _write_artifacts(client, run_id, artifacts, provenance, source)
+    version = registry.register_version(client, run_id, artifacts, provenance)
+    if verdict := registry.promote(client, version, artifacts, provenance, floor):
+        write_json(asdict(verdict), artifacts.paths.verdict)
+        client.log_artifact(run_id, str(artifacts.paths.verdict))
+    client.set_tag(run_id, CONTENTS, contents)
+    return str(client.get_run(run_id).info.run_name)
+
+
+def _find_or_create(client: "MlflowClient", artifacts: Artifacts, provenance: Provenance) -> str:
+    model, task, weights = provenance.model, provenance.task, artifacts.weights_md5
+    experiment = experiment_id(client, task)
+    if runs := runs_with_weights(client, experiment, model, weights):
+        return str(runs[0].info.run_id)
+    tags = {WEIGHTS: weights} | model_tags(model, task, provenance.recipe, stage("train", model))
+    tags |= source_tags(provenance.commit, provenance.uncommitted, provenance.experiment)
+    name = run_name(model, weights, provenance.experiment)
+    return str(client.create_run(experiment, tags=tags, run_name=name).info.run_id)
+
+
+def _identity(provenance: Provenance) -> str:
+    """An MD5 of the MD5s of all inputs and outputs: whether a run holds what the files hold now."""
+    return md5_of(json.dumps([provenance.inputs, provenance.outputs], sort_keys=True).encode())
+
+
+def _has_artifacts(client: "MlflowClient", run_id: str, provenance: Provenance) -> bool:
+    """Whether the run has the artifacts that other commands read; its folder may have been lost."""
+    present = {file.path for file in client.list_artifacts(run_id)}
+    predictions = ModelPaths(provenance.model).predictions.name
+    return {PROVENANCE, predictions, registry.package_name(provenance)} <= present
+
+
+def _with_recorded(provenance: Provenance, tags: dict[str, str]) -> Provenance:
+    """The provenance, completed by what the run's tags say of the training, where there is no training note."""
+    environment = {key: tags[key] for key in ENVIRONMENT if key in tags}
+    return replace(
+        provenance,
+        experiment=provenance.experiment or tags.get("experiment", ""),
+        environment=provenance.environment or environment,
+    )
+
+
+def _complete_training(client: "MlflowClient", run_id: str, artifacts: Artifacts, provenance: Provenance) -> None:
+    """Write the parameters and the points of the curves that the run does not have, as a live run would."""
+    import pandas as pd
+
+    run = client.get_run(run_id)
+    params = strip_prefixes(provenance.params)
+    missing = {key: value for key, value in params.items() if key not in run.data.params}
+    log_params(client, run_id, {"recipe": provenance.recipe} | missing if missing else {})
+    steps = {point.step for point in client.get_metric_history(run_id, curve("loss"))}
+    for row in pd.read_csv(artifacts.paths.history).to_dict("records"):
+        if int(row["step"]) not in steps:
+            log_report(client, run_id, {str(column): value for column, value in row.items()})
+    if run.info.status != "FINISHED":
+        client.update_run(run_id, "FINISHED")  # without an end time: when the training ended is not known here
+
+
+def _write_results(client: "MlflowClient", run_id: str, artifacts: Artifacts, provenance: Provenance) -> None:
+    """Write the final metrics, the tags and the run's description."""
+    from mlflow.entities import RunTag
+
+    metrics, environment = artifacts.metrics(), provenance.environment
+    final = {key: value for key, value in metrics.items() if not isinstance(value, str | bool)}
+    measured = {"training_seconds": "seconds", "peak_memory_mib": "peak_memory_mib"}
+    final |= {name: environment[key] for name, key in measured.items() if key in environment}
+    log_metrics(client, run_id, 0, final)
+    info = client.get_run(run_id).info
+    tags = {"dataset": metrics["dataset"], ui.DESCRIPTION: ui.run_description(info, metrics)}
+    tags |= {key: str(environment[key]) for key in ENVIRONMENT if key in environment}
+    tags |= source_tags(provenance.commit, provenance.uncommitted, provenance.experiment)
+    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+
+def _write_artifacts(
+    client: "MlflowClient", run_id: str, artifacts: Artifacts, provenance: Provenance, source: SourceCode
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        lineage.save(provenance, Path(folder) / PROVENANCE)
+        if source.patch:
+            (Path(folder) / PATCH).write_bytes(source.patch)
+        registry.package(artifacts, Path(folder) / registry.package_name(provenance))
+        client.log_artifacts(run_id, folder)
+    for path in sorted(artifacts.paths.folder.glob("*")):
+        if path.suffix in (".json", ".csv", ".png", ".parquet"):
+            client.log_artifact(run_id, str(path))

@@ -1,0 +1,217 @@
+"""Read runs: find them by what a user types, and load what comparing or reproducing them takes."""
+
+import re
+import tempfile
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config import Config
+from pipeline.errors import PipelineError, quoted
+from pipeline.files import load_parquet
+from pipeline.lineage import dvc, git
+from pipeline.lineage import provenance as lineage
+from pipeline.lineage.artifacts import Entries, trained_weights
+from pipeline.lineage.provenance import Provenance, strip_prefixes
+from pipeline.lineage.summary import RunSummary
+from pipeline.paths import ModelPaths, repro
+from pipeline.tracking import connection
+from pipeline.tracking.run_schema import PATCH, PROVENANCE, WEIGHTS, history_column, is_curve
+from pipeline.tracking.search import recorded_runs
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+SHORTEST_ID = 6  # characters of a run's id that are accepted for it
+
+
+def find_run(text: str, config: Config) -> tuple[str, Provenance, bytes]:
+    """The name, provenance and patch of the run that matches `text`.
+
+    Raises PipelineError if none or several do, or if the run cannot be reproduced.
+    """
+    with connection.connected() as client:
+        runs = _matching(client, text, config)
+        if len(runs) > 1:
+            names = ", ".join(f"{run.info.run_name} ({run.info.run_id[:8]})" for run in runs[:8])
+            raise PipelineError(f"{quoted(text)} matches {len(runs)} runs: {names}; name one of them, or give its id.")
+        name = str(runs[0].info.run_name)
+        with tempfile.TemporaryDirectory() as folder:
+            provenance = _load_provenance(client, runs[0], Path(folder))
+            patch = _load_patch(client, runs[0], Path(folder)) if provenance.uncommitted else b""
+        if not provenance.inputs:
+            raise PipelineError(
+                f"the run {name} was trained without DVC, so the hashes of its data are not known; run `dvc repro`, "
+                "then choose the run that it records."
+            )
+        return name, provenance, patch
+
+
+def find_groups(texts: list[str], config: Config) -> list[list[RunSummary]]:
+    """The runs to compare with each other, in groups.
+
+    Without a text, for each model its newest run and the one before. With one text that matches one run, that run and
+    the one before. With several texts that match one run each, those runs. Otherwise, a group for each model.
+    """
+    with connection.connected() as client:
+        return [[_summary(client, run) for run in _unique(group)] for group in _groups(client, texts, config)]
+
+
+def _groups(client: "MlflowClient", texts: list[str], config: Config) -> list[list["Run"]]:
+    if not texts:
+        newest = [_runs_of_model(client, model)[:2] for model in config.models]
+        pairs = [[before, now] for now, before in (runs for runs in newest if len(runs) > 1)]
+        if not pairs:
+            raise PipelineError("no model has two runs yet; change a parameter, run `dvc repro`, and compare again.")
+        return pairs
+    matches = [_matching(client, text, config) for text in texts]
+    if all(len(runs) == 1 for runs in matches):
+        if len(matches) == 1:
+            return [_with_previous(client, matches[0][0])]
+        return [[runs[0] for runs in matches]]
+    return _by_model([run for runs in matches for run in runs])
+
+
+def by_id(run: "Run", text: str) -> bool:
+    """Whether `text` is the beginning of the run's id."""
+    return len(text) >= SHORTEST_ID and run.info.run_id.startswith(text)
+
+
+def by_name(run: "Run", text: str) -> bool:
+    """Whether `text` is the run's name."""
+    return bool(run.info.run_name == text)
+
+
+def by_experiment(run: "Run", text: str) -> bool:
+    """Whether `text` is DVC's name of the run's experiment."""
+    return bool(run.data.tags.get("experiment") == text)
+
+
+def by_pattern(run: "Run", text: str) -> bool:
+    """Whether `text` is a pattern of the run's name or of its experiment's, such as `sweep-*`."""
+    names = (run.info.run_name, run.data.tags.get("experiment"))
+    return any(fnmatchcase(name, text) for name in names if name)
+
+
+MATCHERS: tuple[Callable[["Run", str], bool], ...] = (by_id, by_name, by_experiment, by_pattern)
+
+
+def _matching(client: "MlflowClient", text: str, config: Config) -> list["Run"]:
+    """The runs that `text` names: a model (its newest run), what MATCHERS try in their order, or a revision of git.
+
+    Raises PipelineError if there are none.
+    """
+    if text in config.models:
+        if newest := _runs_of_model(client, text)[:1]:
+            return newest
+        raise PipelineError(f"no run of {text} is recorded yet; `{repro('evaluate', text)}` records one.")
+    runs = recorded_runs(client)
+    for matches in MATCHERS:
+        if matching := [run for run in runs if matches(run, text)]:
+            return sorted(matching, key=lambda run: (_natural_order(run), run.info.start_time))
+    if commit := git.commit(text):
+        return _at_revision(runs, text, dvc.lock_entries(commit), config)
+    raise PipelineError(
+        f"there is no run, experiment, revision or model {quoted(text)} in "
+        f"{connection.redact(connection.tracking_uri())}; name one of the models ({', '.join(config.models)}), or a "
+        "run that `mlflow ui` lists."
+    )
+
+
+def _at_revision(runs: list["Run"], revision: str, entries: Entries, config: Config) -> list["Run"]:
+    """The newest run of each model that the revision's dvc.lock has."""
+    trained = {model: weights for model in config.models if (weights := trained_weights(entries, model))}
+    if not trained:
+        raise PipelineError(
+            f"revision {revision} has no trained model of params.yaml in its dvc.lock; choose another revision."
+        )
+    newest = []
+    for model, weights in trained.items():
+        recorded = [run for run in runs if run.data.tags.get(WEIGHTS) == weights]
+        if not recorded:
+            raise PipelineError(f"no run of {model} at {revision} is recorded; run `pipeline track {revision}`.")
+        newest.append(recorded[0])
+    return newest
+
+
+def _runs_of_model(client: "MlflowClient", model: str) -> list["Run"]:
+    return recorded_runs(client, f"tags.model = '{model}'")
+
+
+def _with_previous(client: "MlflowClient", run: "Run") -> list["Run"]:
+    runs = _runs_of_model(client, run.data.tags["model"])
+    earlier = [other for other in runs if other.info.start_time < run.info.start_time]
+    if not earlier:
+        raise PipelineError(f"{run.info.run_name} is the first run of its model; name another to compare it with.")
+    return [earlier[0], run]
+
+
+def _by_model(runs: list["Run"]) -> list[list["Run"]]:
+    groups: dict[str, list[Run]] = {}
+    for run in _unique(runs):
+        groups.setdefault(run.data.tags["model"], []).append(run)
+    comparable = [group for group in groups.values() if len(group) > 1]
+    if not comparable:
+        raise PipelineError("there is only one run of each model among these; name others to compare them with.")
+    return comparable
+
+
+def _natural_order(run: "Run") -> list[Any]:
+    """A sort key that puts sweep-2 before sweep-10."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", run.info.run_name)]
+
+
+def _unique(runs: list["Run"]) -> list["Run"]:
+    return list({run.info.run_id: run for run in runs}.values())
+
+
+def _artifact_names(client: "MlflowClient", run: "Run") -> set[str]:
+    return {file.path for file in client.list_artifacts(run.info.run_id)}
+
+
+def _load_provenance(client: "MlflowClient", run: "Run", folder: Path) -> Provenance:
+    if PROVENANCE not in _artifact_names(client, run):
+        raise PipelineError(
+            f"the run {run.info.run_name} has no {PROVENANCE}: its training did not end, or its artifacts are gone; "
+            "run `dvc repro`, then `pipeline track`, or choose another run."
+        )
+    return lineage.load(Path(client.download_artifacts(run.info.run_id, PROVENANCE, str(folder))))
+
+
+def _load_patch(client: "MlflowClient", run: "Run", folder: Path) -> bytes:
+    if PATCH not in _artifact_names(client, run):
+        raise PipelineError(
+            f"the run {run.info.run_name} was made from uncommitted changes, and its {PATCH} is gone; restore MLflow's "
+            "artifacts, or choose another run."
+        )
+    return Path(client.download_artifacts(run.info.run_id, PATCH, str(folder))).read_bytes()
+
+
+def _summary(client: "MlflowClient", run: "Run") -> RunSummary:
+    import pandas as pd
+
+    run_id, metrics = run.info.run_id, run.data.metrics
+    curves = {}
+    for metric in filter(is_curve, metrics):
+        points = client.get_metric_history(run_id, metric)
+        curves[history_column(metric)] = pd.Series({point.step: point.value for point in points})
+    with tempfile.TemporaryDirectory() as folder:
+        provenance, predictions = _load_provenance(client, run, Path(folder)), None
+        name = ModelPaths(provenance.model).predictions.name
+        if name in _artifact_names(client, run):
+            path = Path(client.download_artifacts(run_id, name, folder))
+            predictions = load_parquet(path, "pipeline track")
+    params = {key: str(value) for key, value in strip_prefixes(provenance.params).items()}
+    return RunSummary(
+        id=run_id,
+        name=run.info.run_name,
+        model=provenance.model,
+        task=provenance.task,
+        params={"recipe": provenance.recipe} | params,
+        inputs=provenance.inputs,
+        metrics={key: value for key, value in metrics.items() if not is_curve(key)},
+        history=pd.DataFrame(curves).rename_axis("step").sort_index(),
+        predictions=predictions,
+    )

@@ -1,0 +1,45 @@
+"""What a run holds: the names of its tags, curves and artifacts."""
+
+WEIGHTS = "weights"  # the tag that identifies a run: the MD5 of the weights, as dvc.lock has it
+CONTENTS = "contents"  # the tag that says which inputs and outputs were recorded: an MD5 of their MD5s
+LIVE = "live"  # the tag of a run whose training has not ended: host and process
+ENVIRONMENT = ("device", "cudnn", "python", "tensorflow", "keras", "numpy")  # tags, and keys of the environment
+CURVES = ("train/", "validation/", "test/")  # prefixes of curves; a metric without one is final
+PROVENANCE = "provenance.json"  # an artifact
+PATCH = "changes.patch"  # an artifact, if there were uncommitted changes
+
+
+def run_name(model: str, weights_md5: str, experiment: str) -> str:
+    """The name of a run: the model, and DVC's name of the experiment or the first digits of the weights' MD5."""
+    return f"{model}@{experiment or weights_md5[:7]}"
+
+
+def model_tags(model: str, task: str, recipe: str, stage: str) -> dict[str, str]:
+    """The tags that say what was trained; `stage` is the address of the training."""
+    return {"model": model, "task": task, "recipe": recipe, "stage": stage, "mlflow.source.name": stage}
+
+
+def source_tags(commit: str, uncommitted: bool, experiment: str) -> dict[str, str]:
+    """The tags that say from which code and parameters."""
+    # MLflow would look for the commit beside sys.argv[0], which is not in the repository for a console script.
+    tags = {"commit": commit, "mlflow.source.git.commit": commit, "uncommitted": str(uncommitted).lower()}
+    return tags | ({"experiment": experiment} if experiment else {})
+
+
+def curve(column: str) -> str:
+    """The curve of a column of history.csv: `accuracy` is train/accuracy, `test_accuracy` is test/accuracy."""
+    for prefix in CURVES[1:]:
+        split = prefix.rstrip("/")
+        if column.startswith(f"{split}_"):
+            return prefix + column.removeprefix(f"{split}_")
+    return CURVES[0] + column
+
+
+def history_column(curve_name: str) -> str:
+    """The column of history.csv that a curve is made from: the inverse of `curve`."""
+    return curve_name.removeprefix(CURVES[0]).replace("/", "_")
+
+
+def is_curve(metric: str) -> bool:
+    """Whether a metric of MLflow is a curve of the training, not a final metric."""
+    return metric.startswith(CURVES)

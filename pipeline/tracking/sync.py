@@ -1,0 +1,84 @@
+"""Bring MLflow up to date with all trained models of this repository, wherever and whenever they were trained."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pipeline.config import Config
+from pipeline.errors import PipelineError, quoted
+from pipeline.lineage import dvc, git
+from pipeline.lineage.artifacts import Artifacts, checked_out, from_run_cache, trained_weights, verified_workspace
+from pipeline.tracking import connection
+from pipeline.tracking.backfill import record
+from pipeline.tracking.experiments import experiment_id
+from pipeline.tracking.live_run import delete_killed_runs
+from pipeline.tracking.run_schema import WEIGHTS, run_name
+from pipeline.tracking.search import recorded_runs
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def sync(revisions: list[str], config: Config) -> Iterator[str]:
+    """Record the models of these revisions; without any, all that the repository has. Yields a line for each model."""
+    if not revisions:
+        yield from _sync_all(config)
+    for revision in revisions:
+        yield from _sync_revision(revision, config)
+
+
+def _sync_all(config: Config) -> Iterator[str]:
+    """Record the models of DVC's run cache that MLflow does not have, oldest first, then those of the workspace.
+
+    A run that a user deleted in MLflow stays deleted, unless its model is in the workspace.
+    """
+    with connection.connected(create=True) as client:
+        for task in config.tasks:
+            delete_killed_runs(client, experiment_id(client, task))
+        recorded = _recorded_weights(client)
+        for model, entries in from_run_cache():
+            weights = trained_weights(entries, model)
+            if model not in config.models or weights in recorded:
+                continue
+            try:
+                with checked_out(model, entries) as artifacts:
+                    yield _record(artifacts, config, recorded)
+            except PipelineError as error:
+                yield f"note: {run_name(model, weights, '')} is not recorded: {error}"
+        for setup in config.all_models():
+            try:
+                yield _record(verified_workspace(setup.name, setup.task.name), config, recorded)
+            except PipelineError as error:
+                yield f"note: {setup.name} is skipped: {error}"
+
+
+def _sync_revision(revision: str, config: Config) -> Iterator[str]:
+    """Record the models of a commit, branch, tag or DVC experiment, with their files from git and DVC's cache."""
+    if not (commit := git.commit(revision)):
+        raise PipelineError(
+            f"there is no revision {quoted(revision)}; `git log` and `dvc exp list` show those that are here, "
+            "`git fetch` and `dvc exp pull` fetch others."
+        )
+    entries = dvc.lock_entries(commit)
+    models = [model for model in config.models if trained_weights(entries, model)]
+    if not models:
+        raise PipelineError(
+            f"revision {revision} has no trained model of params.yaml in its dvc.lock; choose another revision."
+        )
+    with connection.connected(create=True) as client:
+        recorded = _recorded_weights(client)
+        for model in models:
+            with checked_out(model, entries, commit) as artifacts:
+                yield _record(artifacts, config, recorded)
+
+
+def _record(artifacts: Artifacts, config: Config, recorded: set[str]) -> str:
+    """Record one model, add its weights to `recorded`, and return the line for it."""
+    name = record(artifacts, config.model(artifacts.model).params.gate.floor)
+    outcome = "up to date:" if artifacts.weights_md5 in recorded else "recorded"
+    recorded.add(artifacts.weights_md5)
+    return f"{outcome} {name}"
+
+
+def _recorded_weights(client: "MlflowClient") -> set[str]:
+    """The MD5s of the weights of all recorded runs, deleted ones included."""
+    return {run.data.tags[WEIGHTS] for run in recorded_runs(client, deleted=True)}

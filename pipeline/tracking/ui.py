@@ -1,0 +1,96 @@
+"""What `mlflow ui` shows: descriptions, and a saved view of an experiment's runs with its columns and charts."""
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from pipeline.tracking.run_schema import CURVES
+
+if TYPE_CHECKING:
+    from mlflow.entities import RunInfo
+
+VIEW = "runs"  # the key of the saved view
+TAG = f"mlflow.sharedViewState.{VIEW}"  # the tag in which MLflow's own "Save view" puts it
+DESCRIPTION = "mlflow.note.content"  # the tag of the description of a run or an experiment
+COLUMNS = {  # with their widths
+    "metrics.`accuracy`": 100,
+    "metrics.`wrong`": 75,
+    "metrics.`training_seconds`": 125,
+    "params.`recipe`": 85,
+    "params.`network.cell`": 105,
+    "params.`network.units`": 105,
+    "params.`steps`": 70,
+    "params.`batch_size`": 85,
+    "params.`learning_rate`": 105,
+    "tags.`dataset`": 110,
+    "attributes.`Models`": 170,
+    "tags.`commit`": 100,
+    "tags.`device`": 190,
+    "tags.`experiment`": 110,
+}
+# MLflow hides the charts of curves that no run has.
+CHARTS = ("train/accuracy", "validation/accuracy", "test/accuracy", "train/loss")
+RESULTS = ("wrong", "training_seconds")
+# MLflow's own sections, one for each prefix of metrics, are folded: they would repeat the charts above.
+SECTIONS = {"Learning curves": True, "Results": True}
+SECTIONS |= dict.fromkeys([*(prefix.rstrip("/") for prefix in CURVES), "Model metrics"], False)
+
+
+def experiment_tags(task: str, experiment_id: str) -> dict[str, str]:
+    """The tags of an experiment: its description, which links to the saved view, and the view itself."""
+    address = f"#/experiments/{experiment_id}/runs?viewStateShareKey={VIEW}&workflowType=machine_learning"
+    description = (
+        f"One run for each trained model of the task `{task}`: "
+        f"[metrics and parameters]({address}) or [learning curves]({address}&compareRunsMode=CHART)."
+    )
+    now = int(time.time() * 1000)
+    view = {"name": "Metrics and curves", "createdAt": now, "updatedAt": now, "state": json.dumps(_view_state())}
+    return {
+        # Without it, the browser may show the experiment as a chat application.
+        "mlflow.experimentKind": "custom_model_development",
+        DESCRIPTION: description,
+        TAG: json.dumps(view),
+    }
+
+
+def run_description(run: "RunInfo", metrics: dict[str, Any]) -> str:
+    """The description of a run: its result, links to its curves and errors, and how to reproduce it."""
+    page = f"#/experiments/{run.experiment_id}/runs/{run.run_id}"
+    return (
+        f"**{metrics['wrong']:,} of {metrics['examples']:,} wrong** on {metrics['dataset']}: accuracy "
+        f"{metrics['accuracy']:.3%}. See its [learning curves]({page}/model-metrics) and "
+        f"[what it gets wrong]({page}/artifacts/errors.png). Reproduce it with `pipeline reproduce {run.run_name}`."
+    )
+
+
+def _view_state() -> dict[str, Any]:
+    """The state of MLflow's page; what is left out keeps MLflow's default."""
+    lines = {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""}  # MLflow's default smooths by 70 %
+    charts = [_chart("LINE", "Learning curves", metric) | lines for metric in CHARTS]
+    charts += [_chart("BAR", "Results", metric) for metric in RESULTS]
+    return {
+        "orderByKey": "attributes.start_time",
+        "orderByAsc": False,
+        "selectedColumns": list(COLUMNS),
+        "columnOrder": list(COLUMNS),
+        "columnWidths": COLUMNS,
+        "compareRunSections": [
+            {"uuid": name, "name": name, "display": unfolded, "isReordered": True}
+            for name, unfolded in SECTIONS.items()
+        ],
+        "compareRunCharts": charts,
+        "isAccordionReordered": True,
+        "globalLineChartConfig": lines,
+    }
+
+
+def _chart(kind: str, section: str, metric: str) -> dict[str, Any]:
+    return {
+        "uuid": f"{section} {metric}",
+        "type": kind,
+        "metricSectionId": section,
+        "metricKey": metric,
+        "runsCountToCompare": 10,
+        "deleted": False,
+        "isGenerated": False,
+    }

@@ -1,0 +1,73 @@
+"""What a training logs, for the terminal, history.csv and MLflow."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from tqdm import tqdm
+
+from pipeline.config import Recipe
+
+ReportCallback = Callable[[int, dict[str, float]], None]  # receives each step that is logged, and its row
+
+
+class History(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """A row for every `recipe.log_every` steps, which Keras calls an epoch here; the last may be shorter.
+
+    `batch_accuracy(step)` is the accuracy on the batch of a step, `sample_line(step)` one example of it as text.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        batch_accuracy: Callable[[int], float],
+        sample_line: Callable[[int], str],
+        on_report: ReportCallback,
+    ):
+        super().__init__()
+        self.recipe, self.on_report = recipe, on_report
+        self.batch_accuracy, self.sample_line = batch_accuracy, sample_line
+        self.rows: list[dict[str, float]] = []
+        self.step = 0
+
+    def restore(self, rows: list[dict[str, float]], step: int) -> None:
+        """Continue after the rows of a checkpoint; listeners receive them again."""
+        self.rows, self.step = rows, step
+        for row in rows:
+            self.on_report(int(row["step"]), row)
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        """Show a progress bar in a terminal; a file or a pipe gets the lines alone."""
+        self.bar = tqdm(total=self.recipe.steps, initial=self.step, unit="step", disable=None, leave=False)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Advance the bar, and stop after the last step."""
+        step = len(self.rows) * self.recipe.log_every + batch + 1
+        self.bar.update(step - self.step)
+        self.step = step
+        if step >= self.recipe.steps:
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Add a row, print it, and pass it on."""
+        row = self._row({name: float(value) for name, value in (logs or {}).items()})
+        self.rows.append(row)
+        tqdm.write("  ".join(filter(None, [self._line(row), self.sample_line(self.step)])))
+        self.on_report(self.step, row)
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Remove the bar."""
+        self.bar.close()
+
+    def _row(self, metrics: dict[str, Any]) -> dict[str, float]:
+        row = {"step": self.step, "loss": metrics["loss"], "accuracy": metrics["accuracy"]}
+        row["batch_accuracy"] = self.batch_accuracy(self.step)
+        if monitor := self.recipe.monitor:
+            row |= {f"{monitor}_loss": metrics["val_loss"], f"{monitor}_accuracy": metrics["val_accuracy"]}
+        return row
+
+    def _line(self, row: dict[str, float]) -> str:
+        line = "step {step:>6}  loss {loss:.4f}  accuracy {accuracy:.4f}  last batch {batch_accuracy:.4f}".format(**row)
+        if monitor := self.recipe.monitor:
+            line += f"  {monitor} {row[f'{monitor}_accuracy']:.4f}"
+        return line

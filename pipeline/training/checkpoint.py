@@ -1,0 +1,63 @@
+"""The state of a training after its last logged step, so that a training that is killed ends with the same bytes.
+
+Keras' BackupAndRestore is not used, since it loses the random state of dropout: `Layer.save_own_variables` leaves out
+seed generators.
+"""
+
+import json
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.files import md5, md5_of, write_atomic
+from pipeline.paths import CHECKPOINTS, repository
+
+PACKAGE = Path(__file__).parent.parent
+CODE = ("config.py", "schema.py", "stages/train.py", "networks/*.py", "training/*.py")  # what decides the weights
+
+
+class Checkpoint:
+    """One file for each training: other parameters, data, code or versions have another file.
+
+    So two trainings of a model never read each other's state, unless they are the same training. Under `dvc exp run
+    --temp` the file lies in the repository, which outlives the temporary copy.
+    """
+
+    def __init__(self, model: str, fingerprint: str):
+        """`fingerprint` identifies all that the weights depend on."""
+        self.path = repository() / CHECKPOINTS / f"{model}-{fingerprint}.npz"
+
+    def save(self, arrays: list[np.ndarray], notes: dict[str, Any]) -> None:
+        """Replace the state by these arrays and notes (JSON)."""
+        named = {f"array_{i}": array for i, array in enumerate(arrays)}
+
+        def write(draft: Path) -> None:
+            np.savez(draft, allow_pickle=False, notes=np.array(json.dumps(notes)), **named)
+
+        write_atomic(self.path, write)
+
+    def load(self) -> tuple[list[np.ndarray], dict[str, Any]] | None:
+        """The arrays and notes saved last; None if there are none, or if the file is damaged."""
+        try:
+            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+                arrays = [content[f"array_{i}"] for i in range(len(content.files) - 1)]
+                return arrays, json.loads(str(content["notes"]))
+        except FileNotFoundError:
+            return None
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            print(f"{self.path} is damaged ({' '.join(str(error).split())[:100]}); training from the beginning")
+            return None
+
+    def remove(self) -> None:
+        """Delete the state of a training that has ended."""
+        self.path.unlink(missing_ok=True)
+
+
+def fingerprint(inputs: dict[str, Any], files: Sequence[Path]) -> str:
+    """The MD5 of `inputs` (JSON), of `files`, and of the code that decides the weights."""
+    code = sorted(path for pattern in CODE for path in PACKAGE.glob(pattern))
+    hashes = [md5(path) for path in (*files, *code)]
+    return md5_of(json.dumps([inputs, hashes], sort_keys=True).encode())
