@@ -1,43 +1,62 @@
-# Two commands do all set-up: `make repro` and `make test`. Both find Python 3.11 to 3.13 and build .venv from the lock.
+# Two commands do all set-up: `make repro` and `make test`. `make help` lists the others.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 LOCK := $(if $(shell nvidia-smi -L 2>/dev/null),requirements-cuda.lock,requirements.lock)
+STAMP := .venv/.from-$(LOCK)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
+export ORT_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro test test-server lint lock
+.PHONY: repro test test-fast test-server coverage lint docs hooks lock clean help
 .DEFAULT_GOAL := repro
 
-# A store of MLflow's out of reach is no reason to fail.
-repro: .venv/.from-$(LOCK)
+# An MLflow server that is down is no reason to fail.
+repro: $(STAMP)  ## set up .venv, run every stage that is not up to date, show the results
 	dvc repro
 	pipeline results
 	-pipeline track
 
-test: .venv/.from-$(LOCK) lint
+test: $(STAMP) lint  ## set up .venv, lint, check types, run the tests
 	python -m pytest
 
-# Needs PostgreSQL (Debian's package postgresql); starts it and an `mlflow server`, and takes them down again.
-test-server: .venv/.from-$(LOCK)
-	python -m pytest -m server
+test-fast: $(STAMP)  ## run the tests that need no training
+	python -m pytest -m "not slow and not browser and not server"
 
-lint: .venv/.from-$(LOCK)
+test-server: $(STAMP)  ## test against PostgreSQL and an `mlflow server`, started on free local ports (Debian: postgresql)
+	python -m pytest -m server --numprocesses 0
+
+coverage: $(STAMP)  ## run the tests and list the lines that none of them runs
+	python -m pytest --cov --cov-report term-missing
+
+lint: $(STAMP)  ## check style and types
 	ruff check .
 	ruff format --check .
 	mypy
 
-# Made whole or not at all: the stamp comes last.
-.venv/.from-%: % pyproject.toml
-	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 to 3.13 with venv was found; install one (Debian: python3-venv), or name it: make PYTHON=..." >&2; exit 2; }
-	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --require-hashes -r $<
-	.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
-	touch $@
+docs: $(STAMP)  ## bring the tables in README.md and docs/ up to date with results/
+	pipeline results --update README.md
 
-# For who changes pyproject.toml; needs uv.
-lock:
+hooks: $(STAMP)  ## check style, types and file sizes before each commit
+	pre-commit install
+
+lock:  ## write the lock files anew after a change of pyproject.toml; needs uv
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-annotate \
 		--no-header --quiet -o requirements.lock
 	uv pip compile pyproject.toml --extra dev --extra cuda --universal --python-version 3.11 --generate-hashes \
 		--no-annotate --no-header --quiet -c requirements.lock -o requirements-cuda.lock
+
+clean:  ## remove the environment and the caches of tools; data, models and runs stay
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage *.egg-info
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+help:  ## list these commands
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# The stamp is written last, so that an interrupted installation starts again.
+.venv/.from-%: % pyproject.toml
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 to 3.13 with venv was found; install one (Debian: python3-venv), or run make PYTHON=/path/to/python" >&2; exit 2; }
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --require-hashes -r $<
+	.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.errors import PipelineError, quoted
 from pipeline.schema import DatasetInfo
-from pipeline.tasks.mnist.image import fit
+from pipeline.tasks.mnist.image import fit, ink
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -18,7 +18,7 @@ MAX_PIXELS = 50_000_000  # of a picture file
 
 def encode(text: str, info: DatasetInfo) -> np.ndarray:
     """The pixels, uint8 (784,), of the digit in the picture file `text`."""
-    return fit(_ink(_open(text), text)).reshape(-1)
+    return fit(ink(_open(text), quoted(text, 200))).reshape(-1)
 
 
 def _open(path: str) -> "Image":
@@ -47,19 +47,3 @@ def _open(path: str) -> "Image":
         raise PipelineError(
             f"{name} could not be read as a picture ({error}); give an undamaged picture of one digit."
         ) from None
-
-
-def _ink(picture: "Image", path: str) -> np.ndarray:
-    """How much ink each pixel holds, float (height, width) of 0 to 1, whichever of ink and paper is darker."""
-    alpha = np.asarray(picture.convert("RGBA"), float)[:, :, 3] / 255
-    grey = np.asarray(picture if picture.mode[0] in "IF" else picture.convert("RGB").convert("L"), float)
-    if alpha.min() < 1 and alpha.max() > 0:  # behind a transparent picture: paper of the other shade
-        paper = 255.0 if np.average(grey, weights=alpha) < 127.5 else 0.0
-        grey = grey * alpha + paper * (1 - alpha)
-    edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    ink = np.abs(grey - np.median(edge))
-    if not np.isfinite(ink).all() or ink.max() == 0:
-        raise PipelineError(
-            f"{quoted(path, 200)} has only one colour; give a picture of one digit, dark on light or light on dark."
-        )
-    return np.where(ink < 0.1 * ink.max(), 0, ink / ink.max())  # below a tenth: the grain of the paper
