@@ -1,36 +1,61 @@
-"""What several tests share."""
+"""Fixtures that several test files share. The tiny project is trained once for all workers; each test gets a copy."""
 
-from collections.abc import Iterator
+import os
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
-from tests import tiny
+from tests.harness import project
+
+LIBRARIES = {"ORT_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "TF_CPP_MIN_LOG_LEVEL": "3"}
+os.environ.update(LIBRARIES)
+# Fixtures that train, or that need what was trained: their tests are left out of `make test-fast`.
+SLOW = {"trained", "trained_project"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need a training."""
+    for item in items:
+        if SLOW & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No variable of the user's that changes where data and runs go."""
+    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME", "MNIST_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path_factory.getbasetemp() / "keras"))
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of one model that DVC has made and MLflow recorded; tests leave its files and this run as they are."""
-    folder = tiny.make(tmp_path_factory.mktemp("made"), models=["bits-lstm24"])
-    tiny.run(folder, "dvc", "repro", "evaluate@bits-lstm24")
-    tiny.commit(folder, "made")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny project after `dvc repro`, committed. Tests must not change it: see trained_project."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # one folder for all workers
+    folder = shared / "trained"
+    with FileLock(f"{folder}.lock"):
+        if not (shared / "trained.stdout").exists():
+            project.make(folder)
+            output = project.run(folder, "dvc", "repro")
+            project.commit(folder, "trained")
+            (shared / "trained.stderr").write_text(output.stderr)
+            (shared / "trained.stdout").write_text(output.stdout)
     return folder
 
 
 @pytest.fixture
-def here(made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same, as the working folder of the test."""
-    monkeypatch.chdir(made)
-    for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME"):
-        monkeypatch.delenv(name, raising=False)
-    return made
+def trained_project(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the trained tiny project, the working folder of the test, which may change it."""
+    folder = project.copy(trained, tmp_path / "project")
+    monkeypatch.chdir(folder)
+    return folder
 
 
 @pytest.fixture
-def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A tiny copy of the project, the working folder of the test."""
-    folder = tiny.make(tmp_path)
+def untrained_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tiny project in which no stage has run, the working folder of the test."""
+    folder = project.make(tmp_path / "project")
     monkeypatch.chdir(folder)
-    monkeypatch.delenv("MNIST_DIR", raising=False)
-    monkeypatch.setenv("KERAS_HOME", str(folder / "keras"))
-    yield folder
+    return folder

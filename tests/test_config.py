@@ -4,39 +4,53 @@ from typing import Any
 import pytest
 
 from pipeline import config
-from pipeline.errors import BadInput
-from tests import tiny
+from pipeline.errors import PipelineError
+from pipeline.paths import ModelPaths, TaskPaths
+from tests.harness import project
+
+PUBLISHED = {"bits-lstm24", "mnist-lstm256x2", "mnist-lstm128", "fable-lstm512x2", "fable-lstm512"}
+BITS = "models.bits-lstm24"
 
 
-def test_the_project_s_own_parameters_are_good(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tiny.ROOT)
-    params = config.load()
-    assert list(params.models) == [
-        "bits-lstm24",
-        "mnist-lstm256x2",
-        "mnist-lstm128",
-        "fable-lstm512x2",
-        "fable-lstm512",
-    ]
-    assert params.lesson("bits-lstm24") is params.models["bits-lstm24"].fast
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder of a test, with tiny parameters in params.yaml and the sources that they name."""
+    for name in ("pipeline", "data"):
+        (tmp_path / name).symlink_to(project.ROOT / name)
+    project.write(tmp_path, project.tiny(project.read(project.ROOT), project.MODELS))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
-def test_the_published_recipes_are_the_published_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tiny.ROOT)
-    models = config.load().models
-    told = {
-        name: (m.published.optimizer, m.published.rate, m.published.batch, m.published.steps, m.published.loss)
-        for name, m in models.items()
-    }
-    assert told == {
+@pytest.fixture
+def own(monkeypatch: pytest.MonkeyPatch) -> config.Config:
+    """The project's own parameters."""
+    monkeypatch.chdir(project.ROOT)
+    return config.load()
+
+
+def test_the_project_s_own_parameters_are_valid_and_every_model_has_the_selected_recipe(own: config.Config) -> None:
+    assert set(own.models) >= PUBLISHED
+    assert [setup.name for setup in own.all_models()] == list(own.models)
+    for setup in own.all_models():
+        assert setup.recipe is own.models[setup.name].recipes[own.recipe]
+        assert setup.task.source.exists()
+
+
+def test_the_published_recipes_are_the_published_ones(own: config.Config) -> None:
+    recipes = {name: own.models[name].recipes["published"] for name in PUBLISHED}
+    assert {
+        name: (r.optimizer, r.learning_rate, r.batch_size, r.steps, r.loss_reduction) for name, r in recipes.items()
+    } == {
         "bits-lstm24": ("adam", 0.001, 1000, 600 * 10_000 // 1000, "sum"),
         "mnist-lstm256x2": ("adam", 0.001, 128, 2000, "mean-over-classes"),
         "mnist-lstm128": ("adam", 0.001, 128, 100_000 // 128, "mean"),
         "fable-lstm512x2": ("rmsprop", 0.001, 1, 50_000, "mean"),
         "fable-lstm512": ("rmsprop", 0.001, 1, 50_000, "mean"),
     }
-    assert models["bits-lstm24"].published.clip == 1e-10
-    assert all(model.published.schedule == "constant" for model in models.values())
+    assert {name: r.min_probability for name, r in recipes.items() if r.min_probability} == {"bits-lstm24": 1e-10}
+    assert {r.schedule for r in recipes.values()} == {"constant"}
+    assert {own.models[name].network.cell for name in PUBLISHED} == {"lstm"}
 
 
 @pytest.mark.parametrize(
@@ -44,58 +58,177 @@ def test_the_published_recipes_are_the_published_ones(monkeypatch: pytest.Monkey
     [
         ("seed", -1, "seed"),
         ("seed", "7", "seed"),
-        ("recipe", "slow", "recipe"),
-        ("sed", 1, "sed"),
-        ("models.bits-lstm24.fast.steps", 0, "models.bits-lstm24.fast.steps"),
-        ("models.bits-lstm24.fast.rate", "1e-3", "models.bits-lstm24.fast.rate"),
-        ("models.bits-lstm24.fast.rate", float("nan"), "models.bits-lstm24.fast.rate"),
-        ("models.bits-lstm24.fast.batch", 2.5, "models.bits-lstm24.fast.batch"),
-        ("models.bits-lstm24.fast.speed", 1, "models.bits-lstm24.fast.speed"),
-        ("models.bits-lstm24.network.lstm", [], "models.bits-lstm24.network.lstm"),
-        ("models.bits-lstm24.network.lstm", [24, 0], "models.bits-lstm24.network.lstm.1"),
-        ("models.bits-lstm24.network.dropout", 1.0, "models.bits-lstm24.network.dropout"),
-        ("models.bits-lstm24.task", "chess", "models.bits-lstm24.task"),
+        ("recipe", "Fast!", "recipe"),
+        ("recipe", None, "recipe"),
+        ("sed", 1, "sed is not a parameter"),
+        (f"{BITS}.recipes", {}, f"{BITS}.recipes"),
+        (f"{BITS}.recipes.Slow", {}, f"{BITS}.recipes.Slow"),
+        (f"{BITS}.recipes.fast.steps", 0, f"{BITS}.recipes.fast.steps"),
+        (f"{BITS}.recipes.fast.learning_rate", "1e-3", f"{BITS}.recipes.fast.learning_rate"),
+        (f"{BITS}.recipes.fast.learning_rate", float("nan"), f"{BITS}.recipes.fast.learning_rate"),
+        (f"{BITS}.recipes.fast.batch_size", 2.5, f"{BITS}.recipes.fast.batch_size"),
+        (f"{BITS}.recipes.fast.monitor", "none", f"{BITS}.recipes.fast.monitor"),
+        (f"{BITS}.recipes.fast.monitor", "train", f"{BITS}.recipes.fast.monitor"),
+        (f"{BITS}.recipes.fast.min_probability", 0.0, f"{BITS}.recipes.fast.min_probability"),
+        (f"{BITS}.recipes.fast.speed", 1, f"{BITS}.recipes.fast.speed is not a parameter"),
+        (f"{BITS}.recipes.fast.init.stddev", 1.0, f"{BITS}.recipes.fast.init: "),
+        (f"{BITS}.recipes.fast.init.kernel", "normal", f"{BITS}.recipes.fast.init: "),
+        (f"{BITS}.recipes.fast.init.bias", "normal", f"{BITS}.recipes.fast.init: "),
+        (f"{BITS}.network.units", [], f"{BITS}.network.units"),
+        (f"{BITS}.network.units", [24, 0], f"{BITS}.network.units.1"),
+        (f"{BITS}.network.cell", "rnn", f"{BITS}.network.cell"),
+        (f"{BITS}.network.dense", 0, f"{BITS}.network.dense"),
+        (f"{BITS}.network.dropout", 1.0, f"{BITS}.network.dropout"),
+        (f"{BITS}.reference.accuracy", 1.5, f"{BITS}.reference.accuracy"),
+        (f"{BITS}.gate.floor", -0.1, f"{BITS}.gate.floor"),
+        (f"{BITS}.task", "chess", f"{BITS}.task: got 'chess', expected one of "),
         ("models.Bits", {}, "models.Bits"),
-        ("tasks.chess", {"source": "params.yaml", "generate": {}, "split": {}}, "tasks.chess"),
+        (
+            "tasks.chess",
+            {"source": "params.yaml", "generate": {}, "split": {}},
+            "tasks.chess: there is no task 'chess'",
+        ),
         ("tasks.bits.generate.length", True, "tasks.bits.generate.length"),
         ("tasks.bits.generate.length", 60, "tasks.bits.generate.length"),
-        ("tasks.bits.split.test", 3, "tasks.bits.split.test"),
-        ("tasks.fable.source", "no/such.txt", "tasks.fable.source"),
+        ("tasks.bits.split.test", 3, "tasks.bits.split.test is not a parameter"),
+        ("tasks.fable.source", "no/such.txt", "tasks.fable.source: 'no/such.txt' does not exist"),
         ("tasks.mnist.split", None, "tasks.mnist.split"),
     ],
 )
-def test_a_bad_value_is_refused_by_its_dotted_name(copy: Path, key: str, value: Any, named: str) -> None:
-    tiny.change(copy, key, value)
-    with pytest.raises(BadInput) as refused:
+def test_an_invalid_value_is_refused_by_its_dotted_name(folder: Path, key: str, value: Any, named: str) -> None:
+    project.change(folder, key, value)
+    with pytest.raises(PipelineError) as refused:
         config.load()
     assert str(refused.value).startswith(f"params.yaml: {named}")
     assert str(refused.value).count("\n") == 0
 
 
-def test_a_missing_key_is_named(copy: Path) -> None:
-    params = tiny.read(copy)
-    del params["models"]["bits-lstm24"]["fast"]["loss"]
-    tiny.write(copy, params)
-    with pytest.raises(BadInput, match=r"models\.bits-lstm24\.fast\.loss is missing; add it"):
+def test_a_missing_key_is_named(folder: Path) -> None:
+    params = project.read(folder)
+    del params["models"]["bits-lstm24"]["recipes"]["fast"]["loss_reduction"]
+    project.write(folder, params)
+    with pytest.raises(PipelineError, match=r"models\.bits-lstm24\.recipes\.fast\.loss_reduction is missing; add it"):
         config.load()
 
 
-@pytest.mark.parametrize("text", ["", "- a\n- b\n", "a: [", "a: 1\na: 2\n", "\x00"])
-def test_what_is_no_mapping_is_refused(copy: Path, text: str) -> None:
-    (copy / "params.yaml").write_text(text)
-    with pytest.raises(BadInput, match=r"params\.yaml"):
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "a: [", "a: 1\na: 2\n", "\x00", "\xff"])
+def test_a_file_that_is_not_a_mapping_is_refused(folder: Path, text: str) -> None:
+    (folder / "params.yaml").write_text(text, encoding="latin-1")
+    with pytest.raises(PipelineError, match=r"params\.yaml") as refused:
+        config.load()
+    assert str(refused.value).count("\n") == 0
+
+
+def test_outside_the_project_the_file_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PipelineError, match=r"there is no params\.yaml here; run this command in the root"):
         config.load()
 
 
-def test_numbers_read_as_dvc_reads_them(copy: Path) -> None:
-    text = (copy / "params.yaml").read_text()
-    (copy / "params.yaml").write_text(text.replace("rate: 0.01", "rate: 1e-3"))
-    assert config.load().models["bits-lstm24"].fast.rate == 0.001
+def test_numbers_are_read_as_dvc_reads_them(folder: Path) -> None:
+    text = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(text.replace("learning_rate: 0.01", "learning_rate: 1e-3"))
+    assert config.load().model("bits-lstm24").recipe.learning_rate == 0.001
 
 
 @pytest.mark.parametrize("address", ["https://me:hush@mirror.example/mnist", "https://mirror.example/mnist?key=hush"])
-def test_an_address_that_holds_credentials_is_no_parameter_and_is_not_shown(copy: Path, address: str) -> None:
-    tiny.change(copy, "tasks.mnist.generate.mirrors", [address])
-    with pytest.raises(BadInput, match="MNIST_DIR") as refused:
+def test_an_address_with_credentials_is_refused_and_not_shown(folder: Path, address: str) -> None:
+    project.change(folder, "tasks.mnist.generate.mirrors", [address])
+    with pytest.raises(PipelineError, match="MNIST_DIR") as refused:
         config.load()
     assert "hush" not in str(refused.value)
+
+
+# Recipes.
+
+
+@pytest.mark.parametrize("name", ["slow", "half-the-steps", "2024"])
+def test_a_recipe_may_have_any_valid_name(folder: Path, name: str) -> None:
+    params = project.read(folder)
+    recipes = params["models"]["bits-lstm24"]["recipes"]
+    recipes[name] = recipes["fast"] | {"steps": 7}
+    params["recipe"] = name
+    project.write(folder, params)
+    setup = config.load().model("bits-lstm24")
+    assert (setup.recipe_name, setup.recipe.steps) == (name, 7)
+    assert f"models.bits-lstm24.recipes.{name}.steps" in setup.used_params()
+
+
+def test_a_model_without_the_selected_recipe_is_refused_with_those_it_has(folder: Path) -> None:
+    params = project.read(folder)
+    recipes = params["models"]["bits-lstm24"]["recipes"]
+    recipes["third"] = recipes["fast"]
+    params["recipe"] = "third"
+    project.write(folder, params)
+    loaded = config.load()
+    assert loaded.model("bits-lstm24").recipe == loaded.models["bits-lstm24"].recipes["fast"]
+    with pytest.raises(PipelineError) as refused:
+        _ = loaded.model("fable-lstm512").recipe
+    assert str(refused.value) == (
+        "params.yaml: models.fable-lstm512.recipes does not have 'third', which `recipe` selects; add it, or select "
+        "one of fast, published."
+    )
+
+
+def test_an_alias_or_a_merge_key_shares_a_recipe(folder: Path) -> None:
+    text = (project.ROOT / "params.yaml").read_text()
+    plain = config.load(project.ROOT / "params.yaml")
+    assert "published: *fable-published" in text, "the project shares a recipe so"
+    merged = text.replace("published: *fable-published", "published: {<<: *fable-published, steps: 7}")
+    (folder / "params.yaml").write_text(merged)
+    original = plain.models["fable-lstm512x2"].recipes["published"]
+    assert plain.models["fable-lstm512"].recipes["published"] == original
+    recipe = config.load().models["fable-lstm512"].recipes["published"]
+    assert recipe == original.model_copy(update={"steps": 7})
+
+
+# Setups.
+
+
+def test_a_setup_resolves_a_name_once(folder: Path) -> None:
+    loaded = config.load()
+    setup = loaded.model("mnist-lstm128")
+    assert (setup.name, setup.seed, setup.recipe_name) == ("mnist-lstm128", loaded.seed, "fast")
+    assert setup.params is loaded.models["mnist-lstm128"]
+    assert setup.network is setup.params.network
+    assert setup.recipe is setup.params.recipes["fast"]
+    assert setup.paths == ModelPaths("mnist-lstm128")
+    assert setup.task == loaded.task("mnist")
+    assert (setup.task.name, setup.task.seed, setup.task.source) == ("mnist", loaded.seed, Path("pipeline/tasks/mnist"))
+    assert setup.task.paths == TaskPaths("mnist")
+    assert setup.task.code.name == "mnist"
+    assert isinstance(setup.task.params.generate, setup.task.code.generate_params)
+    assert isinstance(setup.task.params.split, setup.task.code.split_params)
+    assert setup.network.layer_names == ["lstm_1"]
+
+
+def test_an_unknown_model_or_task_is_refused_with_those_there_are(folder: Path) -> None:
+    loaded = config.load()
+    with pytest.raises(PipelineError) as refused:
+        loaded.model("bits-lstm42")
+    assert str(refused.value) == (
+        "params.yaml has no model 'bits-lstm42'; use one of bits-lstm24, mnist-lstm128, fable-lstm512."
+    )
+    with pytest.raises(PipelineError, match=r"params\.yaml has no task 'chess'; use one of bits, mnist, fable\."):
+        loaded.task("chess")
+
+
+def test_the_used_parameters_are_those_that_the_stages_of_the_model_read(folder: Path) -> None:
+    loaded = config.load()
+    used = loaded.model("bits-lstm24").used_params()
+    expected = {"seed", "tasks.bits.source", "tasks.bits.generate.length", "tasks.bits.split.train", f"{BITS}.task"}
+    expected |= {f"{BITS}.network.{key}" for key in config.Network.model_fields}
+    expected |= {f"{BITS}.recipes.fast.{key}" for key in config.Recipe.model_fields if key != "init"}
+    expected |= {f"{BITS}.recipes.fast.init.{key}" for key in config.Init.model_fields}
+    assert set(used) == expected, "no gate, no reference, no other recipe"
+    assert used["seed"] == loaded.seed
+    assert used[f"{BITS}.task"] == "bits"
+    assert used[f"{BITS}.network.units"] == [8]
+    assert used[f"{BITS}.network.dense"] is None
+    assert used["tasks.bits.generate.length"] == 8
+
+
+def test_flatten_joins_the_names_of_nested_mappings() -> None:
+    nested = {"a": {"b": {"c": 1}, "d": [2, 3]}, "e": None, "f": {}}
+    assert config.flatten(nested) == {"a.b.c": 1, "a.d": [2, 3], "e": None, "f": {}}
+    assert config.flatten({}) == {}

@@ -1,80 +1,181 @@
-"""Who may import whom, and that DVC knows it."""
+"""Which room may import which, and that DVC knows what each stage imports."""
 
 import ast
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
-from tests import tiny
+from pipeline import tasks
+from pipeline.files import parse_yaml
+from tests.harness import project
 
-MODULES = {
-    ".".join(path.relative_to(tiny.ROOT).with_suffix("").parts).removesuffix(".__init__"): path
-    for path in (tiny.ROOT / "pipeline").rglob("*.py")
+# The rooms of pipeline/, from top to bottom: a room imports from these, which all lie below it, and from the base.
+BASE = {"errors", "files", "paths", "schema"}
+ROOMS: dict[str, set[str]] = {
+    "cli": {"reports", "tracking", "lineage", "stages", "training", "inference", "networks", "config", "tasks"},
+    "reports": {"tracking", "lineage", "config"},
+    "tracking": {"lineage", "inference", "config", "tasks"},
+    "lineage": {"config"},
+    "stages": {"training", "inference", "networks", "config", "tasks"},
+    "training": {"config"},
+    "inference": {"tasks"},
+    "networks": {"config"},
+    "config": {"tasks"},
+    "tasks": set(),
+    "schema": set(),
+    "files": set(),
+    "paths": set(),
+    "errors": set(),
 }
-STAGES: dict[str, Any] = YAML(typ="safe").load(tiny.ROOT / "dvc.yaml")["stages"]
-TRACKING = {module for module in MODULES if f"{module}.".startswith("pipeline.tracking.")}
-VERBS = {"generate", "split", "train", "export", "evaluate", "predict"}
+LIBRARIES = {  # libraries that only these rooms import
+    "mlflow": {"tracking"},
+    "tensorflow": {"stages", "training", "networks"},
+    "keras": {"stages", "training", "networks"},
+    "onnxruntime": {"inference"},
+    "dvc": {"lineage"},
+    "dvc_data": {"lineage"},
+}
+PACKAGE = project.ROOT / "pipeline"
+MODULES = {
+    ".".join(path.relative_to(project.ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
+DVC_STAGES: dict[str, Any] = parse_yaml((project.ROOT / "dvc.yaml").read_text())["stages"]
+# The files of a task's folder that a stage uses through tasks.Task. `sample_line` of evaluation.py only prints, so
+# training does not depend on it.
+TASK_FILES = {
+    "train": {"features"},
+    "export": {"features"},
+    "evaluate": {"features", "evaluation"},
+}
 
 
 def imports(module: str) -> set[str]:
-    """The modules of ours that a module imports, wherever in its text."""
-    found = set()
+    """The modules that a module imports, anywhere in its text."""
+    names = set()
     for node in ast.walk(ast.parse(MODULES[module].read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
 
 
-def ours(module: str, seen: frozenset[str] = frozenset()) -> frozenset[str]:
+def closure(module: str, seen: frozenset[str] = frozenset()) -> frozenset[str]:
     """All modules of ours that a module needs, itself among them."""
     seen |= {module}
     for other in sorted(imports(module) & set(MODULES)):
         if other not in seen:
-            seen |= ours(other, seen)
+            seen |= closure(other, seen)
     return seen
 
 
-@pytest.mark.parametrize("verb", sorted(VERBS))
-def test_a_verb_imports_no_other(verb: str) -> None:
-    assert not {f"pipeline.{other}" for other in VERBS - {verb}} & ours(f"pipeline.{verb}")
+def room(module: str) -> str:
+    """The room of a module: `tracking` for pipeline.tracking.sync."""
+    return module.split(".")[1] if "." in module else ""
 
 
-@pytest.mark.parametrize("module", sorted(set(MODULES) - TRACKING))
-def test_only_tracking_knows_mlflow(module: str) -> None:
-    assert not any(name.split(".")[0] == "mlflow" for name in imports(module))
-    if module != "pipeline.cli":
-        assert not TRACKING & imports(module)
+def files(modules: frozenset[str]) -> set[str]:
+    """The paths of modules in the repository; packages that hold a docstring alone are left out."""
+    paths = {MODULES[module] for module in modules}
+    return {str(path.relative_to(project.ROOT)) for path in paths if not _only_docstring(path)}
 
 
-@pytest.mark.parametrize("module", sorted(TRACKING))
-def test_tracking_needs_no_stage_and_no_tensorflow(module: str) -> None:
-    assert not {f"pipeline.{verb}" for verb in VERBS} & ours(module)
-    assert not {name.split(".")[0] for each in ours(module) for name in imports(each)} & {"tensorflow", "keras"}
+def _only_docstring(path: Path) -> bool:
+    return path.name == "__init__.py" and path.parent.name != "tasks"
 
 
-@pytest.mark.parametrize("module", sorted(ours("pipeline.predict")))
-def test_predict_and_the_tasks_need_no_tensorflow(module: str) -> None:
-    assert not {name.split(".")[0] for name in imports(module)} & {"tensorflow", "keras", "mlflow"}
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_a_module_imports_only_from_the_rooms_below_its_own(module: str) -> None:
+    if room(module) in ("", "__main__"):
+        return
+    assert room(module) in ROOMS, "a new room needs a row in the table"
+    allowed = ROOMS[room(module)] | BASE | {room(module)}
+    others = {room(name) for name in imports(module) & set(MODULES)} - {"", room(module)}
+    if room(module) in BASE:
+        order = list(ROOMS)
+        assert all(order.index(other) > order.index(room(module)) for other in others)
+    assert others <= allowed
 
 
-@pytest.mark.parametrize("verb", sorted(STAGES))
-def test_every_stage_depends_on_each_module_that_it_imports(verb: str) -> None:
-    deps = {dep for dep in STAGES[verb]["do"]["deps"] if dep.startswith("pipeline/")}
-    needed = ours(f"pipeline.{verb}") - {"pipeline"}  # the package itself is a docstring
-    assert {str(MODULES[name].relative_to(tiny.ROOT)) for name in needed} == {dep for dep in deps if "${" not in dep}
-    assert any(dep.startswith("pipeline/tasks/${") for dep in deps), "and on its task's own module"
+def test_the_table_has_no_circle() -> None:
+    order = list(ROOMS)
+    for name, below in ROOMS.items():
+        assert all(order.index(other) > order.index(name) for other in below), name
 
 
-def test_a_task_s_helper_is_its_source() -> None:
-    params = YAML(typ="safe").load(tiny.ROOT / "params.yaml")["tasks"]
-    for name, task in params.items():
-        helpers = ours(f"pipeline.tasks.{name}") - {f"pipeline.tasks.{name}", "pipeline.data", "pipeline.errors"}
-        helpers -= {"pipeline.tasks", "pipeline"}
-        assert {str(MODULES[helper].relative_to(tiny.ROOT)) for helper in helpers} <= {task["source"]}
+def test_reports_use_only_the_gate_of_tracking() -> None:
+    for module in MODULES:
+        if room(module) == "reports":
+            used = {name for name in closure(module) if room(name) == "tracking"}
+            assert used <= {"pipeline.tracking", "pipeline.tracking.gate"}, module
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_a_library_is_imported_in_its_own_rooms_alone(module: str) -> None:
+    for name in {name.split(".")[0] for name in imports(module)} & set(LIBRARIES):
+        assert room(module) in LIBRARIES[name]
+
+
+@pytest.mark.parametrize("verb", sorted(DVC_STAGES))
+def test_stages_do_not_import_each_other(verb: str) -> None:
+    needed = closure(f"pipeline.stages.{verb}")
+    assert {name for name in needed if room(name) == "stages"} <= {"pipeline.stages", f"pipeline.stages.{verb}"}
+
+
+@pytest.mark.parametrize("module", ["pipeline.inference.predict", "pipeline.tracking.sync", "pipeline.stages.evaluate"])
+def test_what_predicts_records_or_measures_needs_no_tensorflow(module: str) -> None:
+    needed = closure(module) | {name for name in MODULES if room(name) == "tasks"}
+    assert not {library.split(".")[0] for name in needed for library in imports(name)} & {"tensorflow", "keras"}
+
+
+@pytest.mark.parametrize("verb", sorted(DVC_STAGES))
+def test_every_stage_depends_on_each_file_that_it_imports(verb: str) -> None:
+    deps = {dep for dep in DVC_STAGES[verb]["do"]["deps"] if dep.startswith("pipeline/")}
+    assert {dep for dep in deps if "${" not in dep} == files(closure(f"pipeline.stages.{verb}"))
+    if verb in ("generate", "split"):
+        assert "pipeline/tasks/${key}" in deps, "the whole folder of the task"
+    else:
+        used = {f"pipeline/tasks/${{item.task}}/{name}.py" for name in TASK_FILES[verb]}
+        assert {dep for dep in deps if "${" in dep} == used
+
+
+@pytest.mark.parametrize("verb", sorted(TASK_FILES))
+def test_a_stage_uses_the_files_of_a_task_that_it_depends_on_and_no_others(verb: str) -> None:
+    parts = {"encode": "inputs", "decode": "inputs", "metrics": "evaluation", "plot_errors": "evaluation"}
+    parts |= {"features": "features", "generate": "data", "split": "data"}
+    used = set()
+    for module in closure(f"pipeline.stages.{verb}"):
+        if room(module) in ("stages", "training", "inference", "networks"):
+            used |= set(re.findall(r"\b(?:task|code|_task)\.(\w+)\(", MODULES[module].read_text()))
+    assert {parts[name] for name in used & set(parts)} == TASK_FILES[verb]
+
+
+@pytest.mark.parametrize("task", tasks.names())
+@pytest.mark.parametrize("part", ["features", "evaluation"])
+def test_what_a_task_computes_for_a_stage_stands_in_the_file_that_dvc_watches(task: str, part: str) -> None:
+    below = {name for name in closure(f"pipeline.tasks.{task}.{part}") if room(name) == "tasks"}
+    assert below <= {"pipeline.tasks", f"pipeline.tasks.{task}", f"pipeline.tasks.{task}.{part}"}
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_paths_and_stage_addresses_are_built_in_one_place(module: str) -> None:
+    if module == "pipeline.paths":
+        return
+    docstrings = set()
+    tree = ast.parse(MODULES[module].read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False):
+            docstrings.add(id(node.body[0].value))  # type: ignore[attr-defined]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            assert not re.search(
+                r"model\.weights\.h5|examples\.parquet|predictions\.parquet$|^models/|^data/split"
+                r"|^(generate|split|train|export|evaluate)@",
+                node.value,
+            ), node.value
 
 
 @pytest.mark.parametrize("path", sorted(MODULES.values()))

@@ -6,72 +6,90 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import data
-from pipeline.errors import BadInput
-from pipeline.tasks import bits
+from pipeline.errors import PipelineError
+from pipeline.schema import DatasetInfo, Examples, Predictions
+from pipeline.tasks.bits import data, evaluation, features, inputs
 
-CARD = data.Card("bits", "bits-20", (20, 1), [str(i) for i in range(21)], bits.ENCODING)
+INFO = DatasetInfo("bits", "bits-20", False, (20, 1), [str(i) for i in range(21)], "test", False, "")
 
 
-def parts(folder: Path, length: int, train: int, seed: int = 1) -> data.Examples:
-    bits.generate(bits.Generate(length=length), Path("unused"), folder)
-    return bits.split(bits.Split(train=train), folder, np.random.default_rng(seed))
+def generate_and_split(folder: Path, length: int, train: int, seed: int = 1) -> Examples:
+    data.generate(data.Generate(length=length), Path("unused"), folder)
+    return data.split(data.Split(train=train), folder, np.random.default_rng(seed))
 
 
 @given(st.text("01", min_size=20, max_size=20))
-def test_read_features_and_write_agree_with_the_text(text: str) -> None:
-    code = bits.read(text, CARD)
-    assert "".join("01"[int(step)] for step in bits.features(code[None], (20, 1))[0, :, 0]) == text
-    assert bits.write(code, CARD.labels) == text
+def test_encode_features_and_decode_agree_with_the_text(text: str) -> None:
+    code = inputs.encode(text, INFO)
+    assert "".join("01"[int(step)] for step in features.features(code[None], INFO)[0, :, 0]) == text
+    assert inputs.decode(code, INFO) == text
 
 
-def test_counts_are_what_counting_says(tmp_path: Path) -> None:
-    bits.generate(bits.Generate(length=10), Path("unused"), tmp_path)
+def test_generate_counts_the_ones_of_every_string(tmp_path: Path) -> None:
+    data.generate(data.Generate(length=10), Path("unused"), tmp_path)
     table = pd.read_parquet(tmp_path / "strings.parquet")
+    assert table["number"].tolist() == list(range(1024))
     assert [f"{number:b}".count("1") for number in table["number"]] == table["ones"].tolist()
-    assert len(table) == 1024
 
 
-def test_the_parts_partition_all_strings(tmp_path: Path) -> None:
-    examples = parts(tmp_path, length=10, train=100)
-    train, test = examples.part("train")[0], examples.part("test")[0]
+def test_the_splits_partition_all_strings(tmp_path: Path) -> None:
+    examples = generate_and_split(tmp_path, length=10, train=100)
+    train, test = examples.split("train")[0], examples.split("test")[0]
     assert len(train) == 100
     assert sorted(np.concatenate([train, test])[:, 0].tolist()) == list(range(1024))
 
 
 def test_the_seed_draws_the_training_strings(tmp_path: Path) -> None:
-    first, again, other = (parts(tmp_path, 8, 50, seed).part("train")[0].tolist() for seed in (1, 1, 2))
+    first, again, other = (generate_and_split(tmp_path, 8, 50, seed).split("train")[0].tolist() for seed in (1, 1, 2))
     assert first == again != other
 
 
-def test_all_but_ten_thousand_of_all_strings_of_twenty_bits_test(tmp_path: Path) -> None:
-    assert len(parts(tmp_path, 20, 10_000).part("test")[0]) == 1_038_576
+def test_the_published_split_tests_all_but_ten_thousand_strings(tmp_path: Path) -> None:
+    assert len(generate_and_split(tmp_path, 20, 10_000).split("test")[0]) == 1_038_576
 
 
-def test_more_training_strings_than_there_are_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"tasks\.bits\.split\.train asks for 256 of the 256 strings"):
-        parts(tmp_path, 8, 256)
+def test_as_many_training_strings_as_there_are_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"tasks\.bits\.split\.train is 256, but .* holds 256 strings"):
+        generate_and_split(tmp_path, 8, 256)
 
 
 @pytest.mark.parametrize(("column", "row", "value"), [("number", 7, 9), ("ones", 3, 5)])
-def test_a_wrong_row_is_named(tmp_path: Path, column: str, row: int, value: int) -> None:
-    bits.generate(bits.Generate(length=4), Path("unused"), tmp_path)
+def test_a_wrong_row_of_the_raw_data_is_named(tmp_path: Path, column: str, row: int, value: int) -> None:
+    data.generate(data.Generate(length=4), Path("unused"), tmp_path)
     table = pd.read_parquet(tmp_path / "strings.parquet")
     table.loc[row, column] = value
     table.to_parquet(tmp_path / "strings.parquet")
-    with pytest.raises(BadInput, match=rf"strings\.parquet, row {row}: {column} is {value}, expected"):
-        bits.split(bits.Split(train=4), tmp_path, np.random.default_rng(1))
+    with pytest.raises(PipelineError, match=rf"strings\.parquet, row {row}: {column} is {value}, expected"):
+        data.split(data.Split(train=4), tmp_path, np.random.default_rng(1))
+
+
+def test_missing_rows_of_the_raw_data_are_refused(tmp_path: Path) -> None:
+    data.generate(data.Generate(length=4), Path("unused"), tmp_path)
+    pd.read_parquet(tmp_path / "strings.parquet")[:15].to_parquet(tmp_path / "strings.parquet")
+    with pytest.raises(PipelineError, match=r"holds 15 strings, expected a power of two; run `dvc repro --force"):
+        data.split(data.Split(train=4), tmp_path, np.random.default_rng(1))
 
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("0" * 19, "has 19 bits, expected 20"),
-        ("0" * 19 + "2", "holds '2', expected 20 characters, each 0 or 1"),
+        ("0" * 19 + "2", "contains '2', expected 20 characters, each 0 or 1"),
         ("", "has 0 bits, expected 20"),
-        ("\u0660" * 20, "holds '\u0660'"),
+        ("\u0660" * 20, "contains '\u0660'"),
     ],
 )
-def test_what_is_no_string_of_bits_is_refused(text: str, sentence: str) -> None:
-    with pytest.raises(BadInput, match=sentence):
-        bits.read(text, CARD)
+def test_text_that_is_not_a_string_of_bits_is_refused(text: str, sentence: str) -> None:
+    with pytest.raises(PipelineError, match=sentence):
+        inputs.encode(text, INFO)
+
+
+def test_the_picture_counts_the_errors_of_each_class(tmp_path: Path) -> None:
+    examples = generate_and_split(tmp_path, length=4, train=4)
+    encoded, targets = examples.split("test")
+    predicted = np.where(targets == 2, 3, targets).astype(np.int32)
+    figure = evaluation.plot_errors(
+        Predictions(examples.info, encoded, targets.astype(np.int32), predicted, np.ones(len(targets), np.float32))
+    )
+    errors = [label.get_text() for label in figure.axes[0].texts]
+    assert errors == ["", "", str((targets == 2).sum()), "", ""]

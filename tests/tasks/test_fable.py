@@ -5,96 +5,122 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import data
-from pipeline.errors import BadInput
-from pipeline.tasks import fable
-from tests import tiny
+from pipeline.errors import PipelineError
+from pipeline.schema import Examples, Predictions
+from pipeline.tasks.fable import data, evaluation, features, inputs
+from pipeline.tasks.fable.tokens import tokenize
+from tests.harness import datasets
 
-PUBLISHED = tiny.ROOT.parent / "shared" / "data" / "fable" / "belling_the_cat.txt"
+STORY = "the cat and the dog and the cat ."
 
 
-def windows(folder: Path, text: str, context: int = 3) -> data.Examples:
+def generate_and_split(folder: Path, text: str, context: int = 3) -> Examples:
     source = folder / "story.txt"
     source.write_text(text, encoding="utf-8")
-    fable.generate(fable.Generate(), source, folder)
-    return fable.split(fable.Split(context=context), folder, np.random.default_rng(1))
+    data.generate(data.Generate(), source, folder)
+    return data.split(data.Split(context=context), folder, np.random.default_rng(1))
 
 
-def answers(examples: data.Examples, said: np.ndarray) -> data.Answers:
-    return data.Answers(examples.card, examples.codes, examples.classes, said, np.ones(len(said), np.float32))
+def predictions(examples: Examples, predicted: np.ndarray) -> Predictions:
+    probability = np.ones(len(predicted), np.float32)
+    return Predictions(examples.info, examples.encoded, examples.targets, predicted, probability)
+
+
+def ceiling(examples: Examples) -> float:
+    metrics = evaluation.metrics(predictions(examples, examples.targets))
+    assert list(metrics) == ["ceiling"]
+    return metrics["ceiling"]
 
 
 def test_tokens_are_words_and_marks() -> None:
-    assert fable.tokenise('He said: "Don\'t—a well-known CAT!"') == [
+    assert tokenize('He said: "Don\'t—a well-known CAT!"') == [
         "he", "said", ":", '"', "don't", "—", "a", "well-known", "cat", "!", '"',
     ]  # fmt: skip
 
 
 def test_windows_are_the_story(tmp_path: Path) -> None:
-    examples = windows(tmp_path, "the cat and the dog and the cat .")
-    assert examples.card.labels == ["the", "cat", "and", "dog", "."], "by frequency, ties in order of appearance"
-    assert examples.card.dataset == "story"
-    said = [fable.write(code, examples.card.labels) for code in examples.codes]
-    assert said[0] == "the cat and"
-    assert said[-1] == "and the cat"
-    assert [examples.card.labels[i] for i in examples.classes] == ["the", "dog", "and", "the", "cat", "."]
-    assert fable.features(examples.codes, (3, 1))[0].tolist() == [[0.0], [1.0], [2.0]], "a word's number, a plain float"
+    examples = generate_and_split(tmp_path, STORY)
+    info = examples.info
+    assert info.class_names == ["the", "cat", "and", "dog", "."], "by frequency, ties in order of appearance"
+    assert info.dataset == "story"
+    windows = [inputs.decode(code, info) for code in examples.encoded]
+    assert windows[0] == "the cat and"
+    assert windows[-1] == "and the cat"
+    assert [info.class_names[i] for i in examples.targets] == ["the", "dog", "and", "the", "cat", "."]
+    assert features.features(examples.encoded, info)[0].tolist() == [[0.0], [1.0], [2.0]], "class numbers as floats"
 
 
-@given(st.lists(st.sampled_from("abcdef"), min_size=4, max_size=60))
-def test_any_text_longer_than_the_context_works(tmp_path_factory: pytest.TempPathFactory, words: list[str]) -> None:
-    examples = windows(tmp_path_factory.mktemp("any"), " ".join(words))
-    assert len(examples.classes) == len(words) - 3
-    best = fable.metrics(answers(examples, examples.classes))["ceiling"]
-    assert 0 < best <= 1
+@given(st.lists(st.sampled_from("abc"), min_size=3, max_size=60))
+def test_the_ceiling_is_the_best_that_the_contexts_allow(
+    tmp_path_factory: pytest.TempPathFactory, words: list[str]
+) -> None:
+    examples = generate_and_split(tmp_path_factory.mktemp("any"), " ".join(words), context=2)
+    windows = [words[i : i + 3] for i in range(len(words) - 2)]
+    assert len(examples.targets) == len(windows)
+    contexts = {(first, second) for first, second, _ in windows}
+    best = sum(max(windows.count([*context, follower]) for follower in "abc") for context in contexts)
+    assert ceiling(examples) == pytest.approx(best / len(windows))
+
+
+def test_the_ceiling_counts_a_context_with_two_followers(tmp_path: Path) -> None:
+    # "a b c" is followed by d, e, d: one of nine windows must be missed.
+    assert ceiling(generate_and_split(tmp_path, "a b c d a b c e a b c d")) == 8 / 9
 
 
 def test_a_million_words_work(tmp_path: Path) -> None:
     numbers = np.random.default_rng(1).zipf(1.3, 1_000_000) % 5000
-    examples = windows(tmp_path, " ".join(f"w{number}" for number in numbers))
-    assert len(examples.classes) == 999_997
-    counts = np.bincount(examples.codes[:, 0])
-    assert (np.diff(counts) <= 1).all(), "ever rarer; the last three words begin no window"
+    examples = generate_and_split(tmp_path, " ".join(f"w{number}" for number in numbers))
+    assert len(examples.targets) == 999_997
+    counts = np.bincount(examples.encoded[:, 0])
+    assert (np.diff(counts) <= 1).all(), "classes by frequency; the last three words begin no window"
 
 
 @pytest.mark.parametrize("text", ["", "one two three", " \n "])
 def test_a_story_no_longer_than_the_context_is_refused(tmp_path: Path, text: str) -> None:
-    with pytest.raises(BadInput, match=r"tokens\.json holds \d words and marks, expected more than"):
-        windows(tmp_path, text)
+    with pytest.raises(PipelineError, match=r"tokens\.json holds \d tokens, expected more than"):
+        generate_and_split(tmp_path, text)
 
 
-def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_source_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.txt").write_bytes(b"abc\xff")
-    with pytest.raises(BadInput, match=r"bad\.txt is not UTF-8 text \(byte 3\)"):
-        fable.generate(fable.Generate(), tmp_path / "bad.txt", tmp_path)
+    with pytest.raises(PipelineError, match=r"bad\.txt is not UTF-8 text \(byte 3\)"):
+        data.generate(data.Generate(), tmp_path / "bad.txt", tmp_path)
 
 
-def test_the_ceiling_is_the_best_that_the_contexts_allow(tmp_path: Path) -> None:
-    examples = windows(tmp_path, "a b c d a b c e a b c d")
-    # "a b c" is followed by d, e, d: one of nine windows must be missed.
-    assert fable.metrics(answers(examples, examples.classes)) == {"ceiling": 8 / 9}
+def test_raw_data_with_something_else_than_tokens_are_refused(tmp_path: Path) -> None:
+    generate_and_split(tmp_path, STORY)
+    path = tmp_path / "tokens.json"
+    path.write_text(path.read_text().replace('"dog"', '"a dog"'))
+    with pytest.raises(PipelineError, match=r"tokens\.json, token 4: 'a dog' is not one token; run `dvc repro"):
+        data.split(data.Split(context=3), tmp_path, np.random.default_rng(1))
 
 
-@pytest.mark.skipif(not PUBLISHED.exists(), reason="the published text is not here")
 def test_the_published_text_has_its_known_numbers(tmp_path: Path) -> None:
-    examples = windows(tmp_path, PUBLISHED.read_text())
-    assert (len(examples.classes), len(examples.card.labels)) == (201, 112)
-    assert fable.metrics(answers(examples, examples.classes))["ceiling"] == 199 / 201
+    examples = generate_and_split(tmp_path, datasets.published_text())
+    assert (len(examples.targets), len(examples.info.class_names)) == (201, 112)
+    assert ceiling(examples) == 199 / 201
 
 
-def test_an_unknown_word_is_named_with_the_nearest(tmp_path: Path) -> None:
-    card = windows(tmp_path, "the cat and the dog and the cat .").card
-    assert fable.read("The cat,and".replace(",", " "), card).tolist() == [0, 1, 2]
-    with pytest.raises(BadInput, match="'catt' is not a word of story; the nearest that is: 'cat'"):
-        fable.read("the catt and", card)
-    with pytest.raises(BadInput, match="'the cat' has 2 words and marks, expected 3"):
-        fable.read("the cat", card)
+def test_an_unknown_word_is_refused_with_the_nearest_known_one(tmp_path: Path) -> None:
+    info = generate_and_split(tmp_path, STORY).info
+    assert inputs.encode("The cat  AND", info).tolist() == [0, 1, 2]
+    with pytest.raises(PipelineError, match="'catt' is not a word of story; use one that is, such as 'cat'"):
+        inputs.encode("the catt and", info)
+    with pytest.raises(PipelineError, match="'the cat' has 2 words and marks, expected 3"):
+        inputs.encode("the cat", info)
 
 
-def test_the_picture_marks_what_is_wrong(tmp_path: Path) -> None:
-    examples = windows(tmp_path, "the cat and the dog and the cat .")
-    said = examples.classes.copy()
-    said[1] = 4
-    figure = fable.draw(answers(examples, said))
-    red = [text.get_text() for text in figure.axes[0].texts if text.get_color() == "#c0392b"]
-    assert red == ["."]
+def test_the_sample_line_shows_window_prediction_and_target(tmp_path: Path) -> None:
+    examples = generate_and_split(tmp_path, STORY)
+    line = evaluation.sample_line(examples.encoded[0], 3, 0, examples.info)
+    assert line == "[the cat and] -> predicted [dog], target [the]"
+
+
+def test_the_picture_marks_wrong_words(tmp_path: Path) -> None:
+    examples = generate_and_split(tmp_path, STORY)
+    predicted = examples.targets.copy()
+    predicted[1] = 4
+    figure = evaluation.plot_errors(predictions(examples, predicted))
+    texts = [(text.get_text(), text.get_color()) for text in figure.axes[0].texts]
+    assert [text for text, colour in texts if colour == "#c0392b"] == ["."], "the prediction, in red"
+    assert [text for text, colour in texts if colour == "#1e8449"] == ["dog"], "the story, in green"

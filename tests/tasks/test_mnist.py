@@ -3,7 +3,9 @@ import gzip
 import hashlib
 import http.server
 import json
+import logging
 import os
+import shutil
 import struct
 import threading
 import zlib
@@ -14,59 +16,65 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import data
-from pipeline.errors import BadInput
-from pipeline.tasks import mnist, mnist_files
-from tests import tiny
+from pipeline.errors import PipelineError
+from pipeline.schema import SPLITS, DatasetInfo, Examples, Predictions
+from pipeline.tasks.mnist import data, evaluation, features, files, inputs
+from tests.harness import datasets
+from tests.harness.project import NOBODY
 
-MNIST = Path(os.environ.get("MNIST_DIR") or tiny.ROOT.parent / "shared" / "data" / "mnist")
-needs_mnist = pytest.mark.skipif(not MNIST.is_dir(), reason="MNIST is not here: set MNIST_DIR")
-CARD = data.Card("mnist", "mnist", (28, 28), [str(i) for i in range(10)], mnist.ENCODING)
-NOBODY = ["http://127.0.0.1:9"]
+INFO = DatasetInfo("mnist", "mnist", False, (28, 28), [str(i) for i in range(10)], "test", False, "")
+REAL = {"dataset": "mnist", "stand_in": False}
+STAND_IN = {"dataset": "uci-digits", "stand_in": True}
 
 
 @pytest.fixture(autouse=True)
-def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MNIST_DIR", raising=False)
+def no_keras_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
 
 
-def split(folder: Path, validation: int = 5000) -> data.Examples:
-    return mnist.split(mnist.Split(validation=validation), folder, np.random.default_rng(1))
+@pytest.fixture
+def mnist_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with MNIST itself, which MNIST_DIR names; two of its four files are compressed."""
+    folder = tmp_path / "mnist"
+    folder.mkdir()
+    for name, content in datasets.mnist().items():
+        if name.startswith("train"):
+            (folder / name).write_bytes(content)
+        else:
+            (folder / f"{name}.gz").write_bytes(gzip.compress(content, compresslevel=1))
+    monkeypatch.setenv("MNIST_DIR", str(folder))
+    return folder
 
 
-@needs_mnist
-def test_the_named_folder_gives_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MNIST_DIR", str(MNIST))
-    mnist_files.fetch(NOBODY, tmp_path)
-    assert {name: hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in mnist_files.SUMS} == (
-        mnist_files.SUMS
-    )
+def split(folder: Path, validation: int = 5000) -> Examples:
+    return data.split(data.Split(validation=validation), folder, np.random.default_rng(1))
+
+
+def dataset(folder: Path) -> object:
+    return json.loads((folder / "dataset.json").read_text())
+
+
+@pytest.mark.mnist
+def test_the_folder_of_mnist_dir_gives_mnist(tmp_path: Path, mnist_dir: Path) -> None:
+    files.fetch([NOBODY], tmp_path)
+    sums = {name: hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in files.SHA256}
+    assert sums == files.SHA256
     examples = split(tmp_path)
-    assert examples.card.dataset == "mnist"
-    assert [len(examples.part(part)[0]) for part in data.PARTS] == [55_000, 5_000, 10_000]
-    digit = mnist.features(examples.codes[:1], (28, 28))
+    assert (examples.info.dataset, examples.info.stand_in) == ("mnist", False)
+    assert [len(examples.split(name)[0]) for name in SPLITS] == [55_000, 5_000, 10_000]
+    digit = features.features(examples.encoded[:1], examples.info)
     assert (digit.min(), digit.max(), digit.shape) == (0, 1, (1, 28, 28))
 
 
-@needs_mnist
+@pytest.mark.mnist
 def test_keras_cache_gives_mnist(tmp_path: Path) -> None:
-    def array(name: str, dimensions: int) -> np.ndarray:
-        content = gzip.decompress((MNIST / f"{name}.gz").read_bytes())
-        shape = struct.unpack(f">{dimensions}I", content[4 : 4 + 4 * dimensions])
-        return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
-
     cache = tmp_path / "keras" / "datasets"
     cache.mkdir(parents=True)
-    np.savez(
-        cache / "mnist.npz",
-        x_train=array("train-images-idx3-ubyte", 3),
-        y_train=array("train-labels-idx1-ubyte", 1),
-        x_test=array("t10k-images-idx3-ubyte", 3),
-        y_test=array("t10k-labels-idx1-ubyte", 1),
-    )
-    mnist_files.fetch(NOBODY, tmp_path / "raw")
-    assert json.loads((tmp_path / "raw" / "dataset.json").read_text()) == {"dataset": "mnist"}
+    arrays = {key: datasets.mnist_array(name) for name, key in datasets.MNIST.items()}
+    np.savez(cache / "mnist.npz", allow_pickle=False, **arrays)
+    files.fetch([NOBODY], tmp_path / "raw")
+    assert dataset(tmp_path / "raw") == REAL
+    assert (tmp_path / "raw" / "t10k-images-idx3-ubyte").read_bytes() == datasets.mnist()["t10k-images-idx3-ubyte"]
 
 
 @pytest.fixture
@@ -76,7 +84,7 @@ def mirror(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Say nothing."""
+            """Print nothing."""
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever)
@@ -87,59 +95,93 @@ def mirror(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     server.server_close()
 
 
-@needs_mnist
-def test_the_second_mirror_gives_mnist_where_the_first_is_down(tmp_path: Path, mirror: tuple[str, Path]) -> None:
+@pytest.mark.mnist
+def test_the_second_mirror_gives_mnist_if_the_first_is_down(
+    tmp_path: Path, mirror: tuple[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
     address, folder = mirror
-    for name in mnist_files.SUMS:
-        (folder / f"{name}.gz").write_bytes((MNIST / f"{name}.gz").read_bytes())
-    with pytest.warns(UserWarning, match="did not give MNIST"):
-        mnist_files.fetch([*NOBODY, address], tmp_path / "raw")
-    assert json.loads((tmp_path / "raw" / "dataset.json").read_text()) == {"dataset": "mnist"}
+    for name, content in datasets.mnist().items():
+        (folder / f"{name}.gz").write_bytes(gzip.compress(content, compresslevel=1))
+    files.fetch([NOBODY, address], tmp_path / "raw")
+    assert dataset(tmp_path / "raw") == REAL
+    assert [record.getMessage().split(": ")[0] for record in caplog.records] == [
+        f"could not get MNIST from {NOBODY}"
+    ], "one warning"
 
 
-def test_a_mirror_that_lies_is_passed_over(tmp_path: Path, mirror: tuple[str, Path]) -> None:
+def test_a_mirror_with_other_files_is_skipped(
+    tmp_path: Path, mirror: tuple[str, Path], caplog: pytest.LogCaptureFixture
+) -> None:
     address, folder = mirror
-    for name in mnist_files.SUMS:
+    for name in files.SHA256:
         (folder / f"{name}.gz").write_bytes(gzip.compress(b"not MNIST"))
-    lies = pytest.warns(UserWarning, match=r"did not give MNIST: http://\S+ is not MNIST's train-images")
-    with lies, pytest.warns(UserWarning, match="MNIST could not be had"):
-        mnist_files.fetch([address], tmp_path / "raw")
-    assert json.loads((tmp_path / "raw" / "dataset.json").read_text()) == {"dataset": "uci-digits"}
+    files.fetch([address], tmp_path / "raw")
+    first, last = (record.getMessage() for record in caplog.records)
+    assert first.startswith(f"could not get MNIST from {address}: {address}train-images-idx3-ubyte.gz is not MNIST's")
+    assert last.startswith("MNIST is not available")
+    assert dataset(tmp_path / "raw") == STAND_IN
 
 
 def test_a_wrong_file_is_refused_with_both_sums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MNIST_DIR", str(tmp_path))
     (tmp_path / "train-images-idx3-ubyte").write_bytes(b"wrong")
-    with pytest.raises(BadInput) as refused:
-        mnist_files.fetch(NOBODY, tmp_path / "raw")
+    with pytest.raises(PipelineError) as refused:
+        files.fetch([NOBODY], tmp_path / "raw")
     assert hashlib.sha256(b"wrong").hexdigest() in str(refused.value)
-    assert mnist_files.SUMS["train-images-idx3-ubyte"] in str(refused.value)
-    assert not (tmp_path / "raw").exists(), "nothing is half written"
+    assert files.SHA256["train-images-idx3-ubyte"] in str(refused.value)
+    assert not (tmp_path / "raw").exists(), "nothing is written"
 
 
 def test_a_folder_without_the_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MNIST_DIR", str(tmp_path / "nowhere"))
-    with pytest.raises(BadInput, match=r"holds neither train-images-idx3-ubyte nor train-images-idx3-ubyte\.gz"):
-        mnist_files.fetch(NOBODY, tmp_path / "raw")
+    with pytest.raises(PipelineError, match=r"neither train-images-idx3-ubyte nor train-images-idx3-ubyte\.gz"):
+        files.fetch([NOBODY], tmp_path / "raw")
     monkeypatch.setenv("MNIST_DIR", str(tmp_path))
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(b"no gzip")
-    with pytest.raises(BadInput, match="is not a whole gzip file"):
-        mnist_files.fetch(NOBODY, tmp_path / "raw")
+    with pytest.raises(PipelineError, match="is not a complete gzip file"):
+        files.fetch([NOBODY], tmp_path / "raw")
+
+
+@pytest.fixture(scope="module")
+def shared_stand_in(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """The raw data without MNIST, read only, and the warnings on the way to them."""
+    folder = tmp_path_factory.mktemp("stand-in")
+    warnings: list[str] = []
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            warnings.append(record.getMessage())
+
+    handler = Collect()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MNIST_DIR", raising=False)
+        patch.setenv("KERAS_HOME", str(folder / "keras"))
+        files.log.addHandler(handler)
+        files.fetch([NOBODY], folder / "raw")
+        files.log.removeHandler(handler)
+    return folder / "raw", warnings
 
 
 @pytest.fixture
-def stand_in(tmp_path: Path) -> Path:
-    down = pytest.warns(UserWarning, match=r"http://127\.0\.0\.1:9 did not give MNIST")
-    with down, pytest.warns(UserWarning, match=r"uci-digits; once you have MNIST's four files, run `MNIST_DIR="):
-        mnist_files.fetch(NOBODY, tmp_path / "raw")
-    return tmp_path / "raw"
+def stand_in(shared_stand_in: tuple[Path, list[str]], tmp_path: Path) -> Path:
+    """The raw data without MNIST, which the test may change."""
+    return Path(shutil.copytree(shared_stand_in[0], tmp_path / "raw"))
 
 
-def test_without_mnist_the_stand_in_serves_under_its_own_name(stand_in: Path) -> None:
+def test_each_mirror_that_is_down_is_named_and_the_stand_in_is_announced(
+    shared_stand_in: tuple[Path, list[str]],
+) -> None:
+    mirror, announced = shared_stand_in[1]
+    assert mirror.startswith(f"could not get MNIST from {NOBODY}: ")
+    assert "as the dataset uci-digits; once you have MNIST's four files, run `MNIST_DIR=FOLDER dvc repro" in announced
+
+
+def test_without_mnist_the_stand_in_has_its_own_name_and_the_form_of_mnist(stand_in: Path) -> None:
     examples = split(stand_in)
-    assert examples.card.dataset == "uci-digits"
-    assert [len(examples.part(part)[0]) for part in data.PARTS] == [1375, 125, 297]
-    images = examples.codes.reshape(-1, 28, 28).astype(float)
+    assert dataset(stand_in) == STAND_IN
+    assert (examples.info.dataset, examples.info.stand_in) == ("uci-digits", True)
+    assert [len(examples.split(name)[0]) for name in SPLITS] == [1375, 125, 297]
+    images = examples.encoded.reshape(-1, 28, 28).astype(float)
     ink = images.sum(axis=(1, 2))
     for axis in (1, 2):
         centre = (images.sum(axis=3 - axis) * np.arange(28)).sum(axis=1) / ink
@@ -152,23 +194,23 @@ def test_without_mnist_the_stand_in_serves_under_its_own_name(stand_in: Path) ->
     ("name", "offset", "byte", "sentence"),
     [
         ("train-labels-idx1-ubyte", 8 + 17, 11, r"train-labels-idx1-ubyte, row 17: the label is 11, expected 0 to 9"),
-        ("t10k-images-idx3-ubyte", 2, 13, r"t10k-images-idx3-ubyte is no IDX file of 3 axes"),
+        ("t10k-images-idx3-ubyte", 2, 13, r"t10k-images-idx3-ubyte is not an IDX file of 3 dimensions"),
         ("t10k-images-idx3-ubyte", 7, 1, r"t10k-images-idx3-ubyte holds \d+ bytes of data, expected"),
         ("train-images-idx3-ubyte", 11, 14, r"train-images-idx3-ubyte holds \d+ bytes of data, expected"),
     ],
 )
-def test_damaged_data_are_refused_by_file_and_row(
+def test_damaged_raw_data_are_refused_by_file_and_row(
     stand_in: Path, name: str, offset: int, byte: int, sentence: str
 ) -> None:
     content = bytearray((stand_in / name).read_bytes())
     content[offset] = byte
     (stand_in / name).write_bytes(content)
-    with pytest.raises(BadInput, match=sentence):
+    with pytest.raises(PipelineError, match=sentence):
         split(stand_in)
 
 
-def test_keeping_all_for_validation_is_refused(stand_in: Path) -> None:
-    with pytest.raises(BadInput, match="keeps 1500 of the 1500 images"):
+def test_holding_out_all_images_is_refused(stand_in: Path) -> None:
+    with pytest.raises(PipelineError, match="holds out 1500 of the 1500 training images"):
         split(stand_in, validation=60_000)
 
 
@@ -181,12 +223,12 @@ def seven(size: int = 60) -> np.ndarray:
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "gif", "tiff", "webp", "jpg"])
-def test_dark_on_light_and_light_on_dark_are_one(tmp_path: Path, suffix: str) -> None:
+def test_dark_on_light_and_light_on_dark_give_the_same_image(tmp_path: Path, suffix: str) -> None:
     codes = []
     for i, picture in enumerate((seven(), 255 - seven())):
         path = tmp_path / f"{i}.{suffix}"
         Image.fromarray(picture).save(path)
-        codes.append(mnist.read(str(path), CARD).astype(int))
+        codes.append(inputs.encode(str(path), INFO).astype(int))
     assert np.abs(codes[0] - codes[1]).max() <= 8, "JPEG and WebP lose a little"
     image = codes[0].reshape(28, 28)
     rows, columns = np.flatnonzero(image.any(axis=1)), np.flatnonzero(image.any(axis=0))
@@ -195,7 +237,7 @@ def test_dark_on_light_and_light_on_dark_are_one(tmp_path: Path, suffix: str) ->
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "F"])
-def test_every_mode_reads_alike(tmp_path: Path, mode: str) -> None:
+def test_every_colour_mode_gives_the_same_image(tmp_path: Path, mode: str) -> None:
     path = tmp_path / "seven.tiff"
     image = Image.fromarray(seven())
     if mode == "I;16":
@@ -204,8 +246,8 @@ def test_every_mode_reads_alike(tmp_path: Path, mode: str) -> None:
         image = image.convert(mode)
     image.save(path)
     Image.fromarray(seven()).save(tmp_path / "grey.png")
-    ours = mnist.read(str(path), CARD).astype(int)
-    assert np.abs(ours - mnist.read(str(tmp_path / "grey.png"), CARD)).max() <= 2
+    ours = inputs.encode(str(path), INFO).astype(int)
+    assert np.abs(ours - inputs.encode(str(tmp_path / "grey.png"), INFO)).max() <= 2
 
 
 @pytest.mark.parametrize("ink", [0, 255])
@@ -214,25 +256,25 @@ def test_a_transparent_picture_has_paper_behind_it(tmp_path: Path, ink: int) -> 
     rgba[:, :, 3] = 255 - seven()
     Image.fromarray(rgba).save(tmp_path / "clear.png")
     Image.fromarray(seven()).save(tmp_path / "grey.png")
-    clear, grey = (mnist.read(str(tmp_path / name), CARD).astype(int) for name in ("clear.png", "grey.png"))
+    clear, grey = (inputs.encode(str(tmp_path / name), INFO).astype(int) for name in ("clear.png", "grey.png"))
     assert np.abs(clear - grey).max() <= 2
 
 
-def test_any_size_reads_alike(tmp_path: Path) -> None:
+def test_any_size_gives_the_same_image(tmp_path: Path) -> None:
     Image.fromarray(seven(40)).save(tmp_path / "small.png")
     Image.fromarray(np.kron(seven(40), np.ones((25, 25), np.uint8))).save(tmp_path / "large.png")
-    small, large = (mnist.read(str(tmp_path / name), CARD).astype(int) for name in ("small.png", "large.png"))
+    small, large = (inputs.encode(str(tmp_path / name), INFO).astype(int) for name in ("small.png", "large.png"))
     assert np.abs(small - large).mean() < 6
 
 
-@needs_mnist
-def test_mnist_s_own_digits_come_through_unharmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MNIST_DIR", str(MNIST))
-    mnist_files.fetch(NOBODY, tmp_path)
-    images, _ = mnist_files.load(tmp_path, "t10k")
+@pytest.mark.mnist
+def test_digits_of_mnist_stay_nearly_the_same_as_pictures(tmp_path: Path) -> None:
+    images = datasets.mnist_array("t10k-images-idx3-ubyte")
     for i in range(50):
         Image.fromarray(images[i]).save(tmp_path / "digit.png")
-        assert np.abs(mnist.read(str(tmp_path / "digit.png"), CARD).reshape(28, 28).astype(int) - images[i]).mean() < 1
+        assert (
+            np.abs(inputs.encode(str(tmp_path / "digit.png"), INFO).reshape(28, 28).astype(int) - images[i]).mean() < 1
+        )
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
@@ -247,40 +289,49 @@ def png(side: int, pixels: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (None, "there is no file"),
-        (b"", "is an empty file"),
-        (b"hello", r"is no picture \(5 bytes\)"),
+        (None, "does not exist; give the path"),
+        (b"", "is empty"),
+        (b"hello", r"is not a picture \(5 bytes\)"),
         (png(100_000, b"\x00" * 9), "has more than 50,000,000 pixels"),
-        (png(9, b"\x00" * 9), "cannot be read as a picture"),
+        (png(9, b"\x00" * 9), "could not be read as a picture"),
     ],
 )
-def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes | None, sentence: str) -> None:
+def test_a_file_that_is_not_a_picture_is_refused(tmp_path: Path, content: bytes | None, sentence: str) -> None:
     path = tmp_path / "picture.png"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(BadInput, match=sentence):
-        mnist.read(str(path), CARD)
+    with pytest.raises(PipelineError, match=sentence):
+        inputs.encode(str(path), INFO)
 
 
 def test_a_folder_and_a_blank_page_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="is not a file; give the path"):
-        mnist.read(str(tmp_path), CARD)
+    with pytest.raises(PipelineError, match="is not a file; give the path"):
+        inputs.encode(str(tmp_path), INFO)
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(BadInput, match="is not a file"):
-        mnist.read(str(tmp_path / "pipe"), CARD)
-    with pytest.raises(BadInput, match="cannot be read"):
-        mnist.read("\0", CARD)
+    with pytest.raises(PipelineError, match="is not a file"):
+        inputs.encode(str(tmp_path / "pipe"), INFO)
+    with pytest.raises(PipelineError, match="could not be read"):
+        inputs.encode("\0", INFO)
     Image.new("L", (40, 40), 255).save(tmp_path / "blank.png")
-    with pytest.raises(BadInput, match="is of one colour"):
-        mnist.read(str(tmp_path / "blank.png"), CARD)
+    with pytest.raises(PipelineError, match="has only one colour"):
+        inputs.encode(str(tmp_path / "blank.png"), INFO)
 
 
-def test_the_picture_holds_the_misread_digits(stand_in: Path) -> None:
+def test_the_picture_shows_the_misread_digits(stand_in: Path) -> None:
     examples = split(stand_in)
-    codes, classes = examples.part("test")
-    said = classes.astype(np.int32)
-    said[:3] = (said[:3] + 1) % 10
-    figure = mnist.draw(data.Answers(examples.card, codes, classes, said, np.ones(len(said), np.float32)))
+    encoded, targets = examples.split("test")
+    predicted = targets.astype(np.int32)
+    predicted[:3] = (predicted[:3] + 1) % 10
+    predictions = Predictions(examples.info, encoded, targets, predicted, np.ones(len(predicted), np.float32))
+    figure = evaluation.plot_errors(predictions)
     assert sorted(axes.get_title() for axes in figure.axes if axes.get_title()) == sorted(
-        f"{said[i]}, not {classes[i]}" for i in range(3)
+        f"{predicted[i]}, not {targets[i]}" for i in range(3)
     )
+
+
+def test_the_metric_of_the_published_program_is_the_accuracy_on_the_first_256() -> None:
+    targets = np.zeros(300, np.int32)
+    predicted = targets.copy()
+    predicted[[0, 255, 256, 299]] = 1
+    predictions = Predictions(INFO, np.zeros((300, 784), np.uint8), targets, predicted, np.ones(300, np.float32))
+    assert evaluation.metrics(predictions) == {"accuracy_first_256": 254 / 256}

@@ -1,0 +1,135 @@
+"""A copy of the project whose parameters are so small that all stages take a minute."""
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from typer.testing import CliRunner, Result
+
+from pipeline import cli
+from tests.harness.process import with_path, without
+
+ROOT = Path(__file__).parent.parent.parent
+MODELS = ("bits-lstm24", "mnist-lstm128", "fable-lstm512")
+TASKS = ("bits", "mnist", "fable")
+BIN = Path(sys.executable).parent
+NOBODY = "http://127.0.0.1:9"  # nothing listens on the discard port
+STAGES = {f"{stage}@{task}" for stage in ("generate", "split") for task in TASKS} | {
+    f"{stage}@{model}" for stage in ("train", "export", "evaluate") for model in MODELS
+}
+
+
+def make(folder: Path, models: Sequence[str] = MODELS) -> Path:
+    """Copy the code into `folder`, a git repository of its own, with tiny parameters."""
+    shutil.copytree(ROOT / "pipeline", folder / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "data" / "fable", folder / "data" / "fable")
+    shutil.copytree(ROOT / ".dvc" / "plots", folder / ".dvc" / "plots")
+    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
+        shutil.copy(ROOT / name, folder / name)
+    (folder / ".dvc" / "config").write_text("[core]\n    analytics = false\n    check_update = false\n")
+    (folder / ".dvc" / ".gitignore").write_text("/cache\n/tmp\n")
+    write(folder, tiny(read(ROOT), models))
+    run(folder, "git", "init", "--quiet")
+    for key, value in {"user.name": "t", "user.email": "t@example.org"}.items():  # DVC's experiments are commits
+        run(folder, "git", "config", key, value)
+    commit(folder, "tiny")
+    return folder
+
+
+def tiny(params: dict[str, Any], models: Sequence[str]) -> dict[str, Any]:
+    """The project's parameters for these models, with small data, small networks and few steps."""
+    params["recipe"] = "fast"
+    params["tasks"]["bits"] |= {"generate": {"length": 8}, "split": {"train": 100}}
+    params["tasks"]["mnist"]["generate"]["mirrors"] = [NOBODY]
+    params["models"] = {name: params["models"][name] for name in models}
+    params["tasks"] = {name: params["tasks"][name] for name in TASKS}
+    for model in params["models"].values():
+        network = model["network"]
+        network |= {"units": [8] * len(network["units"]), "dense": network["dense"] and 4}
+        for recipe in model["recipes"].values():
+            recipe |= {"steps": 25, "log_every": 10, "batch_size": min(recipe["batch_size"], 20)}
+    return params
+
+
+def copy(source: Path, folder: Path) -> Path:
+    """An independent copy of a project whose stages have run: MLflow's store names its folders by absolute paths."""
+    shutil.copytree(source, folder, symlinks=True, dirs_exist_ok=True)
+    columns = {
+        "experiments": ["artifact_location"],
+        "runs": ["artifact_uri"],
+        "model_versions": ["source", "storage_location"],
+    }
+    with closing(sqlite3.connect(folder / "mlflow.db")) as store, store:
+        for table, names in columns.items():
+            for name in names:
+                store.execute(
+                    f"UPDATE {table} SET {name} = replace({name}, ?, ?)",  # noqa: S608
+                    [str(source), str(folder)],
+                )
+    return folder
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The parameters of a copy."""
+    params: dict[str, Any] = YAML(typ="safe").load(folder / "params.yaml")
+    return params
+
+
+def write(folder: Path, params: dict[str, Any]) -> None:
+    """Set the parameters of a copy."""
+    with (folder / "params.yaml").open("w") as file:
+        YAML().dump(params, file)
+
+
+def change(folder: Path, key: str, value: Any) -> None:
+    """Set one parameter of a copy by its dotted key."""
+    params = section = read(folder)
+    *path, last = key.split(".")
+    for part in path:
+        section = section[part]
+    section[last] = value
+    write(folder, params)
+
+
+def commit(folder: Path, message: str) -> None:
+    """Commit all of a copy."""
+    run(folder, "git", "add", "--all")
+    run(folder, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "--message", message)
+
+
+def run(
+    folder: Path, *command: str, ok: bool = True, stdin: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of this Python environment in a copy."""
+    settings = {"MLFLOW_DISABLE_TELEMETRY": "true"}
+    if folder != ROOT:
+        settings["KERAS_HOME"] = str(folder / "keras")  # where no MNIST is cached
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=with_path(without("DVC_", "MLFLOW_", "GIT_", "MNIST_DIR", "COV_", "COVERAGE_"), BIN)
+        | settings
+        | environment,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert not ok or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def invoke(*words: str) -> Result:
+    """Run a `pipeline` command in this process and its working folder, which saves the time of importing libraries."""
+    return CliRunner().invoke(cli.app, words)
+
+
+def stages_run(output: str) -> set[str]:
+    """The stages that `dvc repro` printed that it ran."""
+    return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}

@@ -1,0 +1,217 @@
+"""What a user sees of `pipeline predict`, from tiny models."""
+
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from pipeline import cli
+from pipeline.files import load_json
+from pipeline.paths import ModelPaths, TaskPaths
+from pipeline.schema import load_examples
+from tests.harness import project
+
+BITS = "01101010"
+
+
+@pytest.fixture
+def exported(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder: it holds three tiny exported models and nothing else, and the test may change it."""
+    for name in project.MODELS:
+        shutil.copytree(ModelPaths(name, trained).export, ModelPaths(name, tmp_path).export)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def evaluated(trained: Path) -> dict[str, tuple[str, float]]:
+    """The class and the probability that the stage evaluate stored for each string of bits."""
+    examples = load_examples(TaskPaths("bits", trained))
+    table = pd.read_parquet(ModelPaths("bits-lstm24", trained).predictions)
+    strings = [f"{code:08b}" for code in examples.eval_split()[0][:, 0].tolist()]
+    return dict(zip(strings, zip(table["predicted"].astype(str), table["probability"], strict=True), strict=True))
+
+
+def predict(*words: str, stdin: str = "", status: int = 0) -> Result:
+    """`pipeline predict` in this process and its working folder."""
+    result = CliRunner().invoke(cli.app, ["predict", *words], input=stdin)
+    assert result.exit_code == status, result.output
+    return result
+
+
+def picture(path: Path) -> Path:
+    Image.fromarray(np.pad(np.full((30, 4), 200, np.uint8), 20)).save(path)
+    return path
+
+
+def test_a_person_gets_the_class_its_probability_and_the_runners_up(
+    exported: Path, evaluated: dict[str, tuple[str, float]]
+) -> None:
+    bits, (label, probability) = next(iter(evaluated.items()))
+    result = predict("bits-lstm24", bits)
+    best, _, others = result.stdout.partition("  (then ")
+    assert best == f"{label}  {probability:.1%}"
+    runners_up = [runner_up.split(" ") for runner_up in others.removesuffix(")\n").split(", ")]
+    assert len({label, *(name for name, _ in runners_up)}) == 3
+    shares = [probability, *(float(share.removesuffix("%")) / 100 for _, share in runners_up)]
+    assert shares == sorted(shares, reverse=True)
+    assert result.stderr == ""
+
+
+def test_it_predicts_what_evaluate_measured(exported: Path, evaluated: dict[str, tuple[str, float]]) -> None:
+    lines = predict("bits-lstm24", "--json", "-", stdin="\n".join(evaluated)).stdout.splitlines()
+    results = [json.loads(line) for line in lines]
+    assert {tuple(result) for result in results} == {("input", "label", "probability")}
+    assert [result["input"] for result in results] == list(evaluated)
+    assert [result["label"] for result in results] == [label for label, _ in evaluated.values()]
+    probabilities = [probability for _, probability in evaluated.values()]
+    assert [result["probability"] for result in results] == pytest.approx(probabilities, abs=1e-6)
+
+
+def test_a_story_is_continued_by_as_many_words_as_asked(exported: Path) -> None:
+    words = load_json(ModelPaths("fable-lstm512").info, "")["class_names"]
+    start = " ".join(words[:3])
+    texts = []
+    for more in (1, 5, 32):
+        options = [] if more == 32 else ["--words", str(more)]
+        (line,) = predict("fable-lstm512", "--json", start, *options).stdout.splitlines()
+        result = json.loads(line)
+        assert list(result) == ["input", "text"]
+        assert len(result["text"].split(" ")) == 3 + more
+        texts.append(result["text"])
+    assert texts[2].startswith(f"{texts[1]} ")
+    assert texts[1].startswith(f"{texts[0]} ")
+    assert texts[0].startswith(f"{start} ")
+
+
+def test_each_predicted_word_is_read_as_the_last_of_the_next_window(exported: Path) -> None:
+    words = load_json(ModelPaths("fable-lstm512").info, "")["class_names"]
+    text = " ".join(words[5:8])
+    for _ in range(4):
+        window = " ".join(text.split(" ")[-3:])
+        text += f" {predict('fable-lstm512', window).stdout.split('first: ')[1].split('  ')[0]}"
+    (line,) = predict("fable-lstm512", "--json", " ".join(words[5:8]), "--words", "4").stdout.splitlines()
+    assert json.loads(line)["text"] == text
+
+
+def test_a_picture_is_read_from_its_path(exported: Path, tmp_path: Path) -> None:
+    result = json.loads(predict("mnist-lstm128", "--json", str(picture(tmp_path / "one.png"))).stdout)
+    assert result["label"] in list("0123456789")
+
+
+def test_a_stream_has_a_line_for_each_line_valid_or_not(exported: Path) -> None:
+    lines = [BITS, "0101", "11111111", ""] * 40
+    result = predict("bits-lstm24", "--json", "-", stdin="\n".join(lines) + "\n", status=1)
+    results = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [each["input"] for each in results] == lines
+    assert ["error" in each for each in results] == [False, True, False, True] * 40
+    assert predict("bits-lstm24", "-", stdin="").stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["bits-lstm24", "0101010"], "'0101010' has 7 bits, expected 8; type 8 zeros and ones."),
+        (["bits-lstm24", "01010102"], "'01010102' contains '2', expected 8 characters, each 0 or 1; remove it."),
+        (
+            ["bits-lstm42", BITS],
+            "there is no exported model 'bits-lstm42'; use one of bits-lstm24, fable-lstm512, mnist-lstm128, or run "
+            "`dvc repro`.",
+        ),
+        (["../models/bits-lstm24", BITS], "there is no exported model '../models/bits-lstm24'; use one of"),
+        (
+            ["fable-lstm512", "once a mousse"],
+            "'mousse' is not a word of belling_the_cat; use one that is, such as 'mouse'.",
+        ),
+        (["mnist-lstm128", "no.png"], "'no.png' does not exist; give the path of a picture of one digit."),
+        (["bits-lstm24"], "no input was given; give some after the model's name, or - to read lines from"),
+    ],
+)
+def test_invalid_input_gets_one_sentence_and_status_two(exported: Path, words: list[str], sentence: str) -> None:
+    result = predict(*words, status=2)
+    assert result.stderr.startswith(f"error: {sentence}")
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+def test_without_any_exported_model_the_command_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = predict("bits-lstm24", BITS, status=2)
+    assert result.stderr == (
+        "error: there is no exported model 'bits-lstm24'; no model is exported yet, or run `dvc repro`.\n"
+    )
+
+
+def test_valid_inputs_beside_an_invalid_one_are_predicted(exported: Path) -> None:
+    result = predict("bits-lstm24", BITS, "01", status=2)
+    assert result.stdout == predict("bits-lstm24", BITS).stdout
+    assert "has 2 bits" in result.stderr
+
+
+def test_the_three_ways_to_call_it_print_the_same(exported: Path) -> None:
+    for words, status in (([BITS], 0), (["01"], 2)):
+        ways = [
+            project.run(exported, *way, "predict", "bits-lstm24", *words, ok=False)
+            for way in (["pipeline"], [sys.executable, "-m", "pipeline"], ["typer", "pipeline.cli", "run"])
+        ]
+        assert {way.returncode for way in ways} == {status}
+        assert len({(way.stdout, way.stderr) for way in ways}) == 1
+
+
+def test_it_asks_in_a_terminal_until_an_empty_line(exported: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [str(project.BIN / "pipeline"), "predict", "bits-lstm24"]
+    with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as asking:
+        os.write(ours, f"{BITS}\n010\n\n".encode())
+        out, error = (text.decode() for text in asking.communicate(timeout=60))
+    os.close(ours)
+    os.close(theirs)
+    assert asking.returncode == 0
+    assert predict("bits-lstm24", BITS).stdout in out
+    assert "has 3 bits, expected 8" in error
+    assert (out + error).count("input, or nothing to end") == 3
+
+
+def test_a_prediction_loads_no_library_that_takes_long_to_import(exported: Path) -> None:
+    heavy = {"tensorflow", "keras", "mlflow", "dvc", "pandas", "matplotlib", "sklearn", "scipy", "onnx"}
+    code = (
+        "import sys\nfrom pipeline.cli import app\n"
+        f"app(['predict', 'bits-lstm24', '{BITS}'], standalone_mode=False)\n"
+        f"print(sorted({{name.split('.')[0] for name in sys.modules}} & {heavy}))"
+    )
+    prediction, loaded = project.run(exported, sys.executable, "-c", code).stdout.splitlines()
+    assert f"{prediction}\n" == predict("bits-lstm24", BITS).stdout
+    assert loaded == "[]"
+
+
+@pytest.mark.parametrize("size", [0, 40])
+def test_a_damaged_info_file_is_refused(exported: Path, size: int) -> None:
+    info = ModelPaths("bits-lstm24").info
+    info.write_bytes(info.read_bytes()[:size])
+    result = predict("bits-lstm24", BITS, status=2)
+    assert result.stderr == (
+        f"error: {info} is damaged; run `dvc repro --force export@bits-lstm24` to make it again.\n"
+    )
+
+
+@pytest.mark.parametrize("size", [0, 100, None])
+def test_a_damaged_or_missing_model_is_refused(exported: Path, size: int | None) -> None:
+    onnx = ModelPaths("mnist-lstm128").onnx
+    content = onnx.read_bytes()
+    onnx.unlink()
+    if size is not None:
+        onnx.write_bytes(content[:size])
+    result = predict("mnist-lstm128", str(picture(exported / "one.png")), status=2)
+    assert result.stderr.startswith(
+        f"error: {onnx} is missing or damaged; run `dvc repro --force export@mnist-lstm128`"
+    )
+    assert result.stderr.count("\n") == 1

@@ -1,0 +1,229 @@
+"""What a model was made from: its training note, or else the commit that has its inputs and parameters."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import config
+from pipeline.errors import PipelineError
+from pipeline.files import md5
+from pipeline.lineage import artifacts, dvc, git, provenance
+from pipeline.lineage.provenance import Provenance, SourceCode
+from pipeline.paths import LOGS, ModelPaths, TaskPaths, stage
+from tests.harness import project
+
+MODEL = "bits-lstm24"
+TASK = "bits"
+CODE = Path("pipeline/networks/keras_network.py")
+MD5 = "0123456789abcdef" * 2
+EXAMPLE = Provenance(
+    model=MODEL,
+    task=TASK,
+    recipe="fast",
+    commit="a" * 40,
+    uncommitted=True,
+    experiment="",
+    params={"seed": 1, f"models.{MODEL}.network.units": [8], f"models.{MODEL}.network.dense": None},
+    inputs={"pipeline/config.py": MD5},
+    outputs={"models/bits-lstm24/metrics.json": MD5},
+    environment={"numpy": "2.4.0", "seconds": 1.5, "cudnn": False},
+)
+
+
+@pytest.mark.parametrize(
+    ("dotted", "stripped"),
+    [
+        ("models.bits-lstm24.recipes.fast.learning_rate", "learning_rate"),
+        ("models.bits-lstm24.recipes.fast.init.kernel", "init.kernel"),
+        ("models.bits-lstm24.network.units", "network.units"),
+        ("models.bits-lstm24.task", "task"),
+        ("tasks.bits.split.train", "split.train"),
+        ("tasks.bits.source", "source"),
+        ("seed", "seed"),
+    ],
+)
+def test_parameters_of_all_models_get_the_same_names(dotted: str, stripped: str) -> None:
+    assert provenance.strip_prefixes({dotted: 1}) == {stripped: 1}
+
+
+def test_no_two_parameters_of_a_model_get_the_same_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.ROOT)
+    for setup in config.load().all_models():
+        params = setup.used_params()
+        assert len(provenance.strip_prefixes(params)) == len(params)
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("data/split/bits/examples.parquet", "data"),
+        ("data/fable/belling_the_cat.txt", "data"),
+        ("pipeline/tasks/bits/data.py", "code"),
+        ("database.py", "code"),
+    ],
+)
+def test_an_input_is_code_or_data(path: str, kind: str) -> None:
+    assert provenance.input_kind(path) == kind
+
+
+def test_a_provenance_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "provenance.json"
+    provenance.save(EXAMPLE, path)
+    assert provenance.load(path) == EXAMPLE
+    assert json.loads(path.read_text()) == asdict(EXAMPLE)
+
+
+def without(content: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in content.items() if name != key}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, b"", b"{", b"[]", b"\xff", json.dumps(without(asdict(EXAMPLE), "outputs")).encode(), b'{"made_of": 1}'],
+    ids=["missing", "empty", "truncated", "a list", "not text", "of another version", "something else"],
+)
+def test_a_provenance_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "provenance.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(PipelineError, match=r"missing, damaged or of another version .*; choose another run"):
+        provenance.load(path)
+
+
+# Training notes.
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> artifacts.Artifacts:
+    """A model with weights in an empty folder, the working folder of the test."""
+    monkeypatch.chdir(tmp_path)
+    paths = ModelPaths(MODEL)
+    paths.weights.parent.mkdir(parents=True)
+    paths.weights.write_bytes(b"weights")
+    return artifacts.Artifacts(paths, TaskPaths(TASK), {})
+
+
+def note_path(model: artifacts.Artifacts) -> Path:
+    return model.paths.training_note(model.weights_md5)
+
+
+def test_a_training_note_keeps_all_bytes_of_the_patch(model: artifacts.Artifacts) -> None:
+    source = SourceCode("a" * 40, bytes(range(256)))
+    provenance.save_training_note(model, source, {"numpy": "2.4.0"})
+    note = provenance.load_training_note(MODEL, model.weights_md5)
+    assert note is not None
+    assert (note.commit, note.patch.encode("latin-1")) == (source.commit, source.patch)
+    assert note.environment == {"numpy": "2.4.0"}
+    assert note_path(model).is_relative_to(LOGS), "neither in git nor in DVC"
+    assert provenance.load_training_note(MODEL, MD5) is None, "the note of other weights"
+
+
+def test_a_later_note_has_the_later_source_and_keeps_environment_and_experiment(
+    model: artifacts.Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_EXP_NAME", "brisk-lynx")
+    provenance.save_training_note(model, SourceCode("a" * 40, b""), {"numpy": "2.4.0"})
+    monkeypatch.setenv("DVC_EXP_NAME", "another")
+    provenance.save_training_note(model, SourceCode("b" * 40, b"patch"))
+    assert provenance.load_training_note(MODEL, model.weights_md5) == provenance.TrainingNote(
+        "b" * 40, "patch", "brisk-lynx", {"numpy": "2.4.0"}
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"commit": "a"}', b'{"commit": 1}'])
+def test_a_damaged_training_note_is_none_and_is_replaced(model: artifacts.Artifacts, content: bytes) -> None:
+    note_path(model).parent.mkdir(parents=True)
+    note_path(model).write_bytes(content)
+    assert provenance.load_training_note(MODEL, model.weights_md5) is None
+    provenance.save_training_note(model, SourceCode("a" * 40, b""))
+    note = provenance.load_training_note(MODEL, model.weights_md5)
+    assert note == provenance.TrainingNote("a" * 40, "", "", {})
+
+
+# The provenance of a trained model.
+
+
+def test_a_trained_model_s_provenance_is_that_of_its_training(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained)
+    workspace = artifacts.workspace(MODEL, TASK)
+    made_from, source = provenance.provenance(workspace)
+    assert source == SourceCode(git.commit("HEAD~1"), b""), "the commit on which it was trained"
+    assert (made_from.model, made_from.task, made_from.recipe) == (MODEL, TASK, "fast")
+    assert (made_from.commit, made_from.uncommitted, made_from.experiment) == (source.commit, False, "")
+    assert made_from.inputs == dvc.hashes(workspace.entries[stage("train", MODEL)], "deps")
+    assert made_from.inputs[str(CODE)] == md5(CODE)
+    assert made_from.outputs == workspace.hashes()
+    assert {"device", "cudnn", "python", "tensorflow", "keras", "numpy", "seconds"} <= set(made_from.environment)
+    used = config.load().model(MODEL).used_params()
+    assert made_from.params == used
+
+
+def forget_training(folder: Path) -> None:
+    """Delete the training note, as if the model had been trained elsewhere."""
+    (folder / ModelPaths(MODEL).training_note(md5(ModelPaths(MODEL).weights))).unlink()
+
+
+def source_without_note(folder: Path) -> SourceCode:
+    forget_training(folder)
+    made_from, source = provenance.provenance(artifacts.workspace(MODEL, TASK))
+    assert made_from.environment == {}
+    return source
+
+
+def test_without_a_training_note_the_source_is_the_last_commit_if_that_has_all_inputs(trained_project: Path) -> None:
+    (trained_project / "params.yaml").write_text("seed: 1\n")
+    (trained_project / CODE).write_text("edited\n")
+    assert source_without_note(trained_project) == SourceCode(git.commit(), b"")
+
+
+def test_without_a_training_note_the_source_may_be_the_workspace(trained_project: Path) -> None:
+    # The last commit has other code, and the workspace the code of the training.
+    code = CODE.read_text()
+    CODE.write_text(f"{code}# edited\n")
+    project.commit(trained_project, "edited")
+    CODE.write_text(code)
+    source = source_without_note(trained_project)
+    assert source.commit == git.commit()
+    with git.worktree(source.commit, source.patch) as folder:
+        assert (folder / CODE).read_text() == code
+
+
+@pytest.mark.parametrize("change", ["code", "parameter"])
+def test_without_a_training_note_the_source_may_be_an_earlier_commit(trained_project: Path, change: str) -> None:
+    trained = git.commit()
+    for number in range(2):
+        if change == "code":
+            CODE.write_text(f"{CODE.read_text()}# edited\n")
+        else:
+            project.change(trained_project, "seed", number)
+        project.commit(trained_project, f"edit {number}")
+    assert source_without_note(trained_project) == SourceCode(trained, b"")
+
+
+def test_without_a_training_note_the_source_is_the_last_commit_if_none_has_the_inputs(trained_project: Path) -> None:
+    forget_training(trained_project)
+    workspace = artifacts.workspace(MODEL, TASK)
+    (code,) = (file for file in workspace.entries[stage("train", MODEL)]["deps"] if file["path"] == str(CODE))
+    code["md5"] = MD5
+    made_from, source = provenance.provenance(workspace)
+    assert source == SourceCode(git.commit(), b"")
+    assert made_from.inputs[str(CODE)] == MD5
+
+
+def test_the_current_source_has_the_uncommitted_changes_of_code_parameters_and_the_task_s_source(
+    untrained_project: Path,
+) -> None:
+    story = untrained_project / "story.secret"
+    story.write_text("once upon a time\n")
+    (untrained_project / ".gitignore").write_text("*.secret\n")
+    project.commit(untrained_project, "ignored stories")
+    project.change(untrained_project, "tasks.fable.source", story.name)
+    CODE.write_text(f"{CODE.read_text()}# edited\n")
+    source = provenance.current_source(config.load().model("fable-lstm512"))
+    assert source.commit == git.commit()
+    with git.worktree(source.commit, source.patch) as folder:
+        for name in (story.name, str(CODE), "params.yaml"):
+            assert (folder / name).read_text() == (untrained_project / name).read_text()

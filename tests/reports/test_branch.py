@@ -1,0 +1,146 @@
+"""The report of a branch, as `pipeline report` prints it."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from pipeline import config
+from pipeline.errors import PipelineError
+from pipeline.reports import branch as branch_report
+from pipeline.reports.changes import inputs, parameters, stages_that_ran
+from tests.harness import project
+
+MODEL = "bits-lstm24"
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A repository, and the stages that DVC ran on its branch `change`."""
+
+    folder: Path
+    ran: set[str]
+
+
+@pytest.fixture(scope="module")
+def branch(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Branch:
+    """A branch that changed a learning rate, and one more commit on main since. Tests must not change it."""
+    folder = project.copy(trained, tmp_path_factory.mktemp("branch") / "project")
+    first = project.run(folder, "git", "rev-list", "--max-parents=0", "HEAD").stdout.strip()
+    project.run(folder, "git", "branch", "bare", first)
+    project.run(folder, "git", "checkout", "--quiet", "-B", "main")
+    project.run(folder, "git", "checkout", "--quiet", "-b", "change")
+    project.change(folder, f"models.{MODEL}.recipes.fast.learning_rate", 0.02)
+    ran = project.stages_run(project.run(folder, "dvc", "repro").stdout)
+    project.commit(folder, "another learning rate")
+    project.run(folder, "git", "checkout", "--quiet", "main")
+    (folder / "later.txt").write_text("only on main\n")
+    project.change(folder, "seed", 99)
+    project.commit(folder, "later")
+    project.run(folder, "git", "checkout", "--quiet", "change")
+    return Branch(folder, ran)
+
+
+def report(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> Result:
+    monkeypatch.chdir(folder)
+    return project.invoke("report", *words)
+
+
+def test_it_names_the_parameter_and_exactly_the_stages_that_ran(
+    branch: Branch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = report(branch.folder, monkeypatch, "--base", "main", "--picture", str(tmp_path / "report.png")).stdout
+    assert re.search(rf"^\| models\.{MODEL}\.recipes\.fast\.learning_rate +\| 0.01 +\| 0.02 +\|$", output, re.MULTILINE)
+    assert "seed" not in output, "main went on without this branch"
+    stages = {
+        kind: set(re.findall(r"`([^`]+)`", line)) for kind, line in re.findall(r"^\| (ran|skipped)(.*)$", output, re.M)
+    }
+    assert branch.ran == {f"{verb}@{MODEL}" for verb in ("train", "export", "evaluate")}
+    assert stages == {"ran": branch.ran, "skipped": project.STAGES - branch.ran}
+
+
+def test_it_holds_metrics_before_and_after_the_paired_test_the_picture_and_the_verdict(
+    branch: Branch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = tmp_path / "curves.png"
+    output = report(branch.folder, monkeypatch, "--base", "main", "--picture", str(picture)).stdout
+    assert re.search(rf"{MODEL}@main +\| +{MODEL}@now +\| +difference", output)
+    assert re.search(r"^\| accuracy +\| +[\d.]+% +\| +[\d.]+% +\| +[+-][\d.]+ points \|$", output, re.MULTILINE)
+    assert re.search(rf"^- {MODEL}@now: (of )?the same 156 examples", output, re.MULTILINE)
+    assert f"![learning curves]({picture})" in output
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    (verdict,) = re.findall(rf"^\| {MODEL} +\| (.+?) +\| (.+?) +\|$", output.split("## Gate")[1], re.MULTILINE)
+    assert verdict[0] == "**did not pass**"
+    assert "below the floor" in verdict[1]
+    assert "the champion (main)" in verdict[1]
+
+
+def test_a_branch_that_changes_nothing_says_so(branch: Branch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = tmp_path / "report.png"
+    output = report(branch.folder, monkeypatch, "--base", "change", "--picture", str(picture)).stdout
+    assert output == "# What differs from change\n\nNo stage ran: nothing that a stage depends on has changed.\n"
+    assert not picture.exists()
+
+
+def test_before_dvc_repro_it_says_what_to_do(trained_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.change(trained_project, f"models.{MODEL}.recipes.fast.learning_rate", 0.03)
+    done = report(trained_project, monkeypatch, "--base", "HEAD")
+    assert done.exit_code == 2
+    assert done.stderr == f"error: the workspace is not up to date (train@{MODEL}): run `dvc repro` first.\n"
+
+
+@pytest.mark.parametrize(("base", "says"), [("nowhere", "git fetch origin nowhere"), ("bare", "holds no dvc.lock")])
+def test_a_base_that_cannot_be_compared_with_gets_a_sentence(
+    branch: Branch, monkeypatch: pytest.MonkeyPatch, base: str, says: str
+) -> None:
+    monkeypatch.chdir(branch.folder)
+    with pytest.raises(PipelineError, match=says):
+        branch_report.make(base, config.load())
+
+
+def stage(cmd: str, deps: dict[str, str], outs: dict[str, str]) -> dict[str, object]:
+    def entries(files: dict[str, str]) -> list[dict[str, str]]:
+        return [{"path": path, "md5": md5} for path, md5 in files.items()]
+
+    return {"cmd": cmd, "deps": entries(deps), "outs": entries(outs)}
+
+
+def chain(source: str, made: str, last: str, cmd: str = "first") -> dict[str, object]:
+    return {
+        "last": stage("last", {"made": made, "code": "c"}, {"end": last}),
+        "first": stage(cmd, {"source": source}, {"made": made}),
+    }
+
+
+@pytest.mark.parametrize(
+    ("now", "ran"),
+    [
+        (chain("s", "m", "l"), set()),
+        (chain("other", "other", "l"), {"first", "last"}),
+        (chain("other", "m", "l"), {"first"}),  # its output is the same: the stage that reads it did not run
+        (chain("s", "other", "other"), set()),  # made on another processor
+        (chain("s", "m", "l", cmd="otherwise"), {"first"}),
+    ],
+)
+def test_a_stage_ran_if_its_own_inputs_differ_or_a_stage_that_ran_wrote_other_ones(
+    now: dict[str, object], ran: set[str]
+) -> None:
+    assert stages_that_ran(chain("s", "m", "l"), now) == ran
+
+
+def test_inputs_are_what_stages_read_and_no_stage_writes() -> None:
+    before, now = chain("source before", "m", "l"), chain("source now", "other", "other")
+    assert inputs(before, now) == [["source", "source ", "source "]]
+    assert inputs({}, now) == [["code", "-", "c"], ["source", "-", "source "]]
+    assert inputs(now, now) == []
+
+
+def test_parameters_that_differ_have_both_values() -> None:
+    before = {"seed": 1, "a.gone": None, "a.same": 2}
+    assert parameters(before, {"seed": 3, "a.same": 2, "a.new": 0.5}) == [
+        ["seed", 1, 3],
+        ["a.gone", None, "-"],
+        ["a.new", "-", 0.5],
+    ]

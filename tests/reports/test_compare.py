@@ -1,0 +1,230 @@
+"""Runs beside each other: tables, the paired test, the learning curves."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.lineage.summary import RunSummary
+from pipeline.reports import compare, curves, mcnemar
+
+PICTURE = Path("curves.png")
+EXAMPLES = "data/split/bits/examples.parquet"
+
+
+def predictions(right: list[bool]) -> pd.DataFrame:
+    return pd.DataFrame({"target": 1, "predicted": [1 if each else 2 for each in right]})
+
+
+def a_run(name: str, predicted: pd.DataFrame | None = None, **other: Any) -> RunSummary:
+    """A run by hand; `other` replaces its fields."""
+    step = pd.Index([10, 20], name="step")
+    fields: dict[str, Any] = {
+        "id": f"{name}-id",
+        "name": name,
+        "model": "bits-lstm24",
+        "task": "bits",
+        "params": {"learning_rate": "0.01", "steps": "20"},
+        "inputs": {EXAMPLES: "0123456789abcdef"},
+        "metrics": {"accuracy": 0.5, "wrong": 1000.0, "training_seconds": 2.5},
+        "history": pd.DataFrame({"loss": [2.0, 1.0], "accuracy": [0.25, 0.5]}, index=step),
+        "predictions": predicted,
+    }
+    return RunSummary(**(fields | other))
+
+
+def exact(better: int, worse: int) -> float:
+    """McNemar's p by hand: of fair coins, how often is a split as uneven as this one, or more?"""
+    coins = better + worse
+    tail = sum(math.comb(coins, heads) for heads in range(min(better, worse) + 1)) / 2**coins
+    return min(1.0, float(2 * tail))
+
+
+@pytest.mark.parametrize(
+    ("better", "worse"), [(0, 0), (1, 0), (0, 1), (5, 5), (1, 8), (8, 1), (0, 10), (3, 17), (40, 61)]
+)
+def test_the_paired_test_is_mcnemar_s_exact_one(better: int, worse: int) -> None:
+    first = [False] * better + [True] * worse + [True] * 7 + [False] * 4
+    other = [True] * better + [False] * worse + [True] * 7 + [False] * 4
+    test = mcnemar.paired_test(a_run("first", predictions(first)), a_run("other", predictions(other)))
+    assert test is not None
+    assert (test.run, test.examples, test.better, test.worse) == ("other", better + worse + 11, better, worse)
+    assert test.p == pytest.approx(exact(better, worse), rel=1e-9)
+
+
+@pytest.mark.parametrize(("better", "verdict"), [(5, "within chance"), (6, "more than chance")])
+def test_its_sentence_says_whether_it_is_more_than_chance(better: int, verdict: str) -> None:
+    assert (exact(5, 0) > mcnemar.SIGNIFICANCE > exact(6, 0)) and mcnemar.SIGNIFICANCE == 0.05
+    test = mcnemar.paired_test(a_run("a", predictions([False] * better)), a_run("b", predictions([True] * better)))
+    assert str(test) == (
+        f"b: of the same {better} examples, {better} that were wrong are right and 0 that were right are wrong; "
+        f"p = {exact(better, 0):.2g}, {verdict}"
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"inputs": {EXAMPLES: "another hash"}},
+        {"inputs": {}},
+        {"task": "mnist"},
+        {"predictions": None},
+        {"predictions": predictions([True, True, True])},
+    ],
+    ids=["other data", "data unknown", "other task", "no predictions", "other number of predictions"],
+)
+def test_only_predictions_for_the_same_examples_are_paired(other: dict[str, Any]) -> None:
+    first = a_run("first", predictions([True, False]))
+    assert mcnemar.paired_test(first, a_run("same", predictions([True, True]))) is not None
+    second = a_run("other", **({"predictions": predictions([True, True])} | other))
+    assert mcnemar.paired_test(first, second) is None
+    assert mcnemar.paired_test(second, first) is None
+    assert "other: no paired test, other test examples" in compare.text([[first, second]], PICTURE)
+
+
+def test_runs_whose_data_are_not_known_are_not_paired() -> None:
+    pair = [a_run(name, predictions([True]), inputs={}) for name in "ab"]
+    assert mcnemar.paired_test(pair[0], pair[1]) is None
+
+
+def test_the_rows_are_what_differs_then_all_metrics() -> None:
+    group = [
+        a_run("a", inputs={EXAMPLES: "0123456789", "pipeline/networks/keras_network.py": "aaaaaaaaaa"}),
+        a_run(
+            "b",
+            params={"learning_rate": "0.02", "steps": "20", "min_probability": "0.1"},
+            inputs={EXAMPLES: "0123456789", "pipeline/networks/keras_network.py": "bbbbbbbbbb"},
+            metrics={"accuracy": 0.5, "wrong": 1000.0, "training_seconds": 3.0},
+        ),
+    ]
+    frame = compare.differences(group)
+    assert list(frame.columns) == ["a", "b"]
+    assert list(frame.index) == [
+        "learning_rate",
+        "min_probability",
+        "pipeline/networks/keras_network.py",
+        "accuracy",
+        "wrong",
+        "training_seconds",
+    ]
+    assert list(frame.loc["learning_rate"]) == ["0.01", "0.02"]
+    assert list(frame.loc["min_probability"]) == ["-", "0.1"]
+    assert list(frame.loc["pipeline/networks/keras_network.py"]) == ["aaaaaaa", "bbbbbbb"]
+    assert list(frame.loc["training_seconds"]) == [2.5, 3.0]
+
+
+def test_inputs_that_differ_only_at_their_ends_differ() -> None:
+    group = [a_run(name, inputs={EXAMPLES: f"0123456-{name}"}) for name in "ab"]
+    assert EXAMPLES in compare.differences(group).index
+
+
+def test_runs_of_other_models_say_which() -> None:
+    frame = compare.differences([a_run("a"), a_run("b", model="bits-lstm48")])
+    assert list(frame.loc["model"]) == ["bits-lstm24", "bits-lstm48"]
+
+
+def lines(group: list[RunSummary], markdown: bool = False) -> list[list[str]]:
+    return [line.split() for line in compare.table(group, markdown).splitlines()]
+
+
+def test_two_runs_stand_side_by_side_with_their_difference() -> None:
+    group = [
+        a_run("a", metrics={"accuracy": 0.5, "wrong": 1000, "training_seconds": 2.5, "loss": 0.25, "ceiling": 0.75}),
+        a_run("b", metrics={"accuracy": 0.625, "wrong": 750, "training_seconds": 2.0, "loss": 0.5}),
+    ]
+    assert lines(group) == [
+        ["a", "b", "difference"],
+        [*map(str, lines(group)[1])],  # the rule
+        ["accuracy", "50.000%", "62.500%", "+12.500", "points"],
+        ["wrong", "1,000", "750", "-250"],
+        ["training_seconds", "2.5", "2", "-0.5", "s"],
+        ["test_loss", "0.25", "0.5", "+0.25"],
+        ["ceiling", "75.000%", "-"],
+    ]
+
+
+def test_three_stand_side_by_side_without_one() -> None:
+    rows = lines([a_run(name) for name in "abc"])
+    assert rows[0] == ["a", "b", "c"]
+    assert ["accuracy", "50.000%", "50.000%", "50.000%"] in rows
+
+
+def test_from_four_on_each_is_a_row() -> None:
+    rows = lines([a_run(name, params={"learning_rate": name}) for name in "abcd"])
+    assert rows[0] == ["learning_rate", "accuracy", "wrong", "training_seconds"]
+    assert rows[2:] == [[name, name, "50.000%", "1,000", "2.5"] for name in "abcd"]
+
+
+def test_as_text_each_group_has_its_model_its_tests_and_the_picture() -> None:
+    group = [a_run(name, predictions([name == "a", True])) for name in "abc"]
+    text = compare.text([group, [a_run("d"), a_run("e")]], PICTURE)
+    assert text.startswith("bits-lstm24\n\n")
+    assert text.count("of the same 2 examples, 0 that were wrong are right and 1 that were right are wrong") == 2
+    assert text.count("\nAgainst a:\n") == 1
+    assert text.count("no paired test") == 1
+    assert text.endswith("learning curves: curves.png")
+
+
+def test_markdown_is_markdown() -> None:
+    group = [
+        a_run("a", predictions([True])),
+        a_run("b", predictions([True]), params={"learning_rate": "0.02", "steps": "20"}),
+    ]
+    text = compare.text([group], PICTURE, markdown=True).splitlines()
+    assert text[0] == "### bits-lstm24"
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in text if line.startswith("|")]
+    assert table[0] == ["", "a", "b", "difference"]
+    assert all(set(cell) <= set("-:") for cell in table[1])
+    assert table[2] == ["learning_rate", "0.01", "0.02", ""]
+    assert all(len(row) == 4 for row in table)
+    assert [line for line in text if line.startswith("- ")] == [f"- {mcnemar.paired_test(*group)}"]
+    assert text[-1] == "![learning curves](curves.png)"
+
+
+def test_json_holds_the_same() -> None:
+    group = [
+        a_run("a", predictions([True, False]), metrics={"accuracy": 0.5, "ceiling": 0.75}),
+        a_run(
+            "b", predictions([True, True]), metrics={"accuracy": 1.0}, params={"learning_rate": "0.02", "steps": "20"}
+        ),
+    ]
+    content = json.loads(compare.as_json([group], PICTURE), parse_constant=pytest.fail)
+    assert content["picture"] == "curves.png"
+    (entry,) = content["groups"]
+    assert [each["name"] for each in entry["runs"]] == ["a", "b"]
+    assert [each["id"] for each in entry["runs"]] == ["a-id", "b-id"]
+    assert entry["runs"][0]["metrics"] == {"accuracy": 0.5, "ceiling": 0.75}
+    assert entry["differences"] == [
+        {"learning_rate": "0.01", "accuracy": 0.5, "ceiling": 0.75},
+        {"learning_rate": "0.02", "accuracy": 1.0, "ceiling": None},
+    ]
+    assert entry["paired"] == [{"run": "b", "examples": 2, "better": 1, "worse": 0, "p": 1.0}]
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_the_picture_has_a_panel_for_each_group_and_a_line_for_each_run(split: str) -> None:
+    monitored = pd.DataFrame(
+        {"accuracy": [0.25, 0.5], "batch_accuracy": [0.3, 0.6], f"{split}_accuracy": [0.2, 0.4]}, index=[10, 20]
+    )
+    groups = [[a_run("a"), a_run("b")], [a_run("c", history=monitored), a_run("d"), a_run("e")]]
+    first, second = curves.plot(groups).axes
+    assert [line.get_label() for line in first.lines] == ["a", "b"]
+    assert np.array(first.lines[0].get_data()).tolist() == [[10, 20], [25.0, 50.0]]
+    legend = second.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["c", "d", "e"]
+    (dashed,) = [line for line in second.lines if line.get_linestyle() == "--"]
+    assert np.array(dashed.get_data()).tolist() == [[10, 20], [20.0, 40.0]]
+    assert dashed.get_color() == second.lines[0].get_color()
+    assert "dashed" in second.get_title()
+    assert "dashed" not in first.get_title()
+
+
+def test_a_picture_is_saved_as_png(tmp_path: Path) -> None:
+    history = pd.DataFrame({"loss": [1.0]}, index=[10])
+    curves.save(curves.plot([[a_run("costs $1 and $2"), a_run("no accuracy", history=history)]]), tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,93 @@
+"""The table of results, and the same table in documents."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pipeline.errors import PipelineError
+from pipeline.reports import results
+
+TABLE = pd.DataFrame(
+    [
+        ["bits-lstm24", "bits-20", "fast", 1038576, 526, 0.999493537, None, 0.997, 11.31, "CPU (2 cores)", "0123456"],
+        ["mnist-lstm128", "uci-digits", "fast", 1797, 20, 0.98887, None, None, None, None, "0123456"],
+    ],
+    columns=list(results.COLUMNS),
+)
+MARKDOWN = """\
+| model         | dataset    | recipe   |            wrong |   accuracy |   reference |   training |
+|:--------------|:-----------|:---------|-----------------:|-----------:|------------:|-----------:|
+| bits-lstm24   | bits-20    | fast     | 526 of 1,038,576 |    99.949% |      99.70% |     11.3 s |
+| mnist-lstm128 | uci-digits | fast     |      20 of 1,797 |    98.887% |           - |          - |"""
+DOCUMENT = "# Title\n\n<!-- results: results/fast.csv -->\nold\n<!-- end -->\n\nMore, and `<!-- end -->` in a line.\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    results.save(TABLE, tmp_path / "results" / "fast.csv")
+    return tmp_path
+
+
+def test_the_table_has_units_and_a_dash_where_a_value_is_missing() -> None:
+    assert results.show(TABLE) == MARKDOWN
+
+
+def test_a_table_read_from_its_csv_is_the_same(folder: Path) -> None:
+    assert results.show(pd.read_csv(folder / "results" / "fast.csv")) == MARKDOWN
+
+
+def test_only_what_is_between_the_markers_is_generated(folder: Path) -> None:
+    assert results.generate(DOCUMENT, folder) == DOCUMENT.replace("\nold\n", f"\n\n{MARKDOWN}\n\n")
+
+
+def test_a_text_with_several_markers_or_none(folder: Path) -> None:
+    assert results.generate("", folder) == ""
+    assert results.generate("no marker", folder) == "no marker"
+    assert results.generate(DOCUMENT * 2, folder) == results.generate(DOCUMENT, folder) * 2
+
+
+def test_generated_again_it_stays_the_same(folder: Path) -> None:
+    once = results.generate(DOCUMENT, folder)
+    assert results.generate(once, folder) == once
+
+
+def test_an_update_writes_only_what_changes(folder: Path) -> None:
+    path = folder / "README.md"
+    path.write_text(DOCUMENT)
+    assert results.update(path, folder)
+    assert path.read_text() == results.generate(DOCUMENT, folder)
+    assert not results.update(path, folder)
+
+
+@pytest.mark.parametrize(
+    "text", ["<!-- results: results/fast.csv -->\nno end\n", DOCUMENT[: DOCUMENT.index("old")] + DOCUMENT]
+)
+def test_a_marker_without_an_end_is_refused(folder: Path, text: str) -> None:
+    line = text.splitlines().index("<!-- results: results/fast.csv -->") + 1
+    with pytest.raises(PipelineError) as refused:
+        results.generate(text, folder, "README.md")
+    assert str(refused.value) == (
+        f"README.md, line {line}: <!-- results: results/fast.csv --> has no end; add a line `<!-- end -->` after it."
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(None, "does not exist"), (b"", "is damaged"), (b"a,b\n1,2\n", "is damaged"), (b"\xff\xfe\xff", "is damaged")],
+    ids=["missing", "empty", "other columns", "not text"],
+)
+def test_a_csv_file_that_cannot_be_read_is_refused(folder: Path, content: bytes | None, says: str) -> None:
+    path = folder / "results" / "fast.csv"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(PipelineError) as refused:
+        results.generate(DOCUMENT, folder, "README.md")
+    assert str(refused.value).startswith("README.md, line 3: <!-- results: results/fast.csv -->: ")
+    assert f"{path} {says}" in str(refused.value)
+
+
+def test_a_document_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="could not be read"):
+        results.update(tmp_path / "missing.md")

@@ -1,0 +1,64 @@
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from pipeline.errors import PipelineError
+from pipeline.files import load_json, md5
+from pipeline.networks import keras_network
+from pipeline.schema import load_examples
+from pipeline.stages import export, train
+from tests.harness import project
+from tests.harness.stages import prepare
+
+pytestmark = pytest.mark.slow
+BITS = "bits-lstm24"
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_an_export_that_differs_from_the_trained_model_is_refused(untrained_project: Path, cell: str) -> None:
+    project.change(untrained_project, f"models.{BITS}.network.cell", cell)
+    setup = prepare(BITS)
+    train.run(setup)
+    examples = load_examples(setup.task.paths)
+    logits = keras_network.build(setup.network, examples.info.shape, len(examples.info.class_names))
+    logits.load_weights(setup.paths.weights)
+    model = keras_network.with_probabilities(logits)
+    sequence = setup.task.code.features(examples.eval_split()[0], examples.info)
+    draft = untrained_project / "draft"
+    draft.mkdir()
+    export.write(model, setup, examples.info, draft)
+    assert export.compare(model, draft, sequence) < 1e-5
+    graph = onnx.load(draft / "model.onnx")
+    kernel = next(constant for constant in graph.graph.initializer if constant.name == "logits.kernel")
+    values = np.frombuffer(kernel.raw_data, np.float32).copy()
+    values[0] += 0.01
+    kernel.raw_data = values.tobytes()
+    onnx.save(graph, draft / "model.onnx")
+    with pytest.raises(PipelineError, match=r"model\.onnx differs from the trained model: \d+ of \d+ classes"):
+        export.compare(model, draft, sequence)
+
+
+def test_a_refused_export_leaves_the_one_before(untrained_project: Path) -> None:
+    setup = prepare(BITS)
+    train.run(setup)
+    export.run(setup)
+    info = load_json(setup.paths.info, "")
+    assert info["model"] == BITS
+    assert info["parameters"] == 4 * 8 * (1 + 8 + 1) + (8 + 1) * 9
+    assert info["class_names"] == [str(count) for count in range(9)]
+    before = {path: md5(path) for path in setup.paths.export.rglob("*") if path.is_file()}
+    model = keras_network.build(setup.network, (8, 1), 9)
+    model.set_weights([np.full_like(value, np.nan) for value in model.get_weights()])
+    model.save_weights(setup.paths.weights)
+    with pytest.raises(PipelineError, match=r"differs from the trained model: .* by up to nan"):
+        export.run(setup)
+    assert {path: md5(path) for path in setup.paths.export.rglob("*") if path.is_file()} == before
+    assert not list(setup.paths.folder.glob(".writing-*")), "no half of an export is left"
+
+
+def test_export_without_weights_names_the_command(untrained_project: Path) -> None:
+    setup = prepare(BITS)
+    with pytest.raises(PipelineError, match=rf"weights\.h5 does not exist; run `dvc repro train@{BITS}` to make it"):
+        export.run(setup)

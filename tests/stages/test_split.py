@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import config
+from pipeline.errors import PipelineError
+from pipeline.paths import TaskPaths
+from pipeline.schema import SPLITS, DatasetInfo, Examples, load_examples, save_examples
+from pipeline.stages import generate, split
+
+INFO = DatasetInfo("bits", "bits-2", False, (2, 1), ["0", "1", "2"], "test", False, "")
+
+
+def examples(targets: list[int], splits: list[str], codes: list[int] | None = None) -> Examples:
+    return Examples(INFO, np.array(codes or range(len(targets)))[:, None], np.array(targets), np.array(splits))
+
+
+@pytest.mark.parametrize(
+    ("broken", "sentence"),
+    [
+        (examples([0, 1, 3], ["train", "test", "test"]), "raw, example 2: target 3, expected 0 to 2"),
+        (examples([0, -1, 1], ["train", "test", "test"]), "raw, example 1: target -1, expected 0 to 2"),
+        (examples([0, 1], ["train", "exam"]), "raw, example 1: split 'exam', expected one of train, validation, test"),
+        (examples([0, 1], ["train", "train"]), "raw: the split 'test' is empty"),
+        (examples([0, 1], ["test", "test"]), "raw: the split 'train' is empty"),
+        (examples([0, 1, 1], ["train", "test"]), "raw: 3 encoded examples, 3 targets, 2 splits; expected the same"),
+        (
+            examples([0, 1, 1], ["train", "test", "train"], [5, 6, 6]),
+            "raw, example 1: it is in the split 'test' and in another, too",
+        ),
+    ],
+)
+def test_invalid_examples_are_refused(broken: Examples, sentence: str) -> None:
+    with pytest.raises(PipelineError, match=sentence):
+        split.check(broken, Path("raw"))
+
+
+def test_an_example_may_be_twice_in_one_split() -> None:
+    split.check(examples([0, 1, 1], ["train", "test", "test"], [5, 6, 6]), Path("raw"))
+
+
+def test_valid_examples_pass_and_are_read_as_they_were_saved(tmp_path: Path) -> None:
+    saved = examples([0, 1, 1, 2], ["train", "test", "validation", "test"])
+    split.check(saved, Path("raw"))
+    paths = TaskPaths("bits", tmp_path)
+    save_examples(saved, paths)
+    loaded = load_examples(paths)
+    assert loaded.info == saved.info
+    for name in SPLITS:
+        for ours, theirs in zip(saved.split(name), loaded.split(name), strict=True):
+            assert ours.tolist() == theirs.tolist()
+    assert [part.tolist() for part in loaded.eval_split()] == [part.tolist() for part in saved.split("test")]
+
+
+def test_the_balance_counts_each_class_in_each_split(untrained_project: Path) -> None:
+    task = config.load().task("bits")
+    generate.run(task)
+    split.run(task)
+    balance = pd.read_csv(task.paths.balance)
+    assert balance.columns.tolist() == ["split", "class", "examples"]
+    assert balance.groupby("split")["examples"].sum().to_dict() == {"train": 100, "test": 156}
+    assert balance.groupby("class")["examples"].sum().tolist() == [1, 8, 28, 56, 70, 56, 28, 8, 1], "binomial"
+
+
+def test_the_seed_of_params_yaml_decides_the_split(untrained_project: Path) -> None:
+    task = config.load().task("bits")
+    generate.run(task)
+    contents = []
+    for seed in (1, 1, 2):
+        split.run(type(task)(task.name, task.params, seed))
+        contents.append(task.paths.examples.read_bytes())
+    assert contents[0] == contents[1] != contents[2]
+
+
+def test_split_without_raw_data_names_the_command(untrained_project: Path) -> None:
+    with pytest.raises(PipelineError, match="data/raw/bits does not exist; run `dvc repro generate@bits` to make it"):
+        split.run(config.load().task("bits"))
+
+
+@pytest.mark.parametrize(("name", "file"), [("bits", "strings.parquet"), ("fable", "tokens.json")])
+def test_a_damaged_raw_file_is_named_with_the_command(untrained_project: Path, name: str, file: str) -> None:
+    task = config.load().task(name)
+    generate.run(task)
+    path = task.paths.raw / file
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(PipelineError, match=rf"{file} is damaged .*dvc repro --force generate@{name}"):
+        split.run(task)
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"shape": 3}', '{"task": "bits", "shape": [2, 1]}', "[]"])
+def test_a_damaged_info_file_is_named_with_the_command(tmp_path: Path, content: str) -> None:
+    paths = TaskPaths("bits", tmp_path)
+    save_examples(examples([0, 1], ["train", "test"]), paths)
+    paths.info.write_text(content)
+    with pytest.raises(PipelineError, match=r"info\.json is damaged; run `dvc repro split@bits` to make it again"):
+        load_examples(paths)

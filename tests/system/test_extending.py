@@ -1,0 +1,123 @@
+"""docs/extending.md, done as it says: each addition touches params.yaml and at most one new folder."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.files import parse_yaml
+from tests.harness import project
+from tests.harness.documents import Block, commands, sections
+
+ADDITIONS = sections(project.ROOT / "docs" / "extending.md")
+TASK, MODEL, RECIPE = ADDITIONS
+
+
+def add(folder: Path, blocks: list[Block]) -> None:
+    """Write the files of a section, and merge its parameters into params.yaml."""
+    params = project.read(folder)
+    for block in blocks:
+        if block.title == "params.yaml":
+            _merge(params, parse_yaml(block.text))
+        elif block.title:
+            path = folder / block.title
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text)
+    project.write(folder, params)
+
+
+def _merge(old: dict[str, Any], new: dict[str, Any]) -> None:
+    for key, value in new.items():
+        if isinstance(value, dict) and isinstance(old.get(key), dict):
+            _merge(old[key], value)
+        else:
+            old[key] = value
+
+
+def follow(folder: Path, heading: str) -> str:
+    """Do what a section says; return what its last command prints."""
+    add(folder, ADDITIONS[heading])
+    changed = project.run(folder, "git", "status", "--porcelain", "--untracked-files=normal").stdout.split()[1::2]
+    assert changed in (["params.yaml"], ["params.yaml", "pipeline/tasks/parity/"])
+    output = ""
+    for command in commands(ADDITIONS[heading]):
+        output = project.run(folder, *command).stdout
+    return output
+
+
+def metrics(folder: Path, model: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "models" / model / "metrics.json").read_text())
+    return content
+
+
+def test_a_task_is_a_folder_and_a_section(trained_project: Path) -> None:
+    printed = follow(trained_project, TASK)
+    assert printed.split()[0] == "odd", "0110100110 has five ones"
+    result = metrics(trained_project, "parity-lstm16")
+    assert result["dataset"] == "parity-10"
+    assert result["accuracy"] > 0.9
+
+
+def test_a_gru_is_trained_exported_compared_and_predicts(trained_project: Path) -> None:
+    brief = {"steps": 200, "log_every": 100}
+    blocks = [Block(block.language, block.title, block.text) for block in ADDITIONS[MODEL]]
+    add(trained_project, blocks)
+    project.change(trained_project, "models.bits-gru24.recipes.fast", _gru_recipe(blocks) | brief)
+    output = ""
+    for command in commands(blocks):
+        output = project.run(trained_project, *command).stdout
+    assert "network.cell" in output
+    assert "of the same 156 examples" in output
+    info = json.loads((trained_project / "models/bits-gru24/export/info.json").read_text())
+    assert info["parameters"] == 3 * (24 * (1 + 24) + 2 * 24) + (24 + 1) * 9
+    result = project.run(trained_project, "pipeline", "predict", "bits-gru24", "--json", "01100110").stdout
+    assert json.loads(result)["label"] in info["class_names"]
+
+
+def _gru_recipe(blocks: list[Block]) -> dict[str, Any]:
+    (params,) = [parse_yaml(block.text) for block in blocks if block.title == "params.yaml"]
+    recipe: dict[str, Any] = params["models"]["bits-gru24"]["recipes"]["fast"]
+    return recipe
+
+
+def test_a_third_recipe_needs_params_yaml_alone(trained_project: Path) -> None:
+    output = follow(trained_project, RECIPE)
+    rows = {line.split()[0]: line.split()[1:] for line in output.splitlines() if line.strip()}
+    assert rows["recipe"] == ["fast", "brief"]
+    assert rows["steps"] == ["25", "2000"]
+
+
+def test_a_model_without_the_selected_recipe_is_refused_by_name(trained_project: Path) -> None:
+    add(trained_project, ADDITIONS[MODEL])
+    project.change(trained_project, "recipe", "published")
+    done = project.invoke("train", "bits-gru24")
+    assert done.exit_code == 2
+    assert "models.bits-gru24.recipes does not have 'published'" in done.stderr
+    assert "fast" in done.stderr
+
+
+@pytest.mark.slow
+def test_no_existing_test_needs_an_edit(tmp_path: Path) -> None:
+    """With all three additions in a copy of the repository, its tests that need no training pass."""
+    tracked = subprocess.run(["git", "ls-files"], cwd=project.ROOT, capture_output=True, text=True, check=True)
+    for name in tracked.stdout.split():
+        if (project.ROOT / name).is_file():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(project.ROOT / name, tmp_path / name)
+    for heading in ADDITIONS:
+        add(tmp_path, ADDITIONS[heading])
+    tests = ["tests/test_config.py", "tests/test_layers.py", "tests/tasks/test_contract.py"]
+    done = project.run(
+        *(tmp_path, sys.executable, "-m", "pytest", "--numprocesses=0", "-p", "no:cacheprovider", *tests),
+        ok=False,
+        PYTHONPATH=str(tmp_path),
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "parity" in project.run(
+        *(tmp_path, sys.executable, "-c", "from pipeline import tasks; print(tasks.names(), tasks.__file__)"),
+        PYTHONPATH=str(tmp_path),
+    ).stdout.replace(str(tmp_path), "")

@@ -1,0 +1,117 @@
+"""Which stages DVC runs again after a change: those that it affects, and no others."""
+
+from pathlib import Path
+
+import pytest
+from dvc.repo import Repo
+
+from tests.harness import project
+
+BITS, MNIST, FABLE = project.MODELS
+
+
+def every(*verbs: str) -> set[str]:
+    """All stages with these verbs."""
+    return {stage for stage in project.STAGES if stage.split("@")[0] in verbs}
+
+
+# Changes and the stages whose own inputs they change: a parameter by its dotted key with its new value, or an edited
+# file. The changes of one case affect different stages, so that one plan is enough for all of them.
+PARAMETERS = [
+    {("seed", 21): every("split", "train")},
+    {("recipe", "published"): every("train")},
+    {
+        ("tasks.bits.generate.length", 9): {"generate@bits"},
+        ("tasks.fable.split.context", 4): {"split@fable"},
+        (f"models.{MNIST}.network.dense", 5): {f"train@{MNIST}", f"export@{MNIST}"},
+        (f"models.{BITS}.recipes.fast.steps", 30): {f"train@{BITS}"},
+    },
+    {
+        ("tasks.bits.split.train", 90): {"split@bits"},
+        (f"models.{FABLE}.recipes.fast.learning_rate", 0.02): {f"train@{FABLE}"},
+        (f"models.{FABLE}.recipes.published.learning_rate", 0.02): set(),
+        (f"models.{FABLE}.reference.accuracy", 0.5): set(),
+        (f"models.{FABLE}.gate.floor", 0.5): set(),
+    },
+]
+CODE = [
+    {"pipeline/networks/keras_network.py": every("train", "export")},
+    {
+        "pipeline/networks/objective.py": every("train"),
+        "pipeline/stages/generate.py": every("generate"),
+        "pipeline/stages/evaluate.py": every("evaluate"),
+    },
+    {
+        "pipeline/tasks/bits/features.py": {stage for stage in project.STAGES if "bits" in stage},
+        "pipeline/tasks/mnist/evaluation.py": {"generate@mnist", "split@mnist", f"evaluate@{MNIST}"},
+        "data/fable/belling_the_cat.txt": {"generate@fable", "split@fable"},
+    },
+    {
+        "pipeline/tasks/bits/inputs.py": {"generate@bits", "split@bits"},
+        "pipeline/tasks/fable/data.py": {"generate@fable", "split@fable"},
+        "pipeline/cli.py": set(),
+        "pipeline/inference/predict.py": set(),
+        "pipeline/lineage/git.py": set(),
+        "pipeline/reports/compare.py": set(),
+        "pipeline/tracking/ui.py": set(),
+    },
+]
+OUTPUTS = [  # a stage, and the stages that read this output of it
+    {
+        "data/split/bits/examples.parquet": {stage for stage in project.STAGES if "bits" in stage} - {"generate@bits"},
+        f"models/{MNIST}/model.weights.h5": {f"train@{MNIST}", f"export@{MNIST}"},
+        f"models/{FABLE}/export/model.onnx": {f"export@{FABLE}", f"evaluate@{FABLE}"},
+    },
+    {
+        "data/raw/bits/strings.parquet": {"generate@bits", "split@bits"},
+        "data/split/mnist/info.json": {stage for stage in project.STAGES if "mnist" in stage} - {"generate@mnist"},
+        f"models/{FABLE}/metrics.json": {f"evaluate@{FABLE}"},
+    },
+]
+
+
+def edit(path: Path) -> None:
+    assert path.is_file()
+    with path.open("ab") as file:
+        file.write(b"\n# edited\n")
+
+
+def planned() -> set[str]:
+    """What `dvc repro --dry` would run: the stages whose own inputs or outputs differ from those in dvc.lock.
+
+    The stages after them are not among these: dvc cannot know what these stages will read.
+    """
+    with Repo() as repo:
+        return {stage.addressing for stage in repo.reproduce(dry=True)}
+
+
+@pytest.mark.parametrize("changes", PARAMETERS, ids=lambda changes: " ".join(key for key, _ in changes))
+def test_a_parameter_affects_the_stages_that_read_it(
+    trained_project: Path, changes: dict[tuple[str, object], set[str]]
+) -> None:
+    for key, value in changes:
+        project.change(trained_project, key, value)
+    assert planned() == set().union(*changes.values())
+
+
+@pytest.mark.parametrize("changes", CODE + OUTPUTS, ids=" ".join)
+def test_a_file_affects_the_stages_that_use_it(trained_project: Path, changes: dict[str, set[str]]) -> None:
+    for path in changes:
+        edit(trained_project / path)
+    assert planned() == set().union(*changes.values())
+
+
+def test_a_changed_picture_or_reader_of_inputs_trains_nothing(trained_project: Path) -> None:
+    assert planned() == set()
+    edit(trained_project / "pipeline/tasks/bits/evaluation.py")
+    edit(trained_project / "pipeline/tasks/mnist/inputs.py")
+    done = project.run(trained_project, "dvc", "repro", MLFLOW_TRACKING_URI=project.NOBODY)
+    assert project.stages_run(done.stdout) == {
+        *("generate@bits", "split@bits", f"evaluate@{BITS}"),
+        *("generate@mnist", "split@mnist"),
+    }
+    assert planned() == set()
+    project.run(trained_project, "git", "checkout", "--quiet", "pipeline")
+    back = project.run(trained_project, "dvc", "repro")
+    assert not project.stages_run(back.stdout), "DVC's run cache has what ran before"
+    assert not project.run(trained_project, "git", "status", "--porcelain").stdout

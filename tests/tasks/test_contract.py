@@ -1,0 +1,217 @@
+"""What every task promises. A new folder under pipeline/tasks is tested here with no edit of a test."""
+
+import ast
+import inspect
+import io
+import tempfile
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline import tasks
+from pipeline.config import TaskParams
+from pipeline.errors import PipelineError
+from pipeline.paths import TaskPaths
+from pipeline.schema import SPLITS, DatasetInfo, Examples, Predictions, StrictModel, load_info, save_info
+from pipeline.stages import split
+from tests.harness import project
+
+EVERY_TASK = pytest.mark.parametrize("name", tasks.names())
+SOME = 200  # examples, where a property of each example is tested
+
+
+def file(name: str, part: str) -> Any:
+    """A file of a task's folder, imported."""
+    return tasks.load(name)._file(part)
+
+
+@cache
+def params(name: str) -> TaskParams:
+    """The task's section of the tiny params.yaml; of the project's own where the tiny one does not have it."""
+    tiny = project.tiny(project.read(project.ROOT), project.MODELS)["tasks"]
+    section = tiny.get(name) or project.read(project.ROOT)["tasks"].get(name)
+    if section is None:
+        pytest.fail(f"params.yaml has no section tasks.{name} for pipeline/tasks/{name}; add it.")
+    return TaskParams.model_validate(section)
+
+
+def make_examples(name: str, seed: int = 1) -> Examples:
+    """Generate and split in a folder of their own."""
+    task = tasks.load(name)
+    generate_params = task.generate_params.model_validate(params(name).generate)
+    split_params = task.split_params.model_validate(params(name).split)
+    with tempfile.TemporaryDirectory() as folder:
+        task.generate(generate_params, project.ROOT / params(name).source, Path(folder))
+        return task.split(split_params, Path(folder), np.random.default_rng(seed))
+
+
+@cache
+def examples(name: str) -> Examples:
+    """The examples that all tests here read."""
+    return make_examples(name)
+
+
+def some(rows: np.ndarray) -> np.ndarray:
+    """Some rows, spread over all of them."""
+    return rows[:: -(-len(rows) // SOME)]
+
+
+def predictions(name: str, wrong: Iterable[int]) -> Predictions:
+    """Predictions for the evaluated split; those in these rows are wrong."""
+    encoded, targets = examples(name).eval_split()
+    predicted = targets.astype(np.int32)
+    for row in wrong:
+        predicted[row] = (predicted[row] + 1) % len(examples(name).info.class_names)
+    probability = np.linspace(0.1, 1, len(targets), dtype=np.float32)
+    return Predictions(examples(name).info, encoded, targets.astype(np.int32), predicted, probability)
+
+
+@EVERY_TASK
+def test_every_name_of_the_contract_takes_what_the_pipeline_passes(name: str) -> None:
+    for part, names in tasks.CONTRACT.items():
+        for function in (getattr(file(name, part), each) for each in names):
+            if inspect.isclass(function):
+                assert issubclass(function, StrictModel), f"{function} must refuse unknown keys"
+                continue
+            method = getattr(tasks.Task, function.__name__)
+            passed = len(inspect.signature(method).parameters) - 1  # without self
+            inspect.signature(function).bind(*[None] * passed)
+    if (sample_line := tasks.load(name).sample_line) is not None:
+        inspect.signature(sample_line).bind(*[None] * 4)
+
+
+@EVERY_TASK
+def test_the_info_describes_the_task_and_survives_a_file(name: str, tmp_path: Path) -> None:
+    info = examples(name).info
+    assert info.task == name
+    assert info.dataset
+    assert info.encoding
+    assert len(info.shape) == 2
+    assert min(info.shape) > 0
+    assert len(set(info.class_names)) == len(info.class_names) > 1
+    assert info.eval_split in SPLITS
+    save_info(info, tmp_path / "info.json")
+    assert load_info(tmp_path / "info.json", "") == info
+
+
+@EVERY_TASK
+def test_every_example_is_in_one_split(name: str) -> None:
+    made = examples(name)
+    split.check(made, TaskPaths(name).raw)
+    assert set(made.splits.tolist()) <= set(SPLITS)
+    assert sum(len(made.split(each)[0]) for each in SPLITS) == len(made.encoded) == len(made.targets)
+    for each in ("train", made.info.eval_split):
+        encoded, targets = made.split(each)
+        assert len(encoded) == len(targets) > 0
+    rows = {each: {code.tobytes() for code in made.split(each)[0]} for each in SPLITS}
+    for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
+        assert not rows[first] & rows[second], "an example is in two splits"
+
+
+@EVERY_TASK
+def test_codes_and_targets_are_integers_and_targets_index_the_class_names(name: str) -> None:
+    made = examples(name)
+    assert made.encoded.ndim == 2
+    assert np.issubdtype(made.encoded.dtype, np.integer)
+    assert made.targets.ndim == 1
+    assert np.issubdtype(made.targets.dtype, np.integer)
+    assert made.targets.min() >= 0
+    assert made.targets.max() < len(made.info.class_names)
+
+
+@EVERY_TASK
+def test_the_same_seed_gives_the_same_examples(name: str) -> None:
+    first, again = examples(name), make_examples(name)
+    for ours, theirs in zip(
+        (first.encoded, first.targets, first.splits), (again.encoded, again.targets, again.splits), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+    assert first.info == again.info
+
+
+@EVERY_TASK
+def test_features_are_float32_of_the_shape_and_do_not_depend_on_the_batch(name: str) -> None:
+    task, info = tasks.load(name), examples(name).info
+    encoded = some(examples(name).encoded)
+    before = encoded.copy()
+    features = task.features(encoded, info)
+    assert features.dtype == np.float32
+    assert features.shape == (len(encoded), *info.shape)
+    assert np.isfinite(features).all()
+    np.testing.assert_array_equal(encoded, before)
+    np.testing.assert_array_equal(np.concatenate([task.features(code[None], info) for code in encoded]), features)
+
+
+@EVERY_TASK
+def test_encode_and_decode_agree(name: str) -> None:
+    task, info = tasks.load(name), examples(name).info
+    if not hasattr(file(name, "inputs"), "decode"):
+        assert not info.autoregressive, "a task whose predictions are fed back must define decode"
+        return
+    for code in some(examples(name).encoded):
+        text = task.decode(code, info)
+        again = task.encode(text, info)
+        assert again.shape == code.shape
+        assert task.decode(again, info) == text
+        np.testing.assert_array_equal(task.features(again[None], info), task.features(code[None], info))
+
+
+@EVERY_TASK
+@pytest.mark.parametrize("share", [0, 0.1, 1], ids=["none wrong", "some wrong", "all wrong"])
+def test_metrics_are_floats_and_errors_are_a_picture(name: str, share: float) -> None:
+    from matplotlib.figure import Figure
+
+    size = len(examples(name).eval_split()[1])
+    made = predictions(name, range(round(share * size)))
+    for key, value in tasks.load(name).metrics(made).items():
+        assert isinstance(key, str)
+        assert isinstance(value, float)
+        assert np.isfinite(value)
+    figure = tasks.load(name).plot_errors(made)
+    assert isinstance(figure, Figure)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=40)
+    assert picture.getvalue().startswith(b"\x89PNG")
+
+
+@EVERY_TASK
+def test_the_sample_line_is_one_line(name: str) -> None:
+    describe = tasks.load(name).sample_line
+    made = examples(name)
+    if describe is not None:
+        line = describe(made.encoded[0], 0, int(made.targets[0]), made.info)
+        assert line
+        assert "\n" not in line
+
+
+@EVERY_TASK
+def test_features_import_nothing_of_ours_but_the_schema(name: str) -> None:
+    """DVC's train and export depend on features.py alone: what else it imports would not be watched."""
+    imported: set[str] = set()
+    for node in ast.walk(ast.parse(tasks.load(name).features_file.read_text())):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "use an absolute import"
+            module = node.module or ""
+            imported |= {f"pipeline.{alias.name}" for alias in node.names} if module == "pipeline" else {module}
+    assert {module for module in imported if module.split(".")[0] == "pipeline"} <= {"pipeline.schema"}
+
+
+def test_a_folder_that_lacks_a_file_or_a_name_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "__init__.py").touch()
+    (tmp_path / "half" / "inputs.py").touch()
+    monkeypatch.setattr(tasks, "__path__", [*tasks.__path__, str(tmp_path)])
+    assert "half" in tasks.names()
+    info = DatasetInfo("half", "half", False, (1, 1), ["a"], "train", False, "")
+    with pytest.raises(PipelineError, match=r"pipeline/tasks/half/inputs\.py does not define encode; add it\."):
+        tasks.load("half").encode("", info)
+    with pytest.raises(PipelineError, match=r"pipeline/tasks/half/features\.py does not exist; add it\."):
+        tasks.load("half").features(np.zeros((1, 1)), info)
+    with pytest.raises(PipelineError, match=r"there is no task 'chess'; add the folder pipeline/tasks/chess, or"):
+        tasks.load("chess")

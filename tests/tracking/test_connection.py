@@ -1,0 +1,262 @@
+"""Stores that do not work: a command says so in one sentence, a stage goes on, and nothing that was made is lost."""
+
+import re
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlparse
+
+import mlflow.store.db_migrations
+import pytest
+from alembic.script import ScriptDirectory
+from mlflow import MlflowClient
+
+from pipeline.files import md5
+from pipeline.paths import ModelPaths
+from pipeline.tracking import connection
+from tests.harness import project
+
+MODEL = "bits-lstm24"
+WARNING = f"MLflow could not record the metrics of {MODEL}"
+
+
+def unreachable(folder: Path, trained: Path) -> str:
+    return project.NOBODY
+
+
+def of_an_older_version(folder: Path, trained: Path) -> str:
+    """A store whose tables were made by the version of MLflow before the last change of its tables."""
+    (migrations,) = mlflow.store.db_migrations.__path__
+    scripts = ScriptDirectory(migrations)
+    newest = scripts.get_revision(str(scripts.get_current_head()))
+    return with_revision(folder, trained, str(newest.down_revision))
+
+
+def of_a_later_version(folder: Path, trained: Path) -> str:
+    return with_revision(folder, trained, "ffffffffffff")
+
+
+def with_revision(folder: Path, trained: Path, revision: str) -> str:
+    shutil.copy(trained / "mlflow.db", folder / "mlflow.db")
+    with closing(sqlite3.connect(folder / "mlflow.db")) as tables, tables:
+        (present,) = tables.execute("SELECT version_num FROM alembic_version").fetchone()
+        assert re.fullmatch(r"[0-9a-f]{12}", revision), revision
+        assert revision != present
+        tables.execute("UPDATE alembic_version SET version_num = ?", [revision])
+    return f"sqlite:///{folder / 'mlflow.db'}"
+
+
+def not_a_database(folder: Path, trained: Path) -> str:
+    (folder / "mlflow.db").write_text("this is not a database\n" * 100)
+    return f"sqlite:///{folder / 'mlflow.db'}"
+
+
+def truncated(folder: Path, trained: Path) -> str:
+    content = (trained / "mlflow.db").read_bytes()
+    (folder / "mlflow.db").write_bytes(content[: len(content) // 2])
+    return f"sqlite:///{folder / 'mlflow.db'}"
+
+
+MakeStore = Callable[[Path, Path], str]
+OTHER_VERSIONS = [of_an_older_version, of_a_later_version]
+BAD_STORES = [unreachable, *OTHER_VERSIONS, not_a_database, truncated]
+
+
+@pytest.fixture
+def store_folder(tmp_path: Path) -> Path:
+    """A folder for a store, beside the project of the test."""
+    folder = tmp_path / "store"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def one_model(trained_project: Path) -> Path:
+    """The trained project with one model in its params.yaml, so that `track` has less to do."""
+    params = project.read(trained_project)
+    for section, name in (("models", MODEL), ("tasks", "bits")):
+        params[section] = {name: params[section][name]}
+    project.write(trained_project, params)
+    return trained_project
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new store: creating its tables takes seconds, copying it does not."""
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def store(empty_store: Path, store_folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of an empty store, which the commands use."""
+    shutil.copy(empty_store, store_folder)
+    uri = f"sqlite:///{store_folder / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    return uri
+
+
+@pytest.mark.parametrize("command", [["compare"], ["reproduce", "x"]], ids=["compare", "reproduce"])
+@pytest.mark.parametrize("make_store", BAD_STORES)
+def test_a_command_that_reads_a_bad_store_says_so_in_one_sentence(
+    trained: Path, store_folder: Path, monkeypatch: pytest.MonkeyPatch, make_store: MakeStore, command: list[str]
+) -> None:
+    monkeypatch.chdir(trained)
+    uri = make_store(store_folder, trained)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    before = {path: md5(path) for path in store_folder.iterdir()}
+    result = project.invoke(*command)
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code == 2
+    assert re.fullmatch(r"error: the MLflow store [^\n]+\.\n", result.stderr), result.stderr
+    assert uri in result.stderr
+    if make_store in OTHER_VERSIONS:
+        assert "was made by another version of MLflow" in result.stderr
+        assert f"copy it, then run `mlflow db upgrade {uri}`." in result.stderr
+    else:
+        assert "does not answer" in result.stderr
+    assert {path: md5(path) for path in store_folder.iterdir() if path.suffix != ".lock"} == before
+
+
+@pytest.mark.parametrize("command", [["compare"], ["reproduce", "x"]], ids=["compare", "reproduce"])
+def test_a_command_that_reads_does_not_create_a_missing_store(
+    trained: Path, store_folder: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    monkeypatch.chdir(trained)
+    uri = f"sqlite:///{store_folder / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    result = project.invoke(*command)
+    assert result.exit_code == 2
+    assert result.stderr == (
+        f"error: there is no MLflow store {uri}; run `make repro` or `pipeline track` to create it.\n"
+    )
+    assert not list(store_folder.iterdir())
+
+
+@pytest.mark.parametrize("uri", ["http://anna:hunter2@127.0.0.1:9", "http://hunter2@127.0.0.1:9"])
+def test_no_password_is_shown(trained: Path, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+    monkeypatch.chdir(trained)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    result = project.invoke("compare")
+    assert result.exit_code == 2
+    assert "127.0.0.1:9" in result.stderr
+    assert "hunter2" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("http://anna:hunter2@host:5000/path", "http://***@host:5000/path"),
+        ("postgresql://anna:hun/ter@2@host/db, again", "postgresql://***@host/db, again"),
+        ("postgresql://host/db?password=hunter2 failed", "postgresql://host/db?*** failed"),
+        ("sqlite:////home/anna@work/mlflow.db", "sqlite:////home/anna@work/mlflow.db"),
+        ("no address at all", "no address at all"),
+    ],
+)
+def test_only_what_may_be_a_credential_is_redacted(text: str, expected: str) -> None:
+    assert connection.redact(text) == expected
+
+
+def evaluated(folder: Path) -> dict[str, str]:
+    """The hash of each file that evaluate writes."""
+    paths = ModelPaths(MODEL, folder)
+    files = (paths.metrics, paths.predictions, paths.confusion, paths.by_class, paths.errors)
+    return {path.name: md5(path) for path in files}
+
+
+def evaluate(folder: Path, caplog: pytest.LogCaptureFixture) -> str:
+    """Run the stage, which must log one warning and write all its outputs; return the warning."""
+    before = evaluated(folder)
+    for name in before:
+        (ModelPaths(MODEL, folder).folder / name).unlink()
+    result = project.invoke("evaluate", MODEL)
+    assert result.exit_code == 0, result.output
+    assert evaluated(folder) == before
+    assert not list((folder / "models").rglob(".writing-*"))
+    (record,) = [record for record in caplog.records if record.name.startswith("pipeline")]
+    assert (record.name, record.levelname) == ("pipeline.tracking.connection", "WARNING")
+    message = record.getMessage()
+    assert message.startswith(f"{WARNING} (")
+    assert message.endswith("; run `pipeline track` when it can be reached again.")
+    assert "\n" not in message
+    assert "[SQL" not in message
+    assert "Traceback" not in result.output + caplog.text
+    return message
+
+
+@pytest.mark.parametrize("make_store", BAD_STORES)
+def test_a_stage_goes_on_without_its_store_with_one_warning(
+    trained_project: Path,
+    store_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    make_store: MakeStore,
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", make_store(store_folder, trained_project))
+    evaluate(trained_project, caplog)
+
+
+def test_what_a_locked_store_missed_is_recorded_later(
+    one_model: Path, store_folder: Path, store: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with closing(sqlite3.connect(store_folder / "mlflow.db")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        assert "locked" in evaluate(one_model, caplog)
+    client = MlflowClient(store, registry_uri=store)  # not earlier: MLflow would wait longer for a store that it knows
+    assert not client.get_experiment_by_name("bits")
+    for _ in range(2):
+        assert project.invoke("track").exit_code == 0
+    weights = md5(ModelPaths(MODEL).weights)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    (run,) = client.search_runs(experiments, f"tags.weights = '{weights}'")
+    assert list(Path(urlparse(run.info.artifact_uri).path).glob("model-*/model.onnx"))
+    assert len(client.search_model_versions(f"name = '{MODEL}' and run_id = '{run.info.run_id}'")) == 1
+
+
+def test_a_run_whose_recording_was_killed_is_completed(one_model: Path, store: str) -> None:
+    client = MlflowClient(store, registry_uri=store)
+    tags = {"weights": md5(ModelPaths(MODEL).weights), "model": MODEL, "task": "bits"}
+    run_id = client.create_run(client.create_experiment("bits"), tags=tags).info.run_id
+    assert project.invoke("track").exit_code == 0
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["learning_rate"] == "0.01"
+    assert [point.step for point in client.get_metric_history(run_id, "train/loss")] == [10, 20, 25]
+    assert "accuracy" in run.data.metrics
+
+
+def test_lost_artifacts_are_written_again(one_model: Path) -> None:
+    artifacts = one_model / "mlartifacts/bits"
+
+    def recorded() -> dict[str, str]:
+        return {str(path.relative_to(artifacts)): md5(path) for path in artifacts.rglob("*") if path.is_file()}
+
+    def content(files: dict[str, str]) -> dict[str, str]:
+        """Without the verdict, since a champion is not judged again, and MLflow's note of the time."""
+        return {path: files[path] for path in files if Path(path).name not in ("verdict.json", "MLmodel")}
+
+    before = recorded()
+    assert {"provenance.json", "model.onnx", "predictions.parquet"} <= {Path(path).name for path in before}
+    shutil.rmtree(artifacts)
+    assert project.invoke("track").exit_code == 0
+    assert content(recorded()) == content(before)
+
+
+def test_a_stage_goes_on_when_the_disk_of_its_store_is_full(trained_project: Path, store_folder: Path) -> None:
+    mount = f"mount -t tmpfs -o size=200k full {store_folder}"
+    if subprocess.run(["unshare", "-m", "sh", "-c", mount], capture_output=True, check=False).returncode:
+        pytest.skip("only a user who may mount can have a disk of 200 KiB")
+    before = evaluated(trained_project)
+    result = project.run(
+        trained_project,
+        *("unshare", "-m", "sh", "-c", f"{mount} && exec pipeline evaluate {MODEL}"),
+        MLFLOW_TRACKING_URI=f"sqlite:///{store_folder / 'mlflow.db'}",
+    )
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"warning: {WARNING} (")
+    assert "full" in line
+    assert evaluated(trained_project) == before

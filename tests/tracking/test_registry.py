@@ -1,0 +1,266 @@
+"""MLflow's registry: what a version holds, which version is the champion, and that it predicts as the export does."""
+
+import json
+import os
+import shutil
+import sys
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import mlflow.pyfunc
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from pipeline import config
+from pipeline.files import md5, parse_yaml
+from pipeline.inference import evaluate_split
+from pipeline.paths import ModelPaths, TaskPaths
+from pipeline.stages import evaluate, export, split, train
+from tests.harness import project
+from tests.harness.process import free_port, responds, running, with_path
+
+MODEL, MNIST, _ = project.MODELS
+STAGES = ("split@bits", f"train@{MODEL}", f"export@{MODEL}", f"evaluate@{MODEL}")
+Variant = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module")
+def variant(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Variant:
+    """A project with one model: as it is (`first`), trained longer (`better`), or so on other data (`other data`)."""
+    variants: dict[str, Path] = {}
+
+    def get(name: str) -> Path:
+        if name not in variants:
+            variants[name] = _copy(trained, tmp_path_factory.mktemp("variant") / "project", MODEL)
+            if name != "first":
+                _train_longer(variants[name], examples=120 if name == "other data" else 100)
+        return variants[name]
+
+    return get
+
+
+def _copy(trained: Path, folder: Path, model: str) -> Path:
+    """A project with one model, for which no accuracy is too low.
+
+    Without DVC's run cache, since `pipeline track` would record its models, too.
+    """
+    shutil.copytree(trained, folder, ignore=shutil.ignore_patterns("mlflow.db*", "mlartifacts", "runs"))
+    params = project.read(folder)
+    params["models"] = {model: params["models"][model] | {"gate": {"floor": 0.0}}}
+    project.write(folder, params)
+    return folder
+
+
+def _train_longer(folder: Path, examples: int) -> None:
+    project.change(folder, f"models.{MODEL}.recipes.fast.steps", 400)
+    project.change(folder, f"models.{MODEL}.recipes.fast.log_every", 200)
+    project.change(folder, "tasks.bits.split.train", examples)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        setup = config.load().model(MODEL)
+        split.run(setup.task)
+        for stage in (train, export, evaluate):
+            stage.run(setup)
+    project.run(folder, "dvc", "commit", "--force", *STAGES)
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that holds nothing yet: copying its tables is faster than creating them."""
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def client(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    """A store of the test's own, to which every command records."""
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    return MlflowClient(uri, registry_uri=uri)
+
+
+def track(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    done = project.invoke("track")
+    assert done.exit_code == 0, done.output
+    assert "skipped" not in done.stdout, done.stdout
+
+
+def champion(client: MlflowClient, model: str = MODEL) -> str | None:
+    version = client.get_registered_model(model).aliases.get("champion")  # MLflow gives a number or a text
+    return None if version is None else str(version)
+
+
+def artifacts(client: MlflowClient, version: str, model: str = MODEL) -> Path:
+    run_id = client.get_model_version(model, version).run_id
+    assert run_id
+    return Path(urlparse(client.get_run(run_id).info.artifact_uri).path)
+
+
+def package(client: MlflowClient, version: str) -> Path:
+    (folder,) = artifacts(client, version).glob("model-*")
+    return folder
+
+
+def verdict(client: MlflowClient, version: str, model: str = MODEL) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((artifacts(client, version, model) / "verdict.json").read_text())
+    return content
+
+
+def accuracy(folder: Path) -> float:
+    return float(json.loads(ModelPaths(MODEL, folder).metrics.read_text())["accuracy"])
+
+
+def class_names(folder: Path) -> list[str]:
+    return list(json.loads(ModelPaths(MODEL, folder).info.read_text())["class_names"])
+
+
+def test_a_version_holds_the_model_its_signature_an_example_and_the_verdict(
+    client: MlflowClient, variant: Variant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = variant("first")
+    for _ in range(2):
+        track(folder, monkeypatch)
+    (version,) = client.search_model_versions(f"name = '{MODEL}'")
+    assert champion(client) == str(version.version) == "1"
+    assert version.tags == {
+        "model": md5(ModelPaths(MODEL, folder).onnx),
+        "examples": md5(TaskPaths("bits", folder).examples),
+        "dataset": "bits-8",
+        "accuracy": repr(accuracy(folder)),
+        "verdict": "passed",
+    }
+    decided = verdict(client, "1")
+    assert (decided["passed"], decided["accuracy"], decided["floor"]) == (True, accuracy(folder), 0.0)
+    assert decided["champion"] is None
+    assert version.description == f"passed: {'; '.join(decided['reasons'])}."
+
+    packed = package(client, "1")
+    assert (packed / "model.onnx").is_file()
+    assert not [path for path in packed.rglob("*") if path.suffix in (".pkl", ".pickle", ".cloudpickle", ".joblib")]
+    described = parse_yaml((packed / "MLmodel").read_text())
+    assert described["flavors"]["python_function"]["loader_module"] == "mlflow.onnx"
+    assert described["metadata"]["class_names"] == class_names(folder)
+    model = mlflow.pyfunc.load_model(f"models:/{MODEL}@champion")
+    assert model.metadata.signature.inputs.to_dict() == [
+        {"type": "tensor", "name": "sequence", "tensor-spec": {"dtype": "float32", "shape": (-1, 8, 1)}}
+    ]
+    assert model.metadata.signature.outputs.to_dict() == [
+        {"type": "tensor", "name": "probabilities", "tensor-spec": {"dtype": "float32", "shape": (-1, 9)}}
+    ]
+    example = model.input_example
+    assert example["sequence"].shape == (1, 8, 1)
+    assert model.predict(example)["probabilities"].sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_below_the_floor_there_is_no_champion_until_the_floor_is_lowered(
+    client: MlflowClient, variant: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(variant("first"), tmp_path / "project")
+    project.change(folder, f"models.{MODEL}.gate.floor", 0.995)
+    track(folder, monkeypatch)
+    assert champion(client) is None
+    assert client.get_model_version(MODEL, "1").tags["verdict"] == "did not pass"
+    assert not verdict(client, "1")["passed"]
+    project.change(folder, f"models.{MODEL}.gate.floor", 0.0)
+    track(folder, monkeypatch)
+    assert champion(client) == "1", "the same version passes"
+    assert client.get_model_version(MODEL, "1").tags["verdict"] == "passed"
+    assert verdict(client, "1")["passed"]
+
+
+def test_a_better_version_becomes_the_champion(
+    client: MlflowClient, variant: Variant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert accuracy(variant("first")) < accuracy(variant("better"))
+    track(variant("first"), monkeypatch)
+    track(variant("better"), monkeypatch)
+    assert champion(client) == "2"
+    assert verdict(client, "2")["champion"] == {"name": "version 1", "accuracy": accuracy(variant("first"))}
+
+
+def test_a_worse_version_does_not_become_the_champion(
+    client: MlflowClient, variant: Variant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    track(variant("better"), monkeypatch)
+    track(variant("first"), monkeypatch)
+    assert champion(client) == "1"
+    decided = verdict(client, "2")
+    assert not decided["passed"]
+    assert decided["champion"] == {"name": "version 1", "accuracy": accuracy(variant("better"))}
+    assert client.get_model_version(MODEL, "2").description == f"did not pass: {'; '.join(decided['reasons'])}."
+
+
+def test_an_equal_version_becomes_the_champion(
+    client: MlflowClient, variant: Variant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    track(variant("first"), monkeypatch)
+    (run,) = client.search_runs([each.experiment_id for each in client.search_experiments()])
+    client.delete_run(run.info.run_id)  # so that the same model becomes another run, and another version
+    track(variant("first"), monkeypatch)
+    assert champion(client) == "2"
+    assert verdict(client, "2")["champion"] == {"name": "version 1", "accuracy": accuracy(variant("first"))}
+
+
+def test_on_other_test_data_the_champion_is_measured_again(
+    client: MlflowClient, variant: Variant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = variant("other data")
+    track(variant("first"), monkeypatch)
+    track(folder, monkeypatch)
+    measured = evaluate_split.accuracy(package(client, "1") / "model.onnx", TaskPaths("bits", folder))
+    assert verdict(client, "2")["champion"] == {"name": "version 1", "accuracy": measured}
+    assert measured != accuracy(variant("first"))
+    assert champion(client) == "2"
+
+
+def test_a_stand_in_is_a_version_and_never_the_champion(
+    client: MlflowClient, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    track(_copy(trained, tmp_path / "project", MNIST), monkeypatch)
+    assert champion(client, MNIST) is None
+    version = client.get_model_version(MNIST, "1")
+    assert (version.tags["dataset"], version.tags["verdict"]) == ("uci-digits", "did not pass")
+    decided = verdict(client, "1", MNIST)
+    assert not decided["passed"]
+    assert decided["reasons"][0] == "it was measured on uci-digits, which only stands in for another dataset"
+
+
+def test_the_champion_predicts_as_the_export_does_loaded_or_served(
+    client: MlflowClient, variant: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    track(variant("better"), monkeypatch)
+    assert champion(client) == "1"
+    strings = ["00000000", "11111111", "01101010", "10000001", "00000111"]
+    printed = project.invoke("predict", MODEL, "--json", *strings).stdout
+    expected = [json.loads(line) for line in printed.splitlines()]
+    names = class_names(variant("better"))
+    sequence = np.array([[[float(bit)] for bit in text] for text in strings], np.float32)
+
+    def check(probabilities: Any) -> None:
+        shares = np.asarray(probabilities)
+        assert [names[best] for best in shares.argmax(axis=1)] == [each["label"] for each in expected]
+        assert shares.max(axis=1).tolist() == pytest.approx([each["probability"] for each in expected], abs=1e-6)
+
+    assert len({each["label"] for each in expected}) > 1
+    check(mlflow.pyfunc.load_model(f"models:/{MODEL}@champion").predict({"sequence": sequence})["probabilities"])
+
+    address = f"http://127.0.0.1:{(port := free_port())}"
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", f"models:/{MODEL}@champion"]
+    command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
+    environment = with_path(os.environ, project.BIN)
+    with running(command, tmp_path / "serve.log", lambda: responds(f"{address}/ping"), env=environment):
+        request = urllib.request.Request(  # noqa: S310
+            f"{address}/invocations",
+            json.dumps({"inputs": {"sequence": sequence.tolist()}}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(request, timeout=60) as answer:
+            check(json.load(answer)["predictions"]["probabilities"])

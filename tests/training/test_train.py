@@ -1,0 +1,124 @@
+"""The stage `train`, in this process."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import config
+from pipeline.config import Init, ModelSetup
+from pipeline.errors import PipelineError
+from pipeline.networks import keras_network
+from pipeline.paths import ModelPaths
+from pipeline.schema import load_examples
+from pipeline.stages import export, train
+from tests.harness import project
+from tests.harness.stages import prepare
+
+pytestmark = pytest.mark.slow
+BITS = "bits-lstm24"
+
+
+def with_recipe(setup: ModelSetup, **changes: object) -> ModelSetup:
+    """The setup with some values of its recipe changed."""
+    recipes = {setup.recipe_name: setup.recipe.model_copy(update=changes)}
+    return replace(setup, params=setup.params.model_copy(update={"recipes": recipes}))
+
+
+def test_the_same_seed_makes_the_same_files_and_another_seed_others(untrained_project: Path) -> None:
+    setup = prepare(BITS)
+    steps: list[int] = []
+
+    def outputs(seed: int) -> dict[str, bytes]:
+        train.run(replace(setup, seed=seed), lambda step, row: steps.append(step))
+        export.run(setup)
+        folder = setup.paths.folder
+        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    first, again = outputs(1), outputs(1)
+    assert {"model.weights.h5", "history.csv", "export/model.onnx", "export/saved_model/saved_model.pb"} <= set(first)
+    assert first == again
+    train.run(replace(setup, seed=2))
+    assert first["model.weights.h5"] != setup.paths.weights.read_bytes()
+    assert steps == [10, 20, 25] * 2, "a row every ten steps, and one after the last step"
+
+
+def test_a_walk_prints_what_the_published_programs_print(
+    untrained_project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.change(untrained_project, "recipe", "published")
+    setup = prepare("fable-lstm512")
+    reported: list[dict[str, float]] = []
+    train.run(setup, lambda step, row: reported.append(row))
+    printed = capsys.readouterr().out
+    assert "cuDNN is" in printed
+    (line,) = (line for line in printed.splitlines() if line.startswith("step     10  loss"))
+    assert "] -> predicted [" in line, "one window, its prediction and its target"
+    assert "], target [" in line
+    history = pd.read_csv(setup.paths.history)
+    assert history.columns.tolist() == ["step", "loss", "accuracy", "batch_accuracy"]
+    assert history["step"].tolist() == [10, 20, 25]
+    np.testing.assert_allclose(history["loss"], [row["loss"] for row in reported], rtol=1e-8)
+    assert list(setup.paths.logs.rglob("events.*")), "TensorBoard's files"
+
+
+def test_a_monitored_split_has_its_columns_in_the_history(untrained_project: Path) -> None:
+    setup = with_recipe(prepare(BITS), monitor="test", steps=10)
+    train.run(setup)
+    (row,) = pd.read_csv(setup.paths.history).to_dict("records")
+    assert list(row) == ["step", "loss", "accuracy", "batch_accuracy", "test_loss", "test_accuracy"]
+    assert row["step"] == 10
+    # What the trained model predicts for the whole split.
+    examples = load_examples(setup.task.paths)
+    model = keras_network.build(setup.network, examples.info.shape, len(examples.info.class_names))
+    model.load_weights(setup.paths.weights)
+    encoded, targets = examples.split("test")
+    predicted = np.argmax(model(setup.task.code.features(encoded, examples.info)), axis=1)
+    assert row["test_accuracy"] == pytest.approx((predicted == targets).mean())
+
+
+def test_the_validation_split_is_monitored_where_the_recipe_says_so(trained: Path) -> None:
+    history = pd.read_csv(ModelPaths("mnist-lstm128", trained).history)
+    assert history.columns.tolist()[-2:] == ["validation_loss", "validation_accuracy"]
+
+
+def test_training_lowers_the_loss(untrained_project: Path) -> None:
+    project.change(untrained_project, "tasks.bits.generate.length", 3)
+    project.change(untrained_project, "tasks.bits.split.train", 7)
+    setup = with_recipe(prepare(BITS), steps=300, log_every=100, learning_rate=0.05)
+    train.run(setup)
+    history = pd.read_csv(setup.paths.history)
+    assert history["loss"].iloc[-1] < 0.1 < history["loss"].iloc[0]
+    assert history["accuracy"].iloc[-1] == history["batch_accuracy"].iloc[-1] == 1
+
+
+def test_a_training_that_diverges_is_refused_and_writes_no_weights(untrained_project: Path) -> None:
+    setup = with_recipe(prepare(BITS), init=Init(kernel="normal", stddev=3e38, bias="normal"))
+    with pytest.raises(PipelineError, match=r"diverged .*; lower models\.bits-lstm24\.recipes\.fast\.learning_rate"):
+        train.run(setup)
+    assert not setup.paths.weights.exists()
+    assert not list(Path("checkpoints").glob("*")), "the next training starts from the beginning"
+
+
+def test_a_split_that_the_task_does_not_have_cannot_be_monitored(untrained_project: Path) -> None:
+    setup = with_recipe(prepare(BITS), monitor="validation")
+    with pytest.raises(PipelineError, match="bits has no validation split to monitor; set monitor: null"):
+        train.run(setup)
+
+
+def test_training_without_data_names_the_command(untrained_project: Path) -> None:
+    with pytest.raises(
+        PipelineError, match=r"data/split/bits/examples\.parquet does not exist; run `dvc repro split@bits` to make it"
+    ):
+        train.run(config.load().model(BITS))
+
+
+def test_the_training_says_where_it_ran_and_how_long_it_took(untrained_project: Path) -> None:
+    environment = train.run(with_recipe(prepare(BITS), steps=1))
+    assert {"device", "cudnn", "python", "tensorflow", "keras", "numpy", "seconds", "peak_memory_mib"} == set(
+        environment
+    )
+    assert environment["seconds"] > 0
+    assert environment["peak_memory_mib"] > 50
