@@ -5,14 +5,14 @@ from pathlib import Path
 
 from pipeline import config
 from pipeline.files import load_json
-from pipeline.tasks.mnist import data, files
+from pipeline.tasks.mnist import data, idx_files
 
 
 def main(folder: Path) -> None:
     """Write the four files into `folder`, which MNIST_DIR may name afterwards."""
     params: data.Generate = config.load().task("mnist").params.generate
-    files.fetch(params.mirrors, folder)
-    if load_json(folder / "dataset.json", files.AGAIN)["stand_in"]:
+    idx_files.fetch(params.mirrors, folder)
+    if load_json(folder / "dataset.json", idx_files.AGAIN)["stand_in"]:
         sys.exit("error: no mirror of params.yaml has MNIST; see the warnings above.")
 
 

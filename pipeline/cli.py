@@ -127,14 +127,14 @@ def evaluate(model: ModelName) -> None:
     from pipeline import config
     from pipeline.lineage import artifacts, provenance
     from pipeline.stages import evaluate
-    from pipeline.tracking import backfill
+    from pipeline.tracking import record
     from pipeline.tracking.connection import BestEffort
 
     setup = config.load().model(model)
     evaluate.run(setup)
     files = artifacts.workspace(setup.name, setup.task.name)
     provenance.save_training_note(files, provenance.current_source(setup))
-    BestEffort(setup.name)("the metrics", lambda: backfill.record(files, setup.params.gate.floor))
+    BestEffort(setup.name)("the metrics", lambda: record.record(files, setup.params.gate.floor))
 
 
 @app.command()
@@ -146,9 +146,9 @@ def track(
 ) -> None:
     """Bring MLflow and its registry up to date with the models of the workspace, or of revisions."""
     from pipeline import config
-    from pipeline.tracking import sync
+    from pipeline.tracking import track
 
-    for line in sync.sync(revisions or [], config.load()):
+    for line in track.track(revisions or [], config.load()):
         typer.echo(line)
 
 
@@ -167,9 +167,9 @@ def compare(
     """Show what differs between runs, and their metrics; without RUN, each model's newest run and the one before."""
     from pipeline import config
     from pipeline.reports import compare, curves
-    from pipeline.tracking import queries
+    from pipeline.tracking import named_runs
 
-    groups = queries.find_groups(runs or [], config.load())
+    groups = named_runs.find_groups(runs or [], config.load())
     curves.save(curves.plot(groups), picture)
     typer.echo(compare.as_json(groups, picture) if as_json else compare.text(groups, picture, markdown))
 
@@ -179,10 +179,10 @@ def reproduce(run: Annotated[str, typer.Argument(metavar="RUN", help="its name o
     """Train a run's model again in a temporary work tree: identical (exit status 0), or what differs first (1)."""
     from pipeline import config
     from pipeline.lineage import reproduce
-    from pipeline.tracking import queries
+    from pipeline.tracking import named_runs
 
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the work tree is removed
-    name, provenance, patch = queries.find_run(run, config.load())
+    name, provenance, patch = named_runs.find_run(run, config.load())
     typer.echo(f"{name}: commit {provenance.commit[:10]}{' with uncommitted changes' if patch else ''}")
     difference, versions = reproduce.run(provenance, patch)
     for version in versions:

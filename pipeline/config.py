@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from pipeline import tasks
 from pipeline.errors import PipelineError, quoted
 from pipeline.files import parse_yaml
 from pipeline.paths import PARAMS, ModelPaths, TaskPaths
-from pipeline.schema import StrictModel
+from pipeline.section import Section
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 TaskName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]  # also the name of a Python package
 Positive = Annotated[int, Field(ge=1)]
-Section = TypeVar("Section", bound=BaseModel)
+AnySection = TypeVar("AnySection", bound=Section)
 
 
-class Network(StrictModel):
+class Network(Section):
     """The layers between an example (steps, features) and its class."""
 
     cell: Literal["lstm", "gru"]
@@ -35,7 +35,7 @@ class Network(StrictModel):
         return [f"{self.cell}_{depth}" for depth in range(1, len(self.units) + 1)]
 
 
-class Init(StrictModel):
+class Init(Section):
     """The first values of the dense layers. Recurrent layers have Keras' own; an LSTM's forget bias is 1."""
 
     kernel: Literal["glorot-uniform", "normal", "truncated-normal"]
@@ -51,7 +51,7 @@ class Init(StrictModel):
         return self
 
 
-class Recipe(StrictModel):
+class Recipe(Section):
     """How a network is trained."""
 
     steps: Positive  # batches in all
@@ -67,19 +67,19 @@ class Recipe(StrictModel):
     init: Init
 
 
-class Reference(StrictModel):
+class Reference(Section):
     """What the program that the model re-creates printed."""
 
     accuracy: Annotated[float, Field(gt=0, le=1)] | None  # null: it printed none
 
 
-class Gate(StrictModel):
+class Gate(Section):
     """What a version in the registry must reach to become the champion."""
 
     floor: Annotated[float, Field(ge=0, le=1)]  # accuracy
 
 
-class ModelParams(StrictModel):
+class ModelParams(Section):
     """One network for one task, and the recipes that train it."""
 
     task: str
@@ -89,7 +89,7 @@ class ModelParams(StrictModel):
     recipes: Annotated[dict[Name, Recipe], Field(min_length=1)]
 
 
-class TaskParams(StrictModel):
+class TaskParams(Section):
     """What `generate` and `split` of one task take."""
 
     source: str  # the file or folder that the raw data are made from; DVC watches it
@@ -168,7 +168,7 @@ class ModelSetup:
         )
 
 
-class Config(StrictModel):
+class Config(Section):
     """All of params.yaml."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
@@ -240,7 +240,7 @@ def _parse(path: Path) -> Any:
         raise PipelineError(f"{path} is not valid YAML: {' '.join(str(error).split())}; fix it there.") from None
 
 
-def _check(kind: type[Section], value: Any, path: Path, prefix: tuple[str, ...]) -> Section:
+def _check(kind: type[AnySection], value: Any, path: Path, prefix: tuple[str, ...]) -> AnySection:
     try:
         return kind.model_validate(value)
     except ValidationError as invalid:

@@ -1,7 +1,6 @@
 """Every path and every stage address of the project. No other module spells one out."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
@@ -12,7 +11,6 @@ MODELS = Path("models")
 LOGS = Path("logs")  # ignored by git and DVC: what differs from one run to the next
 CHECKPOINTS = Path("checkpoints")  # ignored, too
 
-TASK_STAGES = ("generate", "split")
 MODEL_STAGES = ("train", "export", "evaluate")
 
 
@@ -41,111 +39,37 @@ def repository() -> Path:
     return Path(root) if root and (Path(root) / ".dvc").is_dir() else Path()
 
 
-@dataclass(frozen=True)
 class TaskPaths:
     """Where the data of one task are, under `root`."""
 
-    name: str
-    root: Path = Path()
-
-    @property
-    def raw(self) -> Path:
-        """The folder of the raw data."""
-        return self.root / RAW / self.name
-
-    @property
-    def split(self) -> Path:
-        """The folder of the checked examples."""
-        return self.root / SPLIT / self.name
-
-    @property
-    def examples(self) -> Path:
-        """A row for each example: its code, its target, its split."""
-        return self.split / "examples.parquet"
-
-    @property
-    def info(self) -> Path:
-        """The DatasetInfo of the examples."""
-        return self.split / "info.json"
-
-    @property
-    def balance(self) -> Path:
-        """How many examples each class has in each split."""
-        return self.split / "balance.csv"
+    def __init__(self, name: str, root: Path = Path()):
+        self.name, self.root = name, root
+        self.raw = root / RAW / name
+        self.split = root / SPLIT / name
+        self.examples = self.split / "examples.parquet"  # a row for each example: code, target, split
+        self.info = self.split / "info.json"  # the DatasetInfo
+        self.balance = self.split / "balance.csv"  # how many examples each class has in each split
 
 
-@dataclass(frozen=True)
 class ModelPaths:
     """Where the files of one model are, under `root`."""
 
-    name: str
-    root: Path = Path()
+    def __init__(self, name: str, root: Path = Path()):
+        self.name, self.root = name, root
+        self.folder = root / MODELS / name
+        self.weights = self.folder / "model.weights.h5"
+        self.history = self.folder / "history.csv"  # the metrics logged while training
+        self.export = self.folder / "export"  # all that predictions need
+        self.onnx = self.export / "model.onnx"
+        self.info = self.export / "info.json"  # the DatasetInfo
+        self.metrics = self.folder / "metrics.json"
+        self.predictions = self.folder / "predictions.parquet"  # a row for each evaluated example
+        self.confusion = self.folder / "confusion.csv"
+        self.by_class = self.folder / "by_class.csv"
+        self.errors = self.folder / "errors.png"
+        self.logs = root / LOGS / name / "tensorboard"
+        self.verdict = root / LOGS / name / "verdict.json"  # what the gate decided
 
-    @property
-    def folder(self) -> Path:
-        """All that the stages make of the model."""
-        return self.root / MODELS / self.name
-
-    @property
-    def weights(self) -> Path:
-        """The trained weights."""
-        return self.folder / "model.weights.h5"
-
-    @property
-    def history(self) -> Path:
-        """The metrics logged while training."""
-        return self.folder / "history.csv"
-
-    @property
-    def export(self) -> Path:
-        """The folder that prediction needs, and nothing else."""
-        return self.folder / "export"
-
-    @property
-    def onnx(self) -> Path:
-        """The exported model."""
-        return self.export / "model.onnx"
-
-    @property
-    def info(self) -> Path:
-        """The DatasetInfo of the exported model."""
-        return self.export / "info.json"
-
-    @property
-    def metrics(self) -> Path:
-        """The metrics of the exported model."""
-        return self.folder / "metrics.json"
-
-    @property
-    def predictions(self) -> Path:
-        """A row for each evaluated example: target, predicted, probability."""
-        return self.folder / "predictions.parquet"
-
-    @property
-    def confusion(self) -> Path:
-        """How often each class was predicted for each other."""
-        return self.folder / "confusion.csv"
-
-    @property
-    def by_class(self) -> Path:
-        """The accuracy of each class."""
-        return self.folder / "by_class.csv"
-
-    @property
-    def errors(self) -> Path:
-        """The picture of what the model gets wrong."""
-        return self.folder / "errors.png"
-
-    @property
-    def logs(self) -> Path:
-        """TensorBoard's files."""
-        return self.root / LOGS / self.name / "tensorboard"
-
-    @property
-    def verdict(self) -> Path:
-        """What the gate decided."""
-        return self.root / LOGS / self.name / "verdict.json"
-
-    def training_note(self, weights: str) -> Path:
-        """What is known of the training that made the weights with this MD5, in the repository's logs."""
-        return repository() / LOGS / self.name / f"{weights}.json"
+    def training_note(self, weights_md5: str) -> Path:
+        """What is known of the training that made these weights, in the repository's logs."""
+        return repository() / LOGS / self.name / f"{weights_md5}.json"

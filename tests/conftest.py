@@ -3,12 +3,15 @@
 import os
 from pathlib import Path
 
+import dvc.repo  # noqa: F401  # DVC binds its log to the standard output of its first import: not to that of a test
 import pytest
 from filelock import FileLock
 
 from tests.harness import project
 
 LIBRARIES = {"ORT_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "TF_CPP_MIN_LOG_LEVEL": "3"}
+# Export hides the GPU, which TensorFlow refuses in a process that has trained on it, as a test does.
+LIBRARIES["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ.update(LIBRARIES)
 # Fixtures that train, or that need what was trained: their tests are left out of `make test-fast`.
 SLOW = {"trained", "trained_project"}

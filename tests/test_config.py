@@ -192,10 +192,10 @@ def test_a_setup_resolves_a_name_once(folder: Path) -> None:
     assert setup.params is loaded.models["mnist-lstm128"]
     assert setup.network is setup.params.network
     assert setup.recipe is setup.params.recipes["fast"]
-    assert setup.paths == ModelPaths("mnist-lstm128")
+    assert setup.paths.weights == ModelPaths("mnist-lstm128").weights
     assert setup.task == loaded.task("mnist")
     assert (setup.task.name, setup.task.seed, setup.task.source) == ("mnist", loaded.seed, Path("pipeline/tasks/mnist"))
-    assert setup.task.paths == TaskPaths("mnist")
+    assert setup.task.paths.examples == TaskPaths("mnist").examples
     assert setup.task.code.name == "mnist"
     assert isinstance(setup.task.params.generate, setup.task.code.generate_params)
     assert isinstance(setup.task.params.split, setup.task.code.split_params)

@@ -12,7 +12,7 @@ from pipeline.files import parse_yaml
 from tests.harness import project
 
 # The rooms of pipeline/, from top to bottom: a room imports from these, which all lie below it, and from the base.
-BASE = {"errors", "files", "paths", "schema"}
+BASE = {"errors", "files", "paths", "section", "dataset"}
 ROOMS: dict[str, set[str]] = {
     "cli": {"reports", "tracking", "lineage", "stages", "training", "inference", "networks", "config", "tasks"},
     "reports": {"tracking", "lineage", "config"},
@@ -24,7 +24,8 @@ ROOMS: dict[str, set[str]] = {
     "networks": {"config"},
     "config": {"tasks"},
     "tasks": set(),
-    "schema": set(),
+    "dataset": set(),
+    "section": set(),
     "files": set(),
     "paths": set(),
     "errors": set(),
@@ -73,7 +74,7 @@ def closure(module: str, seen: frozenset[str] = frozenset()) -> frozenset[str]:
 
 
 def room(module: str) -> str:
-    """The room of a module: `tracking` for pipeline.tracking.sync."""
+    """The room of a module: `tracking` for pipeline.tracking.track."""
     return module.split(".")[1] if "." in module else ""
 
 
@@ -125,7 +126,9 @@ def test_stages_do_not_import_each_other(verb: str) -> None:
     assert {name for name in needed if room(name) == "stages"} <= {"pipeline.stages", f"pipeline.stages.{verb}"}
 
 
-@pytest.mark.parametrize("module", ["pipeline.inference.predict", "pipeline.tracking.sync", "pipeline.stages.evaluate"])
+@pytest.mark.parametrize(
+    "module", ["pipeline.inference.predict", "pipeline.tracking.track", "pipeline.stages.evaluate"]
+)
 def test_what_predicts_records_or_measures_needs_no_tensorflow(module: str) -> None:
     needed = closure(module) | {name for name in MODULES if room(name) == "tasks"}
     assert not {library.split(".")[0] for name in needed for library in imports(name)} & {"tensorflow", "keras"}

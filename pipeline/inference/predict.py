@@ -9,10 +9,10 @@ from functools import cached_property
 import numpy as np
 
 from pipeline import tasks
+from pipeline.dataset import DatasetInfo, load_info
 from pipeline.errors import PipelineError
-from pipeline.inference.session import Session
+from pipeline.inference.onnx_session import Session
 from pipeline.paths import MODELS, ModelPaths, repro
-from pipeline.schema import DatasetInfo, load_info
 
 BATCH = 64  # lines of a stream that are predicted at once
 RUNNERS_UP = 2
@@ -121,7 +121,7 @@ def load(name: str) -> Predictor:
     """The exported model `name`. Raises PipelineError if it does not exist, or if its info file is damaged."""
     names = sorted(path.parent.parent.name for path in MODELS.glob(f"*/{ModelPaths('').info.relative_to(MODELS)}"))
     if name not in names:
-        known = f"use one of {', '.join(names)}" if names else "no model is exported yet"
-        raise PipelineError(f"there is no exported model {name!r}; {known}, or run `dvc repro`.")
+        known = f"use one of {', '.join(names)}, or run" if names else "run"
+        raise PipelineError(f"there is no exported model {name!r}; {known} `dvc repro` to export the models.")
     paths = ModelPaths(name)
     return Predictor(paths, load_info(paths.info, repro("export", name, force=True)))

@@ -77,8 +77,8 @@ def verified_workspace(model: str, task: str) -> Artifacts:
     artifacts.check_consistent()
     evaluated = dvc.hashes(artifacts.entries.get(stage("evaluate", model), {}), "deps")
     exported = dvc.hashes(artifacts.entries[stage("export", model)], "outs")
-    changed = set(dvc.changed_stages("changed outs"))
-    if changed & {stage(verb, model) for verb in MODEL_STAGES} or not exported.items() <= evaluated.items():
+    addresses = [stage(verb, model) for verb in MODEL_STAGES]
+    if dvc.changed_stages("changed outs", addresses) or not exported.items() <= evaluated.items():
         raise _inconsistent(model)
     return artifacts
 

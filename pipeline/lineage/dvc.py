@@ -1,7 +1,7 @@
 """What DVC knows: the entries of dvc.lock and of the run cache, the stages that changed, and files by their hash."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,13 +53,14 @@ def run_cache_entries() -> list[dict[str, Any]]:
     return entries
 
 
-def changed_stages(kind: str = "") -> list[str]:
-    """The stages that `dvc status` names, sorted; with a `kind` such as "changed outs", only those it reports so."""
+def changed_stages(kind: str = "", addresses: Sequence[str] = ()) -> list[str]:
+    """The stages whose inputs or outputs differ from dvc.lock, of these addresses or of all.
+
+    With a `kind`, such as "changed outs", only those with changes of that kind.
+    """
     with repository() as repo:
-        status = repo.status()
-    return sorted(
-        address for address, changes in status.items() if not kind or any(kind in change for change in changes)
-    )
+        status = repo.status(targets=list(addresses) or None)
+    return sorted(name for name, changes in status.items() if not kind or any(kind in change for change in changes))
 
 
 @contextmanager

@@ -9,11 +9,11 @@ from tabulate import tabulate
 from pipeline.config import Config, ModelSetup
 from pipeline.errors import PipelineError, quoted
 from pipeline.lineage import dvc, git
-from pipeline.lineage.summary import RunSummary
+from pipeline.lineage.run_summary import RunSummary
 from pipeline.paths import LOCK, ModelPaths
-from pipeline.reports import changes, compare
-from pipeline.reports.changes import Rows
-from pipeline.reports.side import Side
+from pipeline.reports import branch_changes, compare
+from pipeline.reports.branch_changes import Rows
+from pipeline.reports.snapshot import Snapshot
 from pipeline.tracking.gate import Champion, Verdict, judge
 
 
@@ -35,14 +35,14 @@ def make(base: str, config: Config) -> Report:
 
     Raises PipelineError if the revision does not exist or has no dvc.lock, or if the workspace is not up to date.
     """
-    before, now = Side(base, _branch_point(base)), Side("now", None)
+    before, now = Snapshot(base, _branch_point(base)), Snapshot("now", None)
     if not before.entries:
         raise PipelineError(f"{base} holds no {LOCK}: there is nothing to compare with; name another base.")
     _require_up_to_date()
     known = config.tasks | config.models
     # DVC keeps the entries of tasks and models that params.yaml no longer has
     entries = {name: entry for name, entry in now.entries.items() if _item(name) in known}
-    ran = changes.stages_that_ran(before.entries, entries)
+    ran = branch_changes.stages_that_ran(before.entries, entries)
     items = {_item(name) for name in ran}
     models = [setup for setup in config.all_models() if setup.name in items]
     new = [setup.name for setup in models if not before.entry("evaluate", setup.name)]
@@ -53,7 +53,7 @@ def make(base: str, config: Config) -> Report:
     ]
     return Report(
         base,
-        changes.parameters(before.params(), now.params()) + changes.inputs(before.entries, entries),
+        branch_changes.parameters(before.params(), now.params()) + branch_changes.inputs(before.entries, entries),
         sorted(ran),
         sorted(entries.keys() - ran),
         pairs,
@@ -114,7 +114,7 @@ def _item(address: str) -> str:
     return address.rpartition("@")[2]
 
 
-def _verdict(setup: ModelSetup, before: Side, now: Side) -> Verdict:
+def _verdict(setup: ModelSetup, before: Snapshot, now: Snapshot) -> Verdict:
     """What the gate decides if the model before is the champion. Accuracies on other examples are not compared."""
     model, task = setup.name, setup.task.name
     metrics, old = now.metrics(model), before.metrics(model)

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
-from pipeline.lineage.summary import RunSummary
-from pipeline.reports.mcnemar import paired_test
+from pipeline.lineage.run_summary import RunSummary
 from pipeline.reports.metrics import Metric, metric
+from pipeline.reports.significance import paired_test
 
 ROW_EACH = 4  # from so many runs on, a run is a row of the table instead of a column
 

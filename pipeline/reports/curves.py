@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from pipeline.files import write_atomic
-from pipeline.lineage.summary import RunSummary
+from pipeline.lineage.run_summary import RunSummary
 
 MONITORED = ("validation_accuracy", "test_accuracy")  # columns of the history, if the recipe monitors that split
 

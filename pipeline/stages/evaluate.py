@@ -3,11 +3,11 @@
 import pandas as pd
 
 from pipeline.config import ModelSetup
+from pipeline.dataset import Predictions, load_examples
 from pipeline.files import require, write_atomic, write_csv, write_json, write_parquet
-from pipeline.inference.evaluate_split import predict_split
-from pipeline.inference.session import Session
+from pipeline.inference.onnx_session import Session
+from pipeline.inference.predict_split import predict_split
 from pipeline.paths import repro
-from pipeline.schema import Predictions, load_examples
 
 
 def run(setup: ModelSetup) -> None:

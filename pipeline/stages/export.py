@@ -10,12 +10,12 @@ import onnx
 import tensorflow as tf
 
 from pipeline.config import ModelSetup
+from pipeline.dataset import DatasetInfo, load_examples, save_info
 from pipeline.errors import PipelineError
 from pipeline.files import require
-from pipeline.inference.session import Session, batches
+from pipeline.inference.onnx_session import Session, batches
 from pipeline.networks import keras_network, onnx_network, saved_model
 from pipeline.paths import repro
-from pipeline.schema import DatasetInfo, load_examples, save_info
 
 COMPARED = 20_000  # examples at most
 BATCH = 1000

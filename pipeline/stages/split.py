@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from pipeline.config import TaskSetup
+from pipeline.dataset import SPLITS, Examples, save_examples
 from pipeline.errors import PipelineError
 from pipeline.files import require
 from pipeline.paths import repro
-from pipeline.schema import SPLITS, Examples, save_examples
 
 
 def run(task: TaskSetup) -> None:

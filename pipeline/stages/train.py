@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from pipeline.config import ModelSetup, Recipe
+from pipeline.dataset import Examples, load_examples
 from pipeline.errors import PipelineError
 from pipeline.files import write_atomic, write_csv
-from pipeline.networks import keras_network, objective
-from pipeline.schema import Examples, load_examples
+from pipeline.networks import keras_network, loss_and_optimizer
 from pipeline.training import environment
 from pipeline.training.batches import Features, batch_schedule, evaluation_batches, training_batches
 from pipeline.training.callbacks import History, ReportCallback
@@ -70,8 +70,8 @@ def _compile(setup: ModelSetup, examples: Examples) -> keras.Model:
     recipe, info = setup.recipe, examples.info
     model = keras_network.build(setup.network, info.shape, len(info.class_names), recipe.init)
     model.compile(
-        objective.optimizer(recipe),
-        objective.loss(recipe, len(info.class_names)),
+        loss_and_optimizer.optimizer(recipe),
+        loss_and_optimizer.loss(recipe, len(info.class_names)),
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         steps_per_execution=_steps_per_execution(recipe),
         jit_compile=False,  # on CPUs, XLA is slower for these LSTMs

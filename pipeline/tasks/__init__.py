@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.dataset import DatasetInfo, Examples, Predictions
 from pipeline.errors import PipelineError
-from pipeline.schema import DatasetInfo, Examples, Predictions, StrictModel
+from pipeline.section import Section
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,20 +45,20 @@ class Task:
     # data.py
 
     @property
-    def generate_params(self) -> type[StrictModel]:
+    def generate_params(self) -> type[Section]:
         """The keys of tasks.NAME.generate in params.yaml: `Generate`."""
         return self._file("data").Generate  # type: ignore[no-any-return]
 
     @property
-    def split_params(self) -> type[StrictModel]:
+    def split_params(self) -> type[Section]:
         """The keys of tasks.NAME.split in params.yaml: `Split`."""
         return self._file("data").Split  # type: ignore[no-any-return]
 
-    def generate(self, params: StrictModel, source: Path, folder: Path) -> None:
+    def generate(self, params: Section, source: Path, folder: Path) -> None:
         """Make the raw data from `source` and write them into `folder`."""
         self._file("data").generate(params, source, folder)
 
-    def split(self, params: StrictModel, folder: Path, rng: np.random.Generator) -> Examples:
+    def split(self, params: Section, folder: Path, rng: np.random.Generator) -> Examples:
         """Read the raw data in `folder`; return checked examples, each in one split."""
         examples: Examples = self._file("data").split(params, folder, rng)
         return examples

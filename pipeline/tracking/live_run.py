@@ -13,8 +13,8 @@ from pipeline.lineage.provenance import SourceCode, strip_prefixes
 from pipeline.paths import stage
 from pipeline.tracking import connection
 from pipeline.tracking.experiments import experiment_id
-from pipeline.tracking.log import log_params, log_report
-from pipeline.tracking.run_schema import LIVE, WEIGHTS, model_tags, run_name, source_tags
+from pipeline.tracking.names import LIVE, WEIGHTS, model_tags, run_name, source_tags
+from pipeline.tracking.run_writer import log_params, log_report
 from pipeline.tracking.search import runs_with_weights
 
 if TYPE_CHECKING:

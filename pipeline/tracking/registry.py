@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import tasks
+from pipeline.dataset import load_examples
 from pipeline.files import load_json
-from pipeline.inference import evaluate_split
+from pipeline.inference import predict_split
 from pipeline.lineage.artifacts import Artifacts
 from pipeline.lineage.provenance import Provenance
 from pipeline.paths import ModelPaths, TaskPaths, repro
-from pipeline.schema import load_examples
 from pipeline.tracking.gate import Champion, Verdict, judge
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _champion(client: "MlflowClient", model: str, version: str, examples_md5: st
         path = f"{_package_name(champion.tags['model'])}/{ONNX_FILE}"
         onnx = Path(client.download_artifacts(str(champion.run_id), path, folder))
         try:
-            return Champion(name, evaluate_split.accuracy(onnx, task))
+            return Champion(name, predict_split.accuracy(onnx, task))
         except ValueError:  # other shapes or classes
             return Champion(name, None)
 

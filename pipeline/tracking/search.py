@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from pipeline.tracking.run_schema import CONTENTS, WEIGHTS
+from pipeline.tracking.names import CONTENTS, WEIGHTS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -4,7 +4,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from pipeline.tracking.run_schema import CURVES
+from pipeline.tracking.names import CURVES
 
 if TYPE_CHECKING:
     from mlflow.entities import RunInfo

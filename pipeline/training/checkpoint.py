@@ -16,7 +16,8 @@ from pipeline.files import md5, md5_of, write_atomic
 from pipeline.paths import CHECKPOINTS, repository
 
 PACKAGE = Path(__file__).parent.parent
-CODE = ("config.py", "schema.py", "stages/train.py", "networks/*.py", "training/*.py")  # what decides the weights
+# What decides the weights.
+CODE = ("config.py", "dataset.py", "stages/train.py", "networks/*.py", "training/*.py")
 
 
 class Checkpoint:

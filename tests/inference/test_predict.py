@@ -15,9 +15,9 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from pipeline import cli
+from pipeline.dataset import load_examples
 from pipeline.files import load_json
 from pipeline.paths import ModelPaths, TaskPaths
-from pipeline.schema import load_examples
 from tests.harness import project
 
 BITS = "01101010"
@@ -125,7 +125,7 @@ def test_a_stream_has_a_line_for_each_line_valid_or_not(exported: Path) -> None:
         (
             ["bits-lstm42", BITS],
             "there is no exported model 'bits-lstm42'; use one of bits-lstm24, fable-lstm512, mnist-lstm128, or run "
-            "`dvc repro`.",
+            "`dvc repro` to export the models.",
         ),
         (["../models/bits-lstm24", BITS], "there is no exported model '../models/bits-lstm24'; use one of"),
         (
@@ -146,9 +146,7 @@ def test_invalid_input_gets_one_sentence_and_status_two(exported: Path, words: l
 def test_without_any_exported_model_the_command_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = predict("bits-lstm24", BITS, status=2)
-    assert result.stderr == (
-        "error: there is no exported model 'bits-lstm24'; no model is exported yet, or run `dvc repro`.\n"
-    )
+    assert result.stderr == ("error: there is no exported model 'bits-lstm24'; run `dvc repro` to export the models.\n")
 
 
 def test_valid_inputs_beside_an_invalid_one_are_predicted(exported: Path) -> None:

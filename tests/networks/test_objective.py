@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.networks import objective
+from pipeline.networks import loss_and_optimizer
 from tests.harness.recipes import recipe
 
 
@@ -16,7 +16,7 @@ def test_the_loss_is_cross_entropy_over_the_batch() -> None:
     each = np.array([np.log(4), 100.0])
 
     def value(**changes: object) -> float:
-        return float(objective.loss(recipe(**changes), 4)(tf.constant(targets), tf.constant(logits)))
+        return float(loss_and_optimizer.loss(recipe(**changes), 4)(tf.constant(targets), tf.constant(logits)))
 
     assert value(loss_reduction="sum") == pytest.approx(each.sum())
     assert value(loss_reduction="mean") == pytest.approx(each.mean())
@@ -25,7 +25,7 @@ def test_the_loss_is_cross_entropy_over_the_batch() -> None:
 
 
 def test_one_cycle_goes_up_and_comes_down() -> None:
-    schedule = objective.one_cycle(0.5, steps=100)
+    schedule = loss_and_optimizer.one_cycle(0.5, steps=100)
     rates = [float(schedule(step)) for step in range(101)]
     assert rates[0] == pytest.approx(0.02)
     assert max(rates) == rates[20] == pytest.approx(0.5)
@@ -36,8 +36,8 @@ def test_one_cycle_goes_up_and_comes_down() -> None:
 
 @pytest.mark.parametrize(("name", "kind"), [("adam", "Adam"), ("rmsprop", "RMSprop")])
 def test_the_optimizer_is_the_one_named_at_the_rate_of_the_schedule(name: str, kind: str) -> None:
-    constant = objective.optimizer(recipe(optimizer=name, learning_rate=0.3))
+    constant = loss_and_optimizer.optimizer(recipe(optimizer=name, learning_rate=0.3))
     assert type(constant).__name__ == kind
     assert float(constant.learning_rate) == pytest.approx(0.3)
-    cycle = objective.optimizer(recipe(optimizer=name, learning_rate=0.5, schedule="one-cycle"))
+    cycle = loss_and_optimizer.optimizer(recipe(optimizer=name, learning_rate=0.5, schedule="one-cycle"))
     assert float(cycle.learning_rate) == pytest.approx(0.02), "at the first step"

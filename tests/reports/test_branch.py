@@ -10,7 +10,7 @@ from typer.testing import Result
 from pipeline import config
 from pipeline.errors import PipelineError
 from pipeline.reports import branch as branch_report
-from pipeline.reports.changes import inputs, parameters, stages_that_ran
+from pipeline.reports.branch_changes import inputs, parameters, stages_that_ran
 from tests.harness import project
 
 MODEL = "bits-lstm24"

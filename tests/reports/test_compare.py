@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.lineage.summary import RunSummary
-from pipeline.reports import compare, curves, mcnemar
+from pipeline.lineage.run_summary import RunSummary
+from pipeline.reports import compare, curves, significance
 
 PICTURE = Path("curves.png")
 EXAMPLES = "data/split/bits/examples.parquet"
@@ -50,7 +50,7 @@ def exact(better: int, worse: int) -> float:
 def test_the_paired_test_is_mcnemar_s_exact_one(better: int, worse: int) -> None:
     first = [False] * better + [True] * worse + [True] * 7 + [False] * 4
     other = [True] * better + [False] * worse + [True] * 7 + [False] * 4
-    test = mcnemar.paired_test(a_run("first", predictions(first)), a_run("other", predictions(other)))
+    test = significance.paired_test(a_run("first", predictions(first)), a_run("other", predictions(other)))
     assert test is not None
     assert (test.run, test.examples, test.better, test.worse) == ("other", better + worse + 11, better, worse)
     assert test.p == pytest.approx(exact(better, worse), rel=1e-9)
@@ -58,8 +58,8 @@ def test_the_paired_test_is_mcnemar_s_exact_one(better: int, worse: int) -> None
 
 @pytest.mark.parametrize(("better", "verdict"), [(5, "within chance"), (6, "more than chance")])
 def test_its_sentence_says_whether_it_is_more_than_chance(better: int, verdict: str) -> None:
-    assert (exact(5, 0) > mcnemar.SIGNIFICANCE > exact(6, 0)) and mcnemar.SIGNIFICANCE == 0.05
-    test = mcnemar.paired_test(a_run("a", predictions([False] * better)), a_run("b", predictions([True] * better)))
+    assert (exact(5, 0) > significance.SIGNIFICANCE > exact(6, 0)) and significance.SIGNIFICANCE == 0.05
+    test = significance.paired_test(a_run("a", predictions([False] * better)), a_run("b", predictions([True] * better)))
     assert str(test) == (
         f"b: of the same {better} examples, {better} that were wrong are right and 0 that were right are wrong; "
         f"p = {exact(better, 0):.2g}, {verdict}"
@@ -79,16 +79,16 @@ def test_its_sentence_says_whether_it_is_more_than_chance(better: int, verdict: 
 )
 def test_only_predictions_for_the_same_examples_are_paired(other: dict[str, Any]) -> None:
     first = a_run("first", predictions([True, False]))
-    assert mcnemar.paired_test(first, a_run("same", predictions([True, True]))) is not None
+    assert significance.paired_test(first, a_run("same", predictions([True, True]))) is not None
     second = a_run("other", **({"predictions": predictions([True, True])} | other))
-    assert mcnemar.paired_test(first, second) is None
-    assert mcnemar.paired_test(second, first) is None
+    assert significance.paired_test(first, second) is None
+    assert significance.paired_test(second, first) is None
     assert "other: no paired test, other test examples" in compare.text([[first, second]], PICTURE)
 
 
 def test_runs_whose_data_are_not_known_are_not_paired() -> None:
     pair = [a_run(name, predictions([True]), inputs={}) for name in "ab"]
-    assert mcnemar.paired_test(pair[0], pair[1]) is None
+    assert significance.paired_test(pair[0], pair[1]) is None
 
 
 def test_the_rows_are_what_differs_then_all_metrics() -> None:
@@ -181,7 +181,7 @@ def test_markdown_is_markdown() -> None:
     assert all(set(cell) <= set("-:") for cell in table[1])
     assert table[2] == ["learning_rate", "0.01", "0.02", ""]
     assert all(len(row) == 4 for row in table)
-    assert [line for line in text if line.startswith("- ")] == [f"- {mcnemar.paired_test(*group)}"]
+    assert [line for line in text if line.startswith("- ")] == [f"- {significance.paired_test(*group)}"]
     assert text[-1] == "![learning curves](curves.png)"
 
 

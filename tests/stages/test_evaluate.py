@@ -8,11 +8,11 @@ import pytest
 
 from pipeline import config
 from pipeline.config import Network
+from pipeline.dataset import DatasetInfo, Predictions, load_examples
 from pipeline.errors import PipelineError
 from pipeline.files import load_json
 from pipeline.networks import onnx_network
 from pipeline.paths import ModelPaths, TaskPaths
-from pipeline.schema import DatasetInfo, Predictions, load_examples
 from pipeline.stages import evaluate
 from tests.harness import project
 from tests.harness.stages import prepare
@@ -72,7 +72,7 @@ def test_the_files_of_a_model_agree_with_each_other(trained: Path) -> None:
 
 def test_the_loss_is_the_mean_cross_entropy(trained: Path) -> None:
     from pipeline import tasks
-    from pipeline.inference.session import Session
+    from pipeline.inference.onnx_session import Session
 
     paths, task = ModelPaths(BITS, trained), tasks.load("bits")
     examples = load_examples(TaskPaths("bits", trained))

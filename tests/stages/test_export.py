@@ -4,10 +4,10 @@ import numpy as np
 import onnx
 import pytest
 
+from pipeline.dataset import load_examples
 from pipeline.errors import PipelineError
 from pipeline.files import load_json, md5
 from pipeline.networks import keras_network
-from pipeline.schema import load_examples
 from pipeline.stages import export, train
 from tests.harness import project
 from tests.harness.stages import prepare

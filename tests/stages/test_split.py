@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from pipeline import config
+from pipeline.dataset import SPLITS, DatasetInfo, Examples, load_examples, save_examples
 from pipeline.errors import PipelineError
 from pipeline.paths import TaskPaths
-from pipeline.schema import SPLITS, DatasetInfo, Examples, load_examples, save_examples
 from pipeline.stages import generate, split
 
 INFO = DatasetInfo("bits", "bits-2", False, (2, 1), ["0", "1", "2"], "test", False, "")

@@ -111,13 +111,6 @@ def test_no_existing_test_needs_an_edit(tmp_path: Path) -> None:
     for heading in ADDITIONS:
         add(tmp_path, ADDITIONS[heading])
     tests = ["tests/test_config.py", "tests/test_layers.py", "tests/tasks/test_contract.py"]
-    done = project.run(
-        *(tmp_path, sys.executable, "-m", "pytest", "--numprocesses=0", "-p", "no:cacheprovider", *tests),
-        ok=False,
-        PYTHONPATH=str(tmp_path),
-    )
+    pytest_command = (sys.executable, "-m", "pytest", "--numprocesses=0", "-p", "no:cacheprovider", *tests)
+    done = project.run(tmp_path, *pytest_command, ok=False, PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stdout[-3000:]
-    assert "parity" in project.run(
-        *(tmp_path, sys.executable, "-c", "from pipeline import tasks; print(tasks.names(), tasks.__file__)"),
-        PYTHONPATH=str(tmp_path),
-    ).stdout.replace(str(tmp_path), "")

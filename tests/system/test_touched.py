@@ -37,7 +37,7 @@ PARAMETERS = [
 CODE = [
     {"pipeline/networks/keras_network.py": every("train", "export")},
     {
-        "pipeline/networks/objective.py": every("train"),
+        "pipeline/networks/loss_and_optimizer.py": every("train"),
         "pipeline/stages/generate.py": every("generate"),
         "pipeline/stages/evaluate.py": every("evaluate"),
     },

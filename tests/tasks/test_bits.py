@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.dataset import DatasetInfo, Examples, Predictions
 from pipeline.errors import PipelineError
-from pipeline.schema import DatasetInfo, Examples, Predictions
 from pipeline.tasks.bits import data, evaluation, features, inputs
 
 INFO = DatasetInfo("bits", "bits-20", False, (20, 1), [str(i) for i in range(21)], "test", False, "")

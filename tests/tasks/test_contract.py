@@ -14,9 +14,10 @@ import pytest
 
 from pipeline import tasks
 from pipeline.config import TaskParams
+from pipeline.dataset import SPLITS, DatasetInfo, Examples, Predictions, load_info, save_info
 from pipeline.errors import PipelineError
 from pipeline.paths import TaskPaths
-from pipeline.schema import SPLITS, DatasetInfo, Examples, Predictions, StrictModel, load_info, save_info
+from pipeline.section import Section
 from pipeline.stages import split
 from tests.harness import project
 
@@ -75,7 +76,7 @@ def test_every_name_of_the_contract_takes_what_the_pipeline_passes(name: str) ->
     for part, names in tasks.CONTRACT.items():
         for function in (getattr(file(name, part), each) for each in names):
             if inspect.isclass(function):
-                assert issubclass(function, StrictModel), f"{function} must refuse unknown keys"
+                assert issubclass(function, Section), f"{function} must refuse unknown keys"
                 continue
             method = getattr(tasks.Task, function.__name__)
             passed = len(inspect.signature(method).parameters) - 1  # without self
@@ -199,7 +200,7 @@ def test_features_import_nothing_of_ours_but_the_schema(name: str) -> None:
             assert node.level == 0, "use an absolute import"
             module = node.module or ""
             imported |= {f"pipeline.{alias.name}" for alias in node.names} if module == "pipeline" else {module}
-    assert {module for module in imported if module.split(".")[0] == "pipeline"} <= {"pipeline.schema"}
+    assert {module for module in imported if module.split(".")[0] == "pipeline"} <= {"pipeline.dataset"}
 
 
 def test_a_folder_that_lacks_a_file_or_a_name_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.dataset import Examples, Predictions
 from pipeline.errors import PipelineError
-from pipeline.schema import Examples, Predictions
 from pipeline.tasks.fable import data, evaluation, features, inputs
 from pipeline.tasks.fable.tokens import tokenize
 from tests.harness import datasets

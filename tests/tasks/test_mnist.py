@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.dataset import SPLITS, DatasetInfo, Examples, Predictions
 from pipeline.errors import PipelineError
-from pipeline.schema import SPLITS, DatasetInfo, Examples, Predictions
-from pipeline.tasks.mnist import data, evaluation, features, files, inputs
+from pipeline.tasks.mnist import data, evaluation, features, idx_files, inputs
 from tests.harness import datasets
 from tests.harness.project import NOBODY
 
@@ -56,9 +56,9 @@ def dataset(folder: Path) -> object:
 
 @pytest.mark.mnist
 def test_the_folder_of_mnist_dir_gives_mnist(tmp_path: Path, mnist_dir: Path) -> None:
-    files.fetch([NOBODY], tmp_path)
-    sums = {name: hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in files.SHA256}
-    assert sums == files.SHA256
+    idx_files.fetch([NOBODY], tmp_path)
+    sums = {name: hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in idx_files.SHA256}
+    assert sums == idx_files.SHA256
     examples = split(tmp_path)
     assert (examples.info.dataset, examples.info.stand_in) == ("mnist", False)
     assert [len(examples.split(name)[0]) for name in SPLITS] == [55_000, 5_000, 10_000]
@@ -72,7 +72,7 @@ def test_keras_cache_gives_mnist(tmp_path: Path) -> None:
     cache.mkdir(parents=True)
     arrays = {key: datasets.mnist_array(name) for name, key in datasets.MNIST.items()}
     np.savez(cache / "mnist.npz", allow_pickle=False, **arrays)
-    files.fetch([NOBODY], tmp_path / "raw")
+    idx_files.fetch([NOBODY], tmp_path / "raw")
     assert dataset(tmp_path / "raw") == REAL
     assert (tmp_path / "raw" / "t10k-images-idx3-ubyte").read_bytes() == datasets.mnist()["t10k-images-idx3-ubyte"]
 
@@ -102,7 +102,7 @@ def test_the_second_mirror_gives_mnist_if_the_first_is_down(
     address, folder = mirror
     for name, content in datasets.mnist().items():
         (folder / f"{name}.gz").write_bytes(gzip.compress(content, compresslevel=1))
-    files.fetch([NOBODY, address], tmp_path / "raw")
+    idx_files.fetch([NOBODY, address], tmp_path / "raw")
     assert dataset(tmp_path / "raw") == REAL
     assert [record.getMessage().split(": ")[0] for record in caplog.records] == [
         f"could not get MNIST from {NOBODY}"
@@ -113,9 +113,9 @@ def test_a_mirror_with_other_files_is_skipped(
     tmp_path: Path, mirror: tuple[str, Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     address, folder = mirror
-    for name in files.SHA256:
+    for name in idx_files.SHA256:
         (folder / f"{name}.gz").write_bytes(gzip.compress(b"not MNIST"))
-    files.fetch([address], tmp_path / "raw")
+    idx_files.fetch([address], tmp_path / "raw")
     first, last = (record.getMessage() for record in caplog.records)
     assert first.startswith(f"could not get MNIST from {address}: {address}train-images-idx3-ubyte.gz is not MNIST's")
     assert last.startswith("MNIST is not available")
@@ -126,20 +126,20 @@ def test_a_wrong_file_is_refused_with_both_sums(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("MNIST_DIR", str(tmp_path))
     (tmp_path / "train-images-idx3-ubyte").write_bytes(b"wrong")
     with pytest.raises(PipelineError) as refused:
-        files.fetch([NOBODY], tmp_path / "raw")
+        idx_files.fetch([NOBODY], tmp_path / "raw")
     assert hashlib.sha256(b"wrong").hexdigest() in str(refused.value)
-    assert files.SHA256["train-images-idx3-ubyte"] in str(refused.value)
+    assert idx_files.SHA256["train-images-idx3-ubyte"] in str(refused.value)
     assert not (tmp_path / "raw").exists(), "nothing is written"
 
 
 def test_a_folder_without_the_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MNIST_DIR", str(tmp_path / "nowhere"))
     with pytest.raises(PipelineError, match=r"neither train-images-idx3-ubyte nor train-images-idx3-ubyte\.gz"):
-        files.fetch([NOBODY], tmp_path / "raw")
+        idx_files.fetch([NOBODY], tmp_path / "raw")
     monkeypatch.setenv("MNIST_DIR", str(tmp_path))
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(b"no gzip")
     with pytest.raises(PipelineError, match="is not a complete gzip file"):
-        files.fetch([NOBODY], tmp_path / "raw")
+        idx_files.fetch([NOBODY], tmp_path / "raw")
 
 
 @pytest.fixture(scope="module")
@@ -156,9 +156,9 @@ def shared_stand_in(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, lis
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MNIST_DIR", raising=False)
         patch.setenv("KERAS_HOME", str(folder / "keras"))
-        files.log.addHandler(handler)
-        files.fetch([NOBODY], folder / "raw")
-        files.log.removeHandler(handler)
+        idx_files.log.addHandler(handler)
+        idx_files.fetch([NOBODY], folder / "raw")
+        idx_files.log.removeHandler(handler)
     return folder / "raw", warnings
 
 

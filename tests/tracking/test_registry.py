@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 
 from pipeline import config
 from pipeline.files import md5, parse_yaml
-from pipeline.inference import evaluate_split
+from pipeline.inference import predict_split
 from pipeline.paths import ModelPaths, TaskPaths
 from pipeline.stages import evaluate, export, split, train
 from tests.harness import project
@@ -214,7 +214,7 @@ def test_on_other_test_data_the_champion_is_measured_again(
     folder = variant("other data")
     track(variant("first"), monkeypatch)
     track(folder, monkeypatch)
-    measured = evaluate_split.accuracy(package(client, "1") / "model.onnx", TaskPaths("bits", folder))
+    measured = predict_split.accuracy(package(client, "1") / "model.onnx", TaskPaths("bits", folder))
     assert verdict(client, "2")["champion"] == {"name": "version 1", "accuracy": measured}
     assert measured != accuracy(variant("first"))
     assert champion(client) == "2"

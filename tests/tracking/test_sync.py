@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from pipeline.paths import stage
-from pipeline.tracking.run_schema import WEIGHTS
+from pipeline.tracking.names import WEIGHTS
 from pipeline.tracking.search import recorded_runs
 from tests.harness import project
 

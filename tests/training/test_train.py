@@ -9,10 +9,10 @@ import pytest
 
 from pipeline import config
 from pipeline.config import Init, ModelSetup
+from pipeline.dataset import load_examples
 from pipeline.errors import PipelineError
 from pipeline.networks import keras_network
 from pipeline.paths import ModelPaths
-from pipeline.schema import load_examples
 from pipeline.stages import export, train
 from tests.harness import project
 from tests.harness.stages import prepare

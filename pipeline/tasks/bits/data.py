@@ -9,21 +9,22 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from pipeline.dataset import DatasetInfo, Examples
 from pipeline.errors import PipelineError
 from pipeline.files import load_parquet, write_parquet
 from pipeline.paths import repro
-from pipeline.schema import DatasetInfo, Examples, StrictModel
+from pipeline.section import Section
 
 AGAIN = repro("generate", "bits", force=True)
 
 
-class Generate(StrictModel):
+class Generate(Section):
     """Keys of tasks.bits.generate."""
 
     length: Annotated[int, Field(ge=2, le=24)]  # bits of a string; 2^24 strings take some 2 GiB to split
 
 
-class Split(StrictModel):
+class Split(Section):
     """Keys of tasks.bits.split."""
 
     train: Annotated[int, Field(ge=1)]  # strings drawn at random; all others test

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.schema import Predictions
+from pipeline.dataset import Predictions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.schema import DatasetInfo
+from pipeline.dataset import DatasetInfo
 
 
 def features(encoded: np.ndarray, info: DatasetInfo) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from pipeline.dataset import DatasetInfo
 from pipeline.errors import PipelineError, quoted
-from pipeline.schema import DatasetInfo
 
 
 def encode(text: str, info: DatasetInfo) -> np.ndarray:

@@ -10,20 +10,21 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from pipeline.dataset import DatasetInfo, Examples
 from pipeline.errors import PipelineError
 from pipeline.files import load_json, write_json
 from pipeline.paths import repro
-from pipeline.schema import DatasetInfo, Examples, StrictModel
+from pipeline.section import Section
 from pipeline.tasks.fable.tokens import tokenize
 
 AGAIN = repro("generate", "fable", force=True)
 
 
-class Generate(StrictModel):
+class Generate(Section):
     """Keys of tasks.fable.generate: none; tasks.fable.source names the story."""
 
 
-class Split(StrictModel):
+class Split(Section):
     """Keys of tasks.fable.split."""
 
     context: Annotated[int, Field(ge=1, le=100)]  # tokens read before the one to predict

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.schema import DatasetInfo, Predictions
+from pipeline.dataset import DatasetInfo, Predictions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

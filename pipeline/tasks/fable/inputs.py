@@ -4,8 +4,8 @@ from difflib import get_close_matches
 
 import numpy as np
 
+from pipeline.dataset import DatasetInfo
 from pipeline.errors import PipelineError, quoted
-from pipeline.schema import DatasetInfo
 from pipeline.tasks.fable.tokens import tokenize
 
 

@@ -9,10 +9,11 @@ from typing import Annotated
 import numpy as np
 from pydantic import AfterValidator, Field
 
+from pipeline.dataset import DatasetInfo, Examples
 from pipeline.errors import PipelineError
 from pipeline.files import load_json
-from pipeline.schema import DatasetInfo, Examples, StrictModel
-from pipeline.tasks.mnist import files
+from pipeline.section import Section
+from pipeline.tasks.mnist import idx_files
 from pipeline.tasks.mnist.image import SIDE
 
 
@@ -25,14 +26,14 @@ def _without_credentials(address: str) -> str:
     return address
 
 
-class Generate(StrictModel):
+class Generate(Section):
     """Keys of tasks.mnist.generate."""
 
     # Addresses of folders that hold the four files, gzipped.
     mirrors: Annotated[list[Annotated[str, AfterValidator(_without_credentials)]], Field(min_length=1)]
 
 
-class Split(StrictModel):
+class Split(Section):
     """Keys of tasks.mnist.split."""
 
     validation: Annotated[int, Field(ge=1)]  # the last training images; a stand-in keeps the same share
@@ -40,14 +41,14 @@ class Split(StrictModel):
 
 def generate(params: Generate, source: Path, folder: Path) -> None:
     """Write the four IDX files of MNIST, or of its stand-in, and dataset.json, which says which of them it is."""
-    files.fetch(params.mirrors, folder)
+    idx_files.fetch(params.mirrors, folder)
 
 
 def split(params: Split, folder: Path, rng: np.random.Generator) -> Examples:
     """The training images in their order, the last of them for validation; then the test images."""
-    raw = load_json(folder / "dataset.json", files.AGAIN)
-    train, train_targets = files.load(folder, "train")
-    test, test_targets = files.load(folder, "t10k")
+    raw = load_json(folder / "dataset.json", idx_files.AGAIN)
+    train, train_targets = idx_files.load(folder, "train")
+    test, test_targets = idx_files.load(folder, "t10k")
     held_out = round(params.validation * len(train) / 60_000) if raw["stand_in"] else params.validation
     if not 0 < held_out < len(train):
         raise PipelineError(

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.dataset import DatasetInfo
 from pipeline.errors import PipelineError, quoted
-from pipeline.schema import DatasetInfo
 from pipeline.tasks.mnist.image import fit, ink
 
 if TYPE_CHECKING:

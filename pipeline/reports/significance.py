@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pipeline.lineage.summary import RunSummary
+from pipeline.lineage.run_summary import RunSummary
 from pipeline.paths import TaskPaths
 
 SIGNIFICANCE = 0.05  # a smaller p is called more than chance

@@ -8,25 +8,25 @@ from pipeline.errors import PipelineError, quoted
 from pipeline.lineage import dvc, git
 from pipeline.lineage.artifacts import Artifacts, checked_out, from_run_cache, trained_weights, verified_workspace
 from pipeline.tracking import connection
-from pipeline.tracking.backfill import record
 from pipeline.tracking.experiments import experiment_id
 from pipeline.tracking.live_run import delete_killed_runs
-from pipeline.tracking.run_schema import WEIGHTS, run_name
+from pipeline.tracking.names import WEIGHTS, run_name
+from pipeline.tracking.record import record
 from pipeline.tracking.search import recorded_runs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-def sync(revisions: list[str], config: Config) -> Iterator[str]:
+def track(revisions: list[str], config: Config) -> Iterator[str]:
     """Record the models of these revisions; without any, all that the repository has. Yields a line for each model."""
     if not revisions:
-        yield from _sync_all(config)
+        yield from _track_all(config)
     for revision in revisions:
-        yield from _sync_revision(revision, config)
+        yield from _track_revision(revision, config)
 
 
-def _sync_all(config: Config) -> Iterator[str]:
+def _track_all(config: Config) -> Iterator[str]:
     """Record the models of DVC's run cache that MLflow does not have, oldest first, then those of the workspace.
 
     A run that a user deleted in MLflow stays deleted, unless its model is in the workspace.
@@ -51,7 +51,7 @@ def _sync_all(config: Config) -> Iterator[str]:
                 yield f"note: {setup.name} is skipped: {error}"
 
 
-def _sync_revision(revision: str, config: Config) -> Iterator[str]:
+def _track_revision(revision: str, config: Config) -> Iterator[str]:
     """Record the models of a commit, branch, tag or DVC experiment, with their files from git and DVC's cache."""
     if not (commit := git.commit(revision)):
         raise PipelineError(

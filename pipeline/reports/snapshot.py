@@ -15,13 +15,13 @@ from pipeline.errors import PipelineError
 from pipeline.files import parse_yaml
 from pipeline.lineage import dvc, git
 from pipeline.lineage.provenance import strip_prefixes
-from pipeline.lineage.summary import RunSummary
+from pipeline.lineage.run_summary import RunSummary
 from pipeline.paths import PARAMS, ModelPaths, TaskPaths, stage
 from pipeline.reports.metrics import numeric
 
 
 @dataclass(frozen=True)
-class Side:
+class Snapshot:
     """The project before or after: a revision, or the workspace if there is none."""
 
     name: str

@@ -9,19 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from pipeline.errors import PipelineError
 from pipeline.files import load_parquet, require, write_csv, write_json, write_parquet
 from pipeline.paths import TaskPaths, repro
 
 SPLITS = ("train", "validation", "test")
-
-
-class StrictModel(BaseModel):
-    """A mapping of params.yaml: its keys are these fields and no others, each of exactly its type."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from pipeline.lineage import dvc, git
 from pipeline.lineage import provenance as lineage
 from pipeline.lineage.artifacts import Entries, trained_weights
 from pipeline.lineage.provenance import Provenance, strip_prefixes
-from pipeline.lineage.summary import RunSummary
+from pipeline.lineage.run_summary import RunSummary
 from pipeline.paths import ModelPaths, repro
 from pipeline.tracking import connection
-from pipeline.tracking.run_schema import PATCH, PROVENANCE, WEIGHTS, history_column, is_curve
+from pipeline.tracking.names import PATCH, PROVENANCE, WEIGHTS, history_column, is_curve
 from pipeline.tracking.search import recorded_runs
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.lineage.provenance import input_kind
 from pipeline.tracking.connection import redact
-from pipeline.tracking.run_schema import curve
+from pipeline.tracking.names import curve
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

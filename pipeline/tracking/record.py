@@ -13,8 +13,7 @@ from pipeline.lineage.provenance import Provenance, SourceCode, strip_prefixes
 from pipeline.paths import ModelPaths, stage
 from pipeline.tracking import connection, registry, ui
 from pipeline.tracking.experiments import experiment_id
-from pipeline.tracking.log import log_inputs, log_metrics, log_params, log_report
-from pipeline.tracking.run_schema import (
+from pipeline.tracking.names import (
     CONTENTS,
     ENVIRONMENT,
     PATCH,
@@ -25,6 +24,7 @@ from pipeline.tracking.run_schema import (
     run_name,
     source_tags,
 )
+from pipeline.tracking.run_writer import log_inputs, log_metrics, log_params, log_report
 from pipeline.tracking.search import runs_with_weights
 
 if TYPE_CHECKING:

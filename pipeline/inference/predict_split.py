@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import tasks
-from pipeline.inference.session import Session, batches
+from pipeline.dataset import Examples, Predictions, load_examples
+from pipeline.inference.onnx_session import Session, batches
 from pipeline.paths import TaskPaths
-from pipeline.schema import Examples, Predictions, load_examples
 
 
 def predict_split(session: Session, task: tasks.Task, examples: Examples) -> tuple[Predictions, float]:
