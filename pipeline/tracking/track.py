@@ -34,10 +34,10 @@ def _track_all(config: Config) -> Iterator[str]:
     with connection.connected(create=True) as client:
         for task in config.tasks:
             delete_killed_runs(client, experiment_id(client, task))
-        recorded = _recorded_weights(client)
+        deleted, recorded = _recorded_weights(client, deleted=True), _recorded_weights(client)
         for model, entries in from_run_cache():
             weights = trained_weights(entries, model)
-            if model not in config.models or weights in recorded:
+            if model not in config.models or weights in recorded | deleted:
                 continue
             try:
                 with checked_out(model, entries) as artifacts:
@@ -79,6 +79,6 @@ def _record(artifacts: Artifacts, config: Config, recorded: set[str]) -> str:
     return f"{outcome} {name}"
 
 
-def _recorded_weights(client: "MlflowClient") -> set[str]:
-    """The MD5s of the weights of all recorded runs, deleted ones included."""
-    return {run.data.tags[WEIGHTS] for run in recorded_runs(client, deleted=True)}
+def _recorded_weights(client: "MlflowClient", deleted: bool = False) -> set[str]:
+    """The MD5s of the weights of all recorded runs; with `deleted`, also of those that were deleted."""
+    return {run.data.tags[WEIGHTS] for run in recorded_runs(client, deleted=deleted)}

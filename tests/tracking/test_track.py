@@ -14,6 +14,8 @@ from pipeline.tracking.names import WEIGHTS
 from pipeline.tracking.search import recorded_runs
 from tests.harness import project
 
+pytestmark = pytest.mark.xdist_group("track")  # one worker makes the fixtures
+
 MODEL = "bits-lstm24"
 RATE = f"models.{MODEL}.recipes.fast.learning_rate"
 RATES = {"first": 0.02, "temp": 0.03, "missed": 0.04}
@@ -178,7 +180,7 @@ def test_a_run_that_a_user_deleted_is_recorded_again_while_its_model_is_in_the_w
     before = runs(project_copy)
     deleted = before[f"{MODEL}@first"]
     client.delete_run(deleted.info.run_id)
-    track()
+    assert f"recorded {MODEL}@first" in track()
     after = runs(project_copy)
     assert set(after) == set(before) | run_names("missed")
     assert after[f"{MODEL}@first"].info.run_id != deleted.info.run_id
