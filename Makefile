@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export ORT_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro test test-fast test-server coverage lint docs hooks lock clean help
+.PHONY: repro test test-fast test-system test-server coverage lint docs hooks lock clean help
 .DEFAULT_GOAL := repro
 
 # An MLflow server that is down is no reason to fail.
@@ -21,7 +21,10 @@ test: $(STAMP) lint  ## set up .venv, lint, check types, run the tests
 	python -m pytest
 
 test-fast: $(STAMP)  ## run the tests that need no training
-	python -m pytest -m "not slow and not browser and not server"
+	python -m pytest -m "not slow and not system and not server"
+
+test-system: $(STAMP)  ## run whole flows: forced twice, killed, reproduced, swept, extended
+	python -m pytest -m system
 
 test-server: $(STAMP)  ## test against PostgreSQL and an `mlflow server`, started on free local ports (Debian: postgresql)
 	python -m pytest -m server --numprocesses 0

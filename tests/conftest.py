@@ -1,6 +1,7 @@
 """Fixtures that several test files share. The tiny project is trained once for all workers; each test gets a copy."""
 
 import os
+import sys
 from pathlib import Path
 
 import dvc.repo  # noqa: F401  # DVC binds its log to the standard output of its first import: not to that of a test
@@ -15,11 +16,14 @@ LIBRARIES["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ.update(LIBRARIES)
 # Fixtures that train, or that need what was trained: their tests are left out of `make test-fast`.
 SLOW = {"trained", "trained_project"}
+SYSTEM = Path(__file__).parent / "system"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need a training."""
+    """Mark the tests that need a training, and those that run whole flows."""
     for item in items:
+        if SYSTEM in item.path.parents:
+            item.add_marker(pytest.mark.system)
         if SLOW & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
 
@@ -29,6 +33,9 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
     """No variable of the user's that changes where data and runs go."""
     for name in ("MLFLOW_TRACKING_URI", "DVC_ROOT", "DVC_EXP_NAME", "MNIST_DIR"):
         monkeypatch.delenv(name, raising=False)
+    if mlflow_utils := sys.modules.get("mlflow.tracking._tracking_service.utils"):
+        # MLflow remembers the folder of each run by its id, which copies of the trained project share.
+        mlflow_utils._artifact_repos_cache.clear()
     monkeypatch.setenv("KERAS_HOME", str(tmp_path_factory.getbasetemp() / "keras"))
 
 

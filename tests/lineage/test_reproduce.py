@@ -101,6 +101,7 @@ def assert_refused(result: Result, *parts: str) -> None:
         assert part in result.stderr
 
 
+@pytest.mark.system
 def test_a_run_of_uncommitted_code_is_reproduced_to_the_byte_and_another_version_alone_is_a_note(
     trained_project: Path,
 ) -> None:

@@ -13,8 +13,6 @@ from pipeline.reports import branch as branch_report
 from pipeline.reports.branch_changes import inputs, parameters, stages_that_ran
 from tests.harness import project
 
-pytestmark = pytest.mark.xdist_group("branch")  # one worker makes the fixtures
-
 MODEL = "bits-lstm24"
 
 

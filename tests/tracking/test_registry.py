@@ -23,8 +23,6 @@ from pipeline.stages import evaluate, export, split, train
 from tests.harness import project
 from tests.harness.process import free_port, responds, running, with_path
 
-pytestmark = pytest.mark.xdist_group("registry")  # one worker makes the fixtures
-
 MODEL, MNIST, _ = project.MODELS
 STAGES = ("split@bits", f"train@{MODEL}", f"export@{MODEL}", f"evaluate@{MODEL}")
 Variant = Callable[[str], Path]

@@ -12,7 +12,6 @@ from pipeline.paths import ModelPaths
 from tests.harness import browser, project
 
 pytestmark = [
-    pytest.mark.xdist_group("ui"),  # one worker makes the fixtures
     pytest.mark.browser,
     pytest.mark.skipif(not (browser.CHROMIUM and browser.DRIVER), reason="no Chromium with chromedriver is installed"),
 ]

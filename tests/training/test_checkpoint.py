@@ -162,6 +162,7 @@ def test_other_inputs_or_data_have_another_fingerprint(tmp_path: Path, changed: 
     assert fingerprint(inputs, [tmp_path / "data"]) != before
 
 
+@pytest.mark.system
 def test_kill_9_during_dvc_repro_loses_no_step_and_changes_no_byte(trained_project: Path) -> None:
     project.change(trained_project, f"models.{BITS}.recipes.fast.steps", 300)
     setup = config.load().model(BITS)

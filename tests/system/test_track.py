@@ -14,8 +14,6 @@ from pipeline.tracking.names import WEIGHTS
 from pipeline.tracking.search import recorded_runs
 from tests.harness import project
 
-pytestmark = pytest.mark.xdist_group("track")  # one worker makes the fixtures
-
 MODEL = "bits-lstm24"
 RATE = f"models.{MODEL}.recipes.fast.learning_rate"
 RATES = {"first": 0.02, "temp": 0.03, "missed": 0.04}
