@@ -19,13 +19,22 @@ SLOW = {"trained", "trained_project"}
 SYSTEM = Path(__file__).parent / "system"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark the tests that need a training, and those that run whole flows."""
-    for item in items:
-        if SYSTEM in item.path.parents:
-            item.add_marker(pytest.mark.system)
-        if SLOW & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.slow)
+    if SYSTEM in item.path.parents:
+        item.add_marker(pytest.mark.system)
+    if SLOW & set(getattr(item, "fixturenames", ())):
+        item.add_marker(pytest.mark.slow)
+
+
+@pytest.hookimpl(trylast=True)  # after pytest-randomly has shuffled the files
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files in an order in which no worker waits for the trained project.
+
+    One worker begins with a file that needs it, and makes it; meanwhile the other runs the files that do not.
+    """
+    needing = [item.path for item in items if SLOW & set(getattr(item, "fixturenames", ()))]
+    items.sort(key=lambda item: (item.path not in needing[:1], item.path in needing))
 
 
 @pytest.fixture(autouse=True)
