@@ -30,6 +30,7 @@ def write(cell: str, folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_it_has_the_same_bytes_each_time_and_predicts_what_keras_predicts(cell: str, tmp_path: Path) -> None:
     first, again = (write(cell, tmp_path / name) for name in ("first", "again"))
