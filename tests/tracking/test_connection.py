@@ -83,14 +83,6 @@ def one_model(trained_project: Path) -> Path:
     return trained_project
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new store: creating its tables takes seconds, copying it does not."""
-    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
 def store(empty_store: Path, store_folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The address of an empty store, which the commands use."""

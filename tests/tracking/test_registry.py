@@ -68,14 +68,6 @@ def _train_longer(folder: Path, examples: int) -> None:
     project.run(folder, "dvc", "commit", "--force", *STAGES)
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store that holds nothing yet: copying its tables is faster than creating them."""
-    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
 def client(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
     """A store of the test's own, to which every command records."""
