@@ -1,4 +1,4 @@
-"""What is known of each metric: its name, its unit, and whether more of it is better."""
+"""What is known of each metric: its name, its unit, and its name in tables."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,6 @@ class Metric:
 
     name: str
     unit: str  # "%": a share from 0 to 1, shown in per cent; "s"; "MiB"; "": a plain number
-    greater_is_better: bool | None  # None: neither, or not known
     label: str = ""  # its name in tables, if it has another one there
 
     @property
@@ -45,13 +44,13 @@ class Metric:
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", "%", greater_is_better=True),
-        Metric("ceiling", "%", greater_is_better=None),  # of the dataset, not of the model
-        Metric("loss", "", greater_is_better=False, label="test_loss"),  # not the loss that training minimizes
-        Metric("examples", "", greater_is_better=None),
-        Metric("wrong", "", greater_is_better=False),
-        Metric("training_seconds", "s", greater_is_better=False),
-        Metric("peak_memory_mib", "MiB", greater_is_better=False),
+        Metric("accuracy", "%"),
+        Metric("ceiling", "%"),  # of the dataset, not of the model
+        Metric("loss", "", label="test_loss"),  # not the loss that training minimizes
+        Metric("examples", ""),
+        Metric("wrong", ""),
+        Metric("training_seconds", "s"),
+        Metric("peak_memory_mib", "MiB"),
     )
 }
 
@@ -64,8 +63,8 @@ def metric(name: str) -> Metric:
     if name in METRICS:
         return METRICS[name]
     if name.startswith("accuracy"):
-        return Metric(name, "%", greater_is_better=True)
-    return Metric(name, "", greater_is_better=None)
+        return Metric(name, "%")
+    return Metric(name, "")
 
 
 def numeric(content: Mapping[str, Any]) -> dict[str, float]:

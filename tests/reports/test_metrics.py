@@ -28,12 +28,6 @@ def test_the_loss_has_another_name_in_tables() -> None:
     assert {name for name, known in METRICS.items() if known.title != name} == {"loss"}
 
 
-def test_which_metrics_are_better_if_greater() -> None:
-    assert {name for name, known in METRICS.items() if known.greater_is_better} == {"accuracy"}
-    assert metric("accuracy_first_256").greater_is_better
-    assert metric("of_a_new_task").greater_is_better is None
-
-
 def test_only_numbers_are_metrics() -> None:
     content = {"dataset": "mnist", "stand_in": False, "wrong": 3, "accuracy": 0.5, "missing": None}
     assert numeric(content) == {"wrong": 3, "accuracy": 0.5}
