@@ -190,7 +190,7 @@ def test_the_sample_line_is_one_line(name: str) -> None:
 
 
 @EVERY_TASK
-def test_features_import_nothing_of_ours_but_the_schema(name: str) -> None:
+def test_features_import_nothing_of_ours_but_the_dataset(name: str) -> None:
     """DVC's train and export depend on features.py alone: what else it imports would not be watched."""
     imported: set[str] = set()
     for node in ast.walk(ast.parse(tasks.load(name).features_file.read_text())):
