@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from pipeline import __version__
 from pipeline.errors import PipelineError
@@ -230,7 +230,19 @@ def results(
     typer.echo(results.show(table))
 
 
-@app.command()
+class ShowInTerminal(TyperCommand):
+    """A command whose option --show takes a file, or nothing for the terminal."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Parse `--show` without a PNG file after it as `--show -`."""
+        for i, arg in enumerate(args):
+            if arg == "--show" and not (i + 1 < len(args) and args[i + 1].lower().endswith(".png")):
+                args = [*args[: i + 1], "-", *args[i + 1 :]]
+                break
+        return super().parse_args(ctx, args)
+
+
+@app.command(cls=ShowInTerminal)
 def predict(
     model: ModelName,
     inputs: Annotated[
@@ -238,22 +250,36 @@ def predict(
         typer.Argument(metavar="[INPUT]...", help="strings of bits, picture files or words; - reads lines"),
     ] = None,
     words: Annotated[int, typer.Option(min=1, max=10_000, help="how many words to continue a story by")] = 32,
+    temperature: Annotated[
+        float, typer.Option(min=0.0, max=100.0, help="draw the words of a story: 1 as the model says; 0 takes the best")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="of the words that are drawn")] = 0,
+    digits: Annotated[bool, typer.Option("--digits", help="read all the digits of a picture, left to right")] = False,
+    show: Annotated[
+        str | None,
+        typer.Option(metavar="[FILE.png]", help="show the images that the model sees, in the terminal or in a file"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object for each input")] = False,
 ) -> None:
     """Predict from models/MODEL/export; without INPUT, ask for inputs in the terminal."""
-    from pipeline.inference import predict
+    from pipeline.inference import images, predict
 
     predictor = predict.load(model)
+    options = predict.Options(words, temperature, seed, digits)
     if inputs == ["-"]:
-        _predict_stream(predictor.predict(_stdin_lines(), words), as_json)
-    elif inputs:
-        failed = False
-        for result in predictor.predict(inputs, words):
-            failed |= _show(result, as_json)
-        raise typer.Exit(2 if failed else 0)
-    else:
-        for result in predictor.predict(_prompt(), words, batch_size=1):
-            _show(result, as_json)
+        _predict_stream(predictor.predict(_stdin_lines(), options), as_json)
+        return
+    asked = not inputs
+    predictions, failed = [], False
+    for result in predictor.predict(inputs or _prompt(), options, batch_size=1 if asked else predict.BATCH):
+        failed |= _show(result, as_json)
+        if show and isinstance(result, predict.Prediction):
+            predictions.append(predictor.image(result))
+            if show == "-":
+                typer.echo(images.blocks(predictions[-1]), err=as_json)
+    if predictions and show != "-":
+        images.save(predictions, Path(str(show)))
+    raise typer.Exit(2 if failed and not asked else 0)
 
 
 def _predict_stream(results: Iterator[Any], as_json: bool) -> None:

@@ -27,7 +27,7 @@ class Network(Section):
     cell: Literal["lstm", "gru"]
     units: Annotated[list[Positive], Field(min_length=1)]  # of each recurrent layer, first to last
     dense: Positive | None  # units of a linear layer before them, applied at every step; null: none
-    dropout: Annotated[float, Field(ge=0, lt=1)]  # share dropped from each recurrent layer's output while training
+    embedding: Positive | None = None  # values of a learned vector for each class, which stands for a step's number
 
     @property
     def layer_names(self) -> list[str]:
@@ -36,11 +36,14 @@ class Network(Section):
 
 
 class Init(Section):
-    """The first values of the dense layers. Recurrent layers have Keras' own; an LSTM's forget bias is 1."""
+    """The first values of the weights. kernel, stddev and bias are those of the dense layers."""
 
-    kernel: Literal["glorot-uniform", "normal", "truncated-normal"]
-    stddev: Annotated[float, Field(gt=0)] | None  # of the two normal distributions
-    bias: float | Literal["normal"]  # a constant, or drawn like the kernel
+    kernel: Literal["glorot-uniform", "normal", "truncated-normal"] = "glorot-uniform"
+    stddev: Annotated[float, Field(gt=0)] | None = None  # of the two normal distributions
+    bias: float | Literal["normal"] = 0.0  # a constant, or drawn like the kernel
+    # Of the recurrent layers. tensorflow-1: both kernels as one, uniform within sqrt(3 / (features + units)).
+    recurrent: Literal["keras", "tensorflow-1", "zeros"] = "keras"
+    forget_bias: float = 1.0  # of an LSTM
 
     @model_validator(mode="after")
     def _stddev_belongs_to_normal(self) -> "Init":
@@ -51,20 +54,56 @@ class Init(Section):
         return self
 
 
-class Recipe(Section):
-    """How a network is trained."""
+class Augment(Section):
+    """How far each image is transformed at random, every time that it is drawn: up to these values, either way."""
 
-    steps: Positive  # batches in all
+    rotation: Annotated[float, Field(ge=0, le=180)]  # degrees
+    scale: Annotated[float, Field(ge=0, lt=1)]  # of each side: 0.1 makes it up to 10 % longer or shorter
+    shear: Annotated[float, Field(ge=0, lt=1)]  # columns that a row moves for each row below the centre
+    shift: Annotated[float, Field(ge=0)]  # pixels
+    elastic: Annotated[float, Field(ge=0)] = 0.0  # pixels: standard deviation of a smooth random displacement
+
+
+class Recipe(Section):
+    """How a network is trained, and how its class is read out."""
+
+    steps: Positive | None = None  # batches in all
+    epochs: Positive | None = None  # instead of steps: passes over the training split
     batch_size: Positive  # examples of a step
-    order: Literal["fixed", "shuffled", "walk"]  # see training.batches
-    log_every: Positive  # steps between two rows of the history: an epoch, as Keras counts here
-    monitor: Literal["validation", "test"] | None  # a split that is measured at each log, too
-    optimizer: Literal["adam", "rmsprop"]
+    order: Literal["fixed", "shuffled", "walk"] = "shuffled"  # see training.batches
+    log_every: Positive  # steps between two rows of the history
+    monitor: Literal["validation", "test"] | None = None  # a split that is measured at each log, too
+    # count: the class is a number, read from the cell state of the last layer; see networks.count
+    readout: Literal["softmax", "count"] = "softmax"
+    supervise: Literal["last-step", "every-step"] = "last-step"  # which steps' classes the loss compares
+    augment: Augment | None = None
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share dropped from each recurrent layer's output
+    optimizer: Literal["adam", "rmsprop", "rmsprop-tensorflow-1"] = "adam"
     learning_rate: Annotated[float, Field(gt=0, le=1)]  # the peak, if the schedule is one-cycle
-    schedule: Literal["constant", "one-cycle"]
-    loss_reduction: Literal["sum", "mean", "mean-over-classes"]  # of the cross-entropy over a batch
-    min_probability: Annotated[float, Field(gt=0, lt=1)] | None  # the loss clips below it; null: no clipping
-    init: Init
+    schedule: Literal["constant", "one-cycle"] = "one-cycle"
+    global_clipnorm: Annotated[float, Field(gt=0)] | None = None  # the longest gradient, all weights as one vector
+    loss_reduction: Literal["sum", "mean", "mean-over-classes"] = "mean"  # of the cross-entropy over a batch
+    min_probability: Annotated[float, Field(gt=0, lt=1)] | None = None  # the loss clips below it; null: no clipping
+    init: Init = Init()
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "Recipe":
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("a recipe needs steps or epochs, and not both")
+        return self
+
+    @property
+    def total_steps(self) -> int:
+        """The steps of a recipe that has them."""
+        if self.steps is None:
+            raise ValueError("the recipe is in epochs; call resolve_steps")
+        return self.steps
+
+    def resolve_steps(self, examples: int) -> "Recipe":
+        """The recipe in steps, for a training split of so many examples."""
+        if self.epochs is None:
+            return self
+        return self.model_copy(update={"steps": -(-self.epochs * examples // self.batch_size), "epochs": None})
 
 
 class Reference(Section):
@@ -153,11 +192,11 @@ class ModelSetup:
         return ModelPaths(self.name)
 
     def used_params(self) -> dict[str, Any]:
-        """The parameters that the model depends on, by their dotted keys."""
+        """The parameters of params.yaml that the model depends on, by their dotted keys."""
         model = {
             "task": self.task.name,
-            "network": self.network.model_dump(),
-            "recipes": {self.recipe_name: self.recipe.model_dump()},
+            "network": self.network.model_dump(exclude_unset=True),
+            "recipes": {self.recipe_name: self.recipe.model_dump(exclude_unset=True)},
         }
         return flatten(
             {

@@ -4,6 +4,7 @@ Every task is the same sentence (read a short sequence, predict its class), so a
 """
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from pipeline.files import load_parquet, require, write_csv, write_json, write_p
 from pipeline.paths import TaskPaths, repro
 
 SPLITS = ("train", "validation", "test")
+
+# An exported model: float32 (batch, steps, features) to its outputs by name, of which one is `probabilities`.
+Model = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class DatasetInfo:
     eval_split: str  # the split whose accuracy counts
     autoregressive: bool  # whether a prediction can be fed back as the last step of the next input
     encoding: str  # how an input becomes (steps, features), for people
+    min_steps: int | None = None  # of the shortest sequence that an exported model takes; None: it takes shape[0] steps
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,7 @@ class ModelPaths:
         self.confusion = self.folder / "confusion.csv"
         self.by_class = self.folder / "by_class.csv"
         self.errors = self.folder / "errors.png"
+        self.reliability = self.folder / "reliability.png"  # whether its probabilities are right
         self.logs = root / LOGS / name / "tensorboard"
         self.verdict = root / LOGS / name / "verdict.json"  # what the gate decided
 

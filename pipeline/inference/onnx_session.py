@@ -24,17 +24,21 @@ class Session:
             self._session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         except Exception as error:  # the errors of ONNX Runtime have no class in common
             raise PipelineError(f"{path} is missing or damaged; run `{command}` to make it again.") from error
+        self._outputs = [output.name for output in self._session.get_outputs()]
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(steps, features) of one example."""
+    def reads(self, shape: tuple[int, int]) -> bool:
+        """Whether it takes examples of this shape (steps, features); some models take any number of steps."""
         _, steps, features = self._session.get_inputs()[0].shape
-        return steps, features
+        return features == shape[1] and (steps == shape[0] or isinstance(steps, str))
 
     @property
     def classes(self) -> int:
         """How many classes it knows."""
         return int(self._session.get_outputs()[0].shape[1])
+
+    def run(self, sequence: np.ndarray) -> dict[str, np.ndarray]:
+        """All outputs for features float32 (batch, steps, features): probabilities, and count where it reads one."""
+        return dict(zip(self._outputs, self._session.run(None, {"sequence": sequence}), strict=True))
 
     def probabilities(self, sequence: np.ndarray) -> np.ndarray:
         """float32 (batch, classes) for features float32 (batch, steps, features)."""

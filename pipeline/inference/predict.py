@@ -2,8 +2,9 @@
 
 import itertools
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -19,6 +20,19 @@ RUNNERS_UP = 2
 
 
 @dataclass(frozen=True)
+class Options:
+    """How to predict."""
+
+    words: int = 32  # by which a story is continued
+    temperature: float = 0.0  # of the words drawn: 0 takes the most probable word, 1 draws as the model says
+    seed: int = 0  # of what is drawn
+    digits: bool = False  # read all the digits of a picture, left to right
+
+
+DEFAULT = Options()
+
+
+@dataclass(frozen=True)
 class Prediction:
     """The result for one input: the class, its probability, the runners-up; for a story, its continuation, too."""
 
@@ -27,6 +41,7 @@ class Prediction:
     probability: float  # 0 to 1
     runners_up: tuple[tuple[str, float], ...]  # class name, probability
     text: str = ""  # the continued story
+    codes: tuple[np.ndarray, ...] = ()  # the encoded inputs that were predicted: one, or one for each digit
 
     def json(self) -> str:
         """One line of JSON."""
@@ -73,48 +88,80 @@ class Predictor:
     def _task(self) -> tasks.Task:
         return tasks.load(self.info.task)
 
-    def probabilities(self, encoded: np.ndarray) -> np.ndarray:
-        """float32 (batch, classes) for encoded inputs (batch, code)."""
-        return self._session.probabilities(self._task.features(encoded, self.info))
-
-    def predict(self, inputs: Iterable[str], words: int, batch_size: int = BATCH) -> Iterator[Result]:
-        """A result for each input, in order; a story is continued by `words` words."""
+    def predict(self, inputs: Iterable[str], options: Options = DEFAULT, batch_size: int = BATCH) -> Iterator[Result]:
+        """A result for each input, in order. Raises PipelineError if the model's inputs do not have these options."""
+        if options.digits and not self._task.has_parts:
+            raise PipelineError(f"{self.paths.name} does not read pictures; leave out --digits.")
         lines = iter(inputs)
+        first = 0
         while batch := list(itertools.islice(lines, batch_size)):
-            yield from self._predict(batch, words)
+            yield from self._predict(batch, options, first)
+            first += len(batch)
 
-    def _predict(self, inputs: list[str], words: int) -> list[Result]:
+    def image(self, prediction: Prediction) -> np.ndarray:
+        """What the model saw, uint8 (rows, columns), several digits side by side. Raises PipelineError if no image."""
+        return np.hstack([self._task.image(code, self.info) for code in prediction.codes])
+
+    def _predict(self, inputs: list[str], options: Options, first: int) -> list[Result]:
         results: dict[int, Result] = {}
-        codes: dict[int, np.ndarray] = {}
+        codes: dict[int, list[np.ndarray]] = {}
+        rows_by_steps: defaultdict[int, list[int]] = defaultdict(list)
         for row, text in enumerate(inputs):
             try:
-                codes[row] = self._task.encode(text, self.info)
+                codes[row] = self._encode(text, options)
+                rows_by_steps[self._task.steps(text, self.info)].append(row)
             except PipelineError as error:
                 results[row] = Failure(text, str(error))
-        if codes:
-            encoded = np.stack(list(codes.values()))
-            probabilities = self.probabilities(encoded)
-            texts = self._continue(encoded, probabilities, words) if self.info.autoregressive else [""] * len(codes)
-            for row, scores, text in zip(codes, probabilities, texts, strict=True):
-                results[row] = self._prediction(inputs[row], scores, text)
+        for steps, rows in rows_by_steps.items():
+            encoded = np.stack([code for row in rows for code in codes[row]])
+            probabilities = iter(self._probabilities(encoded, steps))
+            for row in rows:
+                scores = [next(probabilities) for _ in codes[row]]
+                text = self._continue(codes[row][0], scores[0], options, first + row)
+                results[row] = self._prediction(inputs[row], scores, text, codes[row])
         return [results[row] for row in range(len(inputs))]
 
-    def _prediction(self, text: str, probabilities: np.ndarray, continuation: str) -> Prediction:
-        best, *others = np.argsort(-probabilities, kind="stable")[: RUNNERS_UP + 1].tolist()
-        names = self.info.class_names
-        runners_up = tuple((names[i], float(probabilities[i])) for i in others)
-        return Prediction(text, names[best], float(probabilities[best]), runners_up, continuation)
+    def _encode(self, text: str, options: Options) -> list[np.ndarray]:
+        """The codes of an input: one, or one for each digit."""
+        return self._task.encode_all(text, self.info) if options.digits else [self._task.encode(text, self.info)]
 
-    def _continue(self, encoded: np.ndarray, probabilities: np.ndarray, words: int) -> list[str]:
-        """Each input followed by `words` predictions, each of which becomes the last step of the next input."""
-        parts = [encoded]
-        for word in range(words):
+    def _probabilities(self, encoded: np.ndarray, steps: int) -> np.ndarray:
+        """float32 (batch, classes) for encoded inputs (batch, code) of so many steps."""
+        info = replace(self.info, shape=(steps, self.info.shape[1]))
+        return self._session.probabilities(self._task.features(encoded, info))
+
+    def _prediction(
+        self, text: str, scores: list[np.ndarray], continuation: str, codes: list[np.ndarray]
+    ) -> Prediction:
+        names = self.info.class_names
+        best = [int(probabilities.argmax()) for probabilities in scores]
+        label = "".join(names[i] for i in best)
+        probability = float(np.prod([probabilities[i] for i, probabilities in zip(best, scores, strict=True)]))
+        others = np.argsort(-scores[0], kind="stable")[1 : RUNNERS_UP + 1].tolist() if len(scores) == 1 else []
+        runners_up = tuple((names[i], float(scores[0][i])) for i in others)
+        return Prediction(text, label, probability, runners_up, continuation, tuple(codes))
+
+    def _continue(self, code: np.ndarray, probabilities: np.ndarray, options: Options, row: int) -> str:
+        """The input followed by words, each of which becomes the last step of the next input; "" if it is no story."""
+        if not self.info.autoregressive:
+            return ""
+        rng = np.random.default_rng([options.seed, row])
+        words, steps = list(code), self.info.shape[0]
+        for word in range(options.words):
             if word:
-                probabilities = self.probabilities(encoded)
-            predicted = probabilities.argmax(axis=1)[:, None].astype(encoded.dtype)
-            parts.append(predicted)
-            encoded = np.concatenate([encoded[:, 1:], predicted], axis=1)
-        return [self._task.decode(code, self.info) for code in np.concatenate(parts, axis=1)]
+                context = np.array(words[-steps:], dtype=code.dtype)[None]
+                probabilities = self._probabilities(context, steps)[0]
+            words.append(_draw(probabilities, options.temperature, rng))
+        return self._task.decode(np.array(words), self.info)
+
+
+def _draw(probabilities: np.ndarray, temperature: float, rng: np.random.Generator) -> int:
+    """A class: the most probable one at temperature 0; above 1, improbable ones come more often than the model says."""
+    if temperature == 0:
+        return int(probabilities.argmax())
+    logs = np.log(np.maximum(probabilities.astype(np.float64), 1e-300)) / temperature
+    weights = np.exp(logs - logs.max())
+    return int(rng.choice(len(weights), p=weights / weights.sum()))
 
 
 def load(name: str) -> Predictor:

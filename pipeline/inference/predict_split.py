@@ -32,8 +32,8 @@ def accuracy(onnx: Path, paths: TaskPaths) -> float:
     """
     examples = load_examples(paths)
     session = Session(onnx, "pipeline track")
-    expected = examples.info.shape, len(examples.info.class_names)
-    if (session.shape, session.classes) != expected:
-        raise ValueError(f"the model has {session.shape} and {session.classes} classes, the data have {expected}")
+    shape, classes = examples.info.shape, len(examples.info.class_names)
+    if not session.reads(shape) or session.classes != classes:
+        raise ValueError(f"the model has {session.classes} classes; the data have {classes} and examples of {shape}")
     predictions, _ = predict_split(session, tasks.load(paths.name), examples)
     return float(1 - predictions.wrong.mean())

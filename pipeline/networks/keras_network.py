@@ -3,43 +3,89 @@
 from collections.abc import Callable
 
 import keras
+import tensorflow as tf
 
-from pipeline.config import Init, Network
+from pipeline.config import Init, Network, Recipe
+from pipeline.errors import PipelineError
+from pipeline.networks.count import CountLogits
+from pipeline.networks.lstm import LSTM
 
-KERAS_INIT = Init(kernel="glorot-uniform", stddev=None, bias=0.0)
-
-# Keras' own layers with Keras' own defaults, so that cuDNN runs them on a GPU: tanh and sigmoid, an LSTM's forget bias
-# of 1, a GRU that applies its reset gate after the recurrent product.
-CELLS = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU}
+LOGITS = "logits"  # the name of the last layer
 
 
 def build(
-    network: Network, shape: tuple[int, int], classes: int, init: Init = KERAS_INIT, unroll: bool = False
+    network: Network,
+    recipe: Recipe,
+    shape: tuple[int, int],
+    classes: int,
+    every_step: bool = False,
+    unroll: bool = False,
 ) -> keras.Model:
     """The network for examples float32 (batch, steps, features) of this shape; it returns logits (batch, classes).
 
-    Unrolled, recurrent layers are a graph without a loop, which cuDNN does not run.
+    every_step: logits (batch, steps, classes), as if the sequence had ended at each step. unroll: recurrent layers are
+    a graph without a loop.
     """
+    init = recipe.init
     kernel, bias = _initializers(init)
     inputs = x = keras.Input(shape, name="sequence")  # (batch, steps, features)
+    if network.embedding:
+        if shape[1] != 1:
+            raise PipelineError(f"network.embedding needs one number at each step, got {shape[1]}; set it to null.")
+        x = keras.layers.Reshape((shape[0],))(x)
+        x = keras.layers.Embedding(classes, network.embedding, name="embedding")(x)  # (batch, steps, embedding)
     if network.dense:
         dense = keras.layers.Dense(network.dense, kernel_initializer=kernel(), bias_initializer=bias(), name="dense")
         x = dense(x)  # (batch, steps, dense)
     for depth, units in enumerate(network.units, start=1):
         last = depth == len(network.units)
-        name = network.layer_names[depth - 1]
-        layer = CELLS[network.cell](units, return_sequences=not last, unroll=unroll, name=name)
-        x = layer(x)  # (batch, steps, units); the last layer: (batch, units)
-        if network.dropout:
-            x = keras.layers.Dropout(network.dropout, name=f"dropout_{depth}")(x)
-    logits = keras.layers.Dense(classes, kernel_initializer=kernel(), bias_initializer=bias(), name="logits")(x)
+        options = {"return_sequences": every_step or not last, "name": network.layer_names[depth - 1]}
+        if network.cell == "lstm":
+            first = _recurrent_initializers(init, x.shape[-1], units)
+            x = LSTM(units, return_cells=last and recipe.readout == "count", **first, **options)(x)
+        else:
+            x = keras.layers.GRU(units, unroll=unroll, **options)(x)
+        # (batch, steps, units); without every_step, the last layer gives (batch, units)
+        if recipe.dropout:
+            x = keras.layers.Dropout(recipe.dropout, name=f"dropout_{depth}")(x)
+    if recipe.readout == "count":
+        number = keras.layers.Dense(1, kernel_initializer=kernel(), bias_initializer=bias(), name="count")(x)
+        logits = CountLogits(classes, name=LOGITS)(number)
+    else:
+        logits = keras.layers.Dense(classes, kernel_initializer=kernel(), bias_initializer=bias(), name=LOGITS)(x)
     return keras.Model(inputs, logits)
+
+
+class InHalves(keras.Model):  # type: ignore[misc]  # Keras has no types
+    """A network that computes the two halves of each batch at the same time, one on each of two threads.
+
+    Small matrix products gain little from a second thread; two independent chains of them do. The number of halves
+    does not depend on the machine, so neither do the weights.
+    """
+
+    def __init__(self, network: keras.Model):
+        super().__init__()
+        self.network = network
+
+    def call(self, sequence: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """The network's outputs for sequences (batch, steps, features)."""
+        if (sequence.shape[0] or 2) < 2 or tf.config.list_logical_devices("GPU"):
+            return self.network(sequence, training=training)
+        half = tf.shape(sequence)[0] // 2
+        parts = sequence[:half], sequence[half:]
+        return tf.concat([self.network(part, training=training) for part in parts], axis=0)
 
 
 def with_probabilities(model: keras.Model) -> keras.Model:
     """The model with a softmax after its logits: it returns probabilities (batch, classes)."""
     probabilities = keras.layers.Softmax(name="probabilities")(model.output)
     return keras.Model(model.input, probabilities)
+
+
+def divide_logits(model: keras.Model, temperature: float) -> None:
+    """Divide all logits that the model will give by `temperature`: above 1, its probabilities are less extreme."""
+    layer = model.get_layer(LOGITS)  # its logits are proportional to its weights
+    layer.set_weights([weights / temperature for weights in layer.get_weights()])
 
 
 def _initializers(init: Init) -> tuple[Callable[[], object], Callable[[], object]]:
@@ -54,3 +100,24 @@ def _initializers(init: Init) -> tuple[Callable[[], object], Callable[[], object
         return kernel, kernel
     constant = init.bias
     return kernel, lambda: keras.initializers.Constant(constant)
+
+
+def _recurrent_initializers(init: Init, features: int, units: int) -> dict[str, object]:
+    """The initializers of an LSTM that are not Keras' own."""
+    first: dict[str, object] = {}
+    if init.recurrent == "tensorflow-1":
+        limit = (3 / (features + units)) ** 0.5
+        for name in ("kernel_initializer", "recurrent_initializer"):
+            first[name] = keras.initializers.RandomUniform(-limit, limit)
+    elif init.recurrent == "zeros":
+        first["recurrent_initializer"] = "zeros"
+    if init.forget_bias != 1.0:
+        first |= {"unit_forget_bias": False, "bias_initializer": _forget_bias(init.forget_bias, units)}
+    return first
+
+
+def _forget_bias(value: float, units: int) -> Callable[..., tf.Tensor]:
+    def initializer(shape: tuple[int, ...], dtype: object = None) -> tf.Tensor:
+        return tf.concat([tf.zeros(units), tf.fill([units], value), tf.zeros(2 * units)], axis=0)
+
+    return initializer

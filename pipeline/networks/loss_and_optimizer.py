@@ -11,10 +11,14 @@ Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def loss(recipe: Recipe, classes: int) -> Loss:
-    """Softmax cross-entropy of targets (batch,) and logits (batch, classes) in nats, reduced as the recipe says."""
+    """Softmax cross-entropy in nats, reduced as the recipe says.
+
+    Of targets (batch,) and logits (batch, classes), or of (batch, steps) and (batch, steps, classes).
+    """
 
     def cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         targets = tf.cast(tf.reshape(targets, [-1]), tf.int32)
+        logits = tf.reshape(logits, [-1, classes])
         if recipe.min_probability:
             probability = tf.gather(tf.nn.softmax(logits), targets, batch_dims=1)
             losses = -tf.math.log(tf.clip_by_value(probability, recipe.min_probability, 1.0))
@@ -28,15 +32,37 @@ def loss(recipe: Recipe, classes: int) -> Loss:
 
 
 def optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
-    """Adam or RMSprop with a constant learning rate, or with one cycle.
+    """The recipe's optimizer with a constant learning rate, or with one cycle.
 
     One cycle rises to the peak in a fifth of the steps and falls to zero along half a cosine. Source: L. Smith, N.
     Topin, "Super-Convergence" (2018).
     """
     rate: float | keras.optimizers.schedules.LearningRateSchedule = recipe.learning_rate
     if recipe.schedule == "one-cycle":
-        rate = one_cycle(recipe.learning_rate, recipe.steps)
-    return {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}[recipe.optimizer](rate)
+        rate = one_cycle(recipe.learning_rate, recipe.total_steps)
+    return OPTIMIZERS[recipe.optimizer](rate, global_clipnorm=recipe.global_clipnorm)
+
+
+class TensorFlow1RMSprop(keras.optimizers.RMSprop):  # type: ignore[misc]  # Keras has no types
+    """RMSprop as TensorFlow 1 had it: its mean squares start at one, so that the first steps are short."""
+
+    def __init__(self, learning_rate: object, **options: object):
+        super().__init__(learning_rate, epsilon=1e-10, **options)
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        """Create the state, and set the mean squares to one."""
+        built = self.built
+        super().build(variables)
+        if not built:
+            for mean_square in self._velocities:
+                mean_square.assign(tf.ones_like(mean_square))
+
+
+OPTIMIZERS = {
+    "adam": keras.optimizers.Adam,
+    "rmsprop": keras.optimizers.RMSprop,
+    "rmsprop-tensorflow-1": TensorFlow1RMSprop,
+}
 
 
 def one_cycle(peak: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:

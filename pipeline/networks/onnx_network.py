@@ -11,10 +11,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from pipeline.config import Network
+from pipeline.config import Network, Recipe
 
 OPSET = 17
 IR_VERSION = 10  # of the file: what ONNX Runtime reads since 1.18
+
+ALL_OUTPUTS, LAST_OUTPUT, LAST_CELL = "all", "last", "last_cell"  # what a recurrent layer returns
 
 Weights = Mapping[str, Sequence[np.ndarray]]  # by layer name, as Keras gives them
 
@@ -35,32 +37,42 @@ class _Graph:
         return outputs[-1]
 
 
-def build(network: Network, weights: Weights, shape: tuple[int, int], classes: int) -> onnx.ModelProto:
+def build(network: Network, recipe: Recipe, weights: Weights, shape: tuple[int, int], classes: int) -> onnx.ModelProto:
     """The graph from `sequence`, float32 (batch, steps, features), to `probabilities`, float32 (batch, classes).
 
-    Dropout has no node, since it acts only while training.
+    A network that was supervised at every step takes any number of steps. One that reads a count also gives `count`,
+    float32 (batch, 1). Dropout has no node, since it acts only while training.
     """
     graph = _Graph()
     x = graph.node("Transpose", ["sequence"], ["steps_first"], perm=[1, 0, 2])  # (steps, batch, features)
+    if network.embedding:
+        x = _embedding(graph, x, weights["embedding"][0])  # (steps, batch, embedding)
     if network.dense:
         kernel, bias = weights["dense"]
         x = graph.node("MatMul", [x, graph.constant("dense.kernel", kernel)], ["dense.product"])
         x = graph.node("Add", [x, graph.constant("dense.bias", bias)], ["dense"])  # (steps, batch, dense)
     for name, units in zip(network.layer_names, network.units, strict=True):
-        x = CELLS[network.cell](graph, x, name, units, weights[name], name == network.layer_names[-1])
-    kernel, bias = weights["logits"]
-    inputs = [x, graph.constant("logits.kernel", kernel), graph.constant("logits.bias", bias)]
-    x = graph.node("Gemm", inputs, ["logits"])  # (batch, classes)
+        returned = ALL_OUTPUTS
+        if name == network.layer_names[-1]:
+            returned = LAST_CELL if recipe.readout == "count" else LAST_OUTPUT
+        x = CELLS[network.cell](graph, x, name, units, weights[name], returned)
+    outputs = {"probabilities": classes}
+    if recipe.readout == "count":
+        x = _count_logits(graph, x, weights, classes)
+        outputs["count"] = 1
+    else:
+        x = _dense(graph, x, "logits", weights, "logits")
     graph.node("Softmax", [x], ["probabilities"], axis=-1)
-    return _model(graph, shape, classes)
+    steps = "steps" if recipe.supervise == "every-step" else shape[0]
+    return _model(graph, (steps, shape[1]), outputs)
 
 
-def _model(graph: _Graph, shape: tuple[int, int], classes: int) -> onnx.ModelProto:
+def _model(graph: _Graph, shape: tuple[int | str, int], outputs: Mapping[str, int]) -> onnx.ModelProto:
     body = helper.make_graph(
         graph.nodes,
         "lstm",
         [helper.make_tensor_value_info("sequence", TensorProto.FLOAT, ["batch", *shape])],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", classes])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", size]) for name, size in outputs.items()],
         graph.constants,
     )
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
@@ -68,8 +80,31 @@ def _model(graph: _Graph, shape: tuple[int, int], classes: int) -> onnx.ModelPro
     return model
 
 
-def _lstm(graph: _Graph, x: str, name: str, units: int, weights: Sequence[np.ndarray], last: bool) -> str:
-    """An LSTM on x (steps, batch, features): its last output (batch, units), or all of them (steps, batch, units)."""
+def _embedding(graph: _Graph, x: str, table: np.ndarray) -> str:
+    """The vectors (steps, batch, embedding) of class numbers (steps, batch, 1)."""
+    x = graph.node("Squeeze", [x, graph.constant("embedding.axis", np.array([2], np.int64))], ["embedding.number"])
+    x = graph.node("Cast", [x], ["embedding.row"], to=TensorProto.INT64)
+    return graph.node("Gather", [graph.constant("embedding.table", table), x], ["embedding"])
+
+
+def _dense(graph: _Graph, x: str, layer: str, weights: Weights, output: str) -> str:
+    kernel, bias = weights[layer]
+    inputs = [x, graph.constant(f"{layer}.kernel", kernel), graph.constant(f"{layer}.bias", bias)]
+    return graph.node("Gemm", inputs, [output])
+
+
+def _count_logits(graph: _Graph, x: str, weights: Weights, classes: int) -> str:
+    """The count that the cell state (batch, units) stands for, and its logits (batch, classes)."""
+    number = _dense(graph, x, "count", weights, "count")  # (batch, 1)
+    numbers = graph.constant("logits.classes", np.arange(classes, dtype=np.float32))
+    distance = graph.node("Sub", [numbers, number], ["logits.distance"])
+    squared = graph.node("Mul", [distance, distance], ["logits.squared"])
+    sharpness = graph.constant("logits.sharpness", -weights["logits"][0])
+    return graph.node("Mul", [squared, sharpness], ["logits"])
+
+
+def _lstm(graph: _Graph, x: str, name: str, units: int, weights: Sequence[np.ndarray], returned: str) -> str:
+    """An LSTM on x (steps, batch, features): its last output or cell state (batch, units), or all outputs."""
     kernel, recurrent, bias = weights  # Keras: (features, 4 units), (units, 4 units), (4 units,)
     inputs = [
         x,
@@ -77,10 +112,10 @@ def _lstm(graph: _Graph, x: str, name: str, units: int, weights: Sequence[np.nda
         graph.constant(f"{name}.recurrent", _lstm_gates(recurrent.T)[None]),  # (1, 4 units, units)
         graph.constant(f"{name}.bias", np.concatenate([_lstm_gates(bias), np.zeros_like(bias)])[None]),  # (1, 8 units)
     ]
-    return _outputs(graph, "LSTM", inputs, name, last, hidden_size=units)
+    return _outputs(graph, "LSTM", inputs, name, returned, hidden_size=units)
 
 
-def _gru(graph: _Graph, x: str, name: str, units: int, weights: Sequence[np.ndarray], last: bool) -> str:
+def _gru(graph: _Graph, x: str, name: str, units: int, weights: Sequence[np.ndarray], returned: str) -> str:
     """A GRU on x, with the same outputs. Keras and ONNX order its gates alike: update, reset, candidate."""
     kernel, recurrent, bias = weights  # Keras: (features, 3 units), (units, 3 units), (2, 3 units)
     inputs = [
@@ -90,16 +125,17 @@ def _gru(graph: _Graph, x: str, name: str, units: int, weights: Sequence[np.ndar
         graph.constant(f"{name}.bias", bias.reshape(1, -1)),  # (1, 6 units): of the input, then of the recurrence
     ]
     # Keras' reset_after: the reset gate acts on the recurrent product.
-    return _outputs(graph, "GRU", inputs, name, last, hidden_size=units, linear_before_reset=1)
+    return _outputs(graph, "GRU", inputs, name, returned, hidden_size=units, linear_before_reset=1)
 
 
 CELLS = {"lstm": _lstm, "gru": _gru}
 
 
-def _outputs(graph: _Graph, kind: str, inputs: Sequence[str], name: str, last: bool, **attributes: int) -> str:
-    outputs = ["", f"{name}.last"] if last else [f"{name}.all"]  # (1, batch, units); (steps, 1, batch, units)
-    y = graph.node(kind, inputs, outputs, **attributes)
-    axes = graph.constant(f"{name}.direction", np.array([0 if last else 1], np.int64))
+def _outputs(graph: _Graph, kind: str, inputs: Sequence[str], name: str, returned: str, **attributes: int) -> str:
+    """Run a recurrent node; ONNX gives all outputs (steps, 1, batch, units), the last one and the last cell state."""
+    position = (ALL_OUTPUTS, LAST_OUTPUT, LAST_CELL).index(returned)
+    y = graph.node(kind, inputs, [""] * position + [f"{name}.{returned}"], **attributes)
+    axes = graph.constant(f"{name}.direction", np.array([1 if returned == ALL_OUTPUTS else 0], np.int64))
     return graph.node("Squeeze", [y, axes], [name])
 
 

@@ -47,6 +47,7 @@ METRICS = {
         Metric("accuracy", "%"),
         Metric("ceiling", "%"),  # of the dataset, not of the model
         Metric("loss", "", label="test_loss"),  # not the loss that training minimizes
+        Metric("expected_calibration_error", "%", label="calibration_error"),
         Metric("examples", ""),
         Metric("wrong", ""),
         Metric("training_seconds", "s"),

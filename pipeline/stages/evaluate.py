@@ -1,22 +1,38 @@
 """Measure the exported ONNX file, batch by batch: the published metrics are those of the file that predicts."""
 
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import pandas as pd
 
 from pipeline.config import ModelSetup
-from pipeline.dataset import Predictions, load_examples
+from pipeline.dataset import Predictions, load_examples, load_info
 from pipeline.files import require, write_atomic, write_csv, write_json, write_parquet
+from pipeline.inference import calibration
 from pipeline.inference.onnx_session import Session
 from pipeline.inference.predict_split import predict_split
 from pipeline.paths import repro
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
+
+FAR_BELOW = 0.9  # of the ceiling
+
 
 def run(setup: ModelSetup) -> None:
-    """Predict the evaluated split; write metrics, predictions, tables and the picture of errors."""
+    """Predict the evaluated split; write metrics, predictions, tables and figures."""
     paths, task = setup.paths, setup.task.code
     require(paths.onnx, repro("export", setup.name))
-    session = Session(paths.onnx, repro("export", setup.name, force=True))
-    predictions, loss = predict_split(session, task, load_examples(setup.task.paths))
-    values = metrics(predictions, loss) | task.metrics(predictions)
+    again = repro("export", setup.name, force=True)
+    session = Session(paths.onnx, again)
+    examples = replace(load_examples(setup.task.paths), info=load_info(paths.info, again))
+    predictions, loss = predict_split(session, task, examples)
+    more, errors = task.evaluate(examples, predictions, session.run)
+    values = metrics(predictions, loss) | more
     write_json(values, paths.metrics)
     write_csv(confusion(predictions), paths.confusion)
     write_csv(by_class(predictions), paths.by_class)
@@ -26,13 +42,23 @@ def run(setup: ModelSetup) -> None:
         "probability": predictions.probability,
     }
     write_parquet(pd.DataFrame(columns), paths.predictions)
-    figure = task.plot_errors(predictions)
-    # By default, matplotlib writes its version into the file.
-    write_atomic(paths.errors, lambda draft: figure.savefig(draft, dpi=110, metadata={"Software": None}))
+    _save(errors, paths.errors)
+    _save(calibration.plot(predictions), paths.reliability)
     print(f"{setup.name}: {values['wrong']:,} of {values['examples']:,} wrong on {values['dataset']}")
+    if values["accuracy"] < FAR_BELOW * values.get("ceiling", 0.0):
+        log.warning(
+            "%s: accuracy %.1f%% is far below %.1f%%, the best that any model can reach on these examples; train for "
+            "more epochs, or set models.%s.network.embedding to 64.",
+            *(setup.name, 100 * values["accuracy"], 100 * values["ceiling"], setup.name),
+        )
 
 
-def metrics(predictions: Predictions, loss: float) -> dict[str, float | int | str | bool]:
+def _save(figure: "Figure", path: Path) -> None:
+    # By default, matplotlib writes its version into the file.
+    write_atomic(path, lambda draft: figure.savefig(draft, dpi=110, metadata={"Software": None}))
+
+
+def metrics(predictions: Predictions, loss: float) -> dict[str, Any]:
     """The content of metrics.json; accuracy is 0 to 1, loss the mean cross-entropy in nats."""
     wrong, examples = int(predictions.wrong.sum()), len(predictions.targets)
     return {
@@ -42,6 +68,7 @@ def metrics(predictions: Predictions, loss: float) -> dict[str, float | int | st
         "wrong": wrong,
         "accuracy": (examples - wrong) / examples,
         "loss": round(loss, 9),
+        "expected_calibration_error": round(calibration.expected_calibration_error(predictions), 6),
     }
 
 

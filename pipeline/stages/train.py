@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 from pipeline.config import ModelSetup, Recipe
 from pipeline.dataset import Examples, load_examples
@@ -15,6 +16,7 @@ from pipeline.errors import PipelineError
 from pipeline.files import write_atomic, write_csv
 from pipeline.networks import keras_network, loss_and_optimizer
 from pipeline.training import environment
+from pipeline.training.augment import transform
 from pipeline.training.batches import Features, batch_schedule, evaluation_batches, training_batches
 from pipeline.training.callbacks import History, ReportCallback
 from pipeline.training.checkpoint import Checkpoint, fingerprint
@@ -27,8 +29,9 @@ class TrainingData:
     """What a training reads."""
 
     examples: Examples
+    recipe: Recipe  # in steps
     encoded: np.ndarray  # (examples, code), the training split
-    targets: np.ndarray  # (examples,)
+    targets: np.ndarray  # (examples,), or (examples, steps) if every step is supervised
     schedule: np.ndarray  # int32 (steps, batch_size), rows of the training split
     features: Features
 
@@ -42,9 +45,13 @@ def run(setup: ModelSetup, on_report: ReportCallback = lambda step, row: None) -
     environment.make_deterministic(setup.seed)
     where = environment.describe()
     data = _prepare(setup)
-    print(f"{setup.name}: {setup.recipe.steps} steps of {setup.recipe.batch_size} from {len(data.encoded)} examples")
+    epochs = data.schedule.size / len(data.encoded)
+    print(
+        f"{setup.name}: {data.recipe.total_steps} steps of {data.recipe.batch_size} from {len(data.encoded)} examples, "
+        f"{epochs:.3g} epochs"
+    )
     print(f"recipe {setup.recipe_name}, on {where['device']}; cuDNN is {'' if where['cudnn'] else 'not '}used")
-    model = _compile(setup, data.examples)
+    model = _compile(setup, data)
     checkpoint = _checkpoint(setup, where)
     history, seconds = _fit(model, setup, data, checkpoint, on_report)
     _save(model, setup, history)
@@ -55,28 +62,39 @@ def run(setup: ModelSetup, on_report: ReportCallback = lambda step, row: None) -
 
 def _prepare(setup: ModelSetup) -> TrainingData:
     examples = load_examples(setup.task.paths)
-    encoded, targets = examples.split("train")
+    encoded, _ = examples.split("train")
+    recipe = setup.recipe.resolve_steps(len(encoded))
     # A walk goes on by one window and its target, so that no token is read twice.
     stride = examples.info.shape[0] + 1
-    schedule = batch_schedule(setup.recipe, len(encoded), stride, np.random.default_rng(setup.seed))
+    schedule = batch_schedule(recipe, len(encoded), stride, np.random.default_rng(setup.seed))
 
     def features(rows: np.ndarray) -> np.ndarray:
         return setup.task.code.features(rows, examples.info)
 
-    return TrainingData(examples, encoded, targets, schedule, features)
+    return TrainingData(examples, recipe, encoded, _targets(setup, examples, "train"), schedule, features)
 
 
-def _compile(setup: ModelSetup, examples: Examples) -> keras.Model:
-    recipe, info = setup.recipe, examples.info
-    model = keras_network.build(setup.network, info.shape, len(info.class_names), recipe.init)
+def _targets(setup: ModelSetup, examples: Examples, split: str) -> np.ndarray:
+    """The targets (examples,) of a split, or (examples, steps) if the recipe supervises every step."""
+    encoded, targets = examples.split(split)
+    if setup.recipe.supervise == "every-step":
+        return setup.task.code.step_targets(encoded, examples.info)
+    return targets
+
+
+def _compile(setup: ModelSetup, data: TrainingData) -> keras.Model:
+    recipe, info = data.recipe, data.examples.info
+    classes, every_step = len(info.class_names), recipe.supervise == "every-step"
+    network = keras_network.build(setup.network, recipe, info.shape, classes, every_step)
+    model = keras_network.InHalves(network)
     model.compile(
         loss_and_optimizer.optimizer(recipe),
-        loss_and_optimizer.loss(recipe, len(info.class_names)),
+        loss_and_optimizer.loss(recipe, classes),
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         steps_per_execution=_steps_per_execution(recipe),
         jit_compile=False,  # on CPUs, XLA is slower for these LSTMs
     )
-    model.optimizer.build(model.trainable_variables)
+    model.optimizer.build(network.trainable_variables)
     return model
 
 
@@ -96,7 +114,7 @@ def _fit(
     model: keras.Model, setup: ModelSetup, data: TrainingData, checkpoint: Checkpoint, on_report: ReportCallback
 ) -> tuple[History, float]:
     """Train from the checkpoint, or from the beginning; return the history, and the seconds that all of it took."""
-    recipe = setup.recipe
+    recipe = data.recipe
     history = _history(model, setup, data, on_report)
     before = _resume(model, history, checkpoint)  # seconds
     started = time.monotonic()
@@ -108,11 +126,11 @@ def _fit(
         notes = {"step": history.step, "rows": history.rows, "seconds": seconds()}
         checkpoint.save([variable.numpy() for variable in _state(model)], notes)
 
-    if history.step < recipe.steps:
+    if history.step < recipe.total_steps:
         model.fit(
-            training_batches(data.schedule[history.step :], data.encoded, data.targets, data.features),
+            _batches(setup, data, history.step),
             initial_epoch=len(history.rows),
-            epochs=-(-recipe.steps // recipe.log_every),
+            epochs=-(-recipe.total_steps // recipe.log_every),
             steps_per_epoch=recipe.log_every,
             validation_data=_monitored(setup, data),
             callbacks=[
@@ -132,10 +150,23 @@ def _fit(
     return history, seconds()
 
 
+def _batches(setup: ModelSetup, data: TrainingData, first: int) -> tf.data.Dataset:
+    """The batches from step `first` on; the first step is 0."""
+    batches = training_batches(data.schedule[first:], data.encoded, data.targets, data.features)
+    limits = data.recipe.augment
+    if limits is None:
+        return batches
+
+    def augment(step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        return transform(batch[0], limits, setup.seed, step), batch[1]
+
+    return batches.enumerate(first).map(augment).prefetch(2)
+
+
 def _history(model: keras.Model, setup: ModelSetup, data: TrainingData, on_report: ReportCallback) -> History:
     def predict(rows: np.ndarray) -> np.ndarray:
         logits = model(data.features(data.encoded[rows]), training=False)
-        return np.asarray(np.argmax(logits, axis=1))
+        return np.asarray(np.argmax(logits, axis=-1))  # (batch,), or (batch, steps)
 
     def batch_accuracy(step: int) -> float:
         rows = data.schedule[step - 1]
@@ -146,10 +177,10 @@ def _history(model: keras.Model, setup: ModelSetup, data: TrainingData, on_repor
         if describe is None:
             return ""
         row = data.schedule[step - 1, 0]
-        predicted = int(predict(np.array([row]))[0])
-        return describe(data.encoded[row], predicted, int(data.targets[row]), data.examples.info)
+        predicted, target = predict(np.array([row])).flat[-1], data.targets[row].flat[-1]
+        return describe(data.encoded[row], int(predicted), int(target), data.examples.info)
 
-    return History(setup.recipe, batch_accuracy, sample_line, on_report)
+    return History(data.recipe, batch_accuracy, sample_line, on_report)
 
 
 def _resume(model: keras.Model, history: History, checkpoint: Checkpoint) -> float:
@@ -167,12 +198,12 @@ def _resume(model: keras.Model, history: History, checkpoint: Checkpoint) -> flo
 
 def _state(model: keras.Model) -> list[keras.Variable]:
     """All that a training changes: weights, the random states of dropout, the optimizer's moments."""
-    return [*(variable for layer in model.layers for variable in layer.variables), *model.optimizer.variables]
+    return [*(variable for layer in model.network.layers for variable in layer.variables), *model.optimizer.variables]
 
 
 def _steps_per_execution(recipe: Recipe) -> int:
     """Steps inside one call of the graph: as many as divide both the log's interval and all steps, at most 50."""
-    common = np.gcd(recipe.log_every, recipe.steps)
+    common = np.gcd(recipe.log_every, recipe.total_steps)
     return max(n for n in range(1, 51) if common % n == 0)
 
 
@@ -180,12 +211,12 @@ def _monitored(setup: ModelSetup, data: TrainingData) -> Any:
     split = setup.recipe.monitor
     if split is None:
         return None
-    encoded, targets = data.examples.split(split)
+    encoded, _ = data.examples.split(split)
     if not len(encoded):
         raise PipelineError(f"{setup.task.name} has no {split} split to monitor; set monitor: null.")
-    return evaluation_batches(encoded, targets, data.features, MONITOR_BATCH)
+    return evaluation_batches(encoded, _targets(setup, data.examples, split), data.features, MONITOR_BATCH)
 
 
 def _save(model: keras.Model, setup: ModelSetup, history: History) -> None:
-    write_atomic(setup.paths.weights, model.save_weights)
+    write_atomic(setup.paths.weights, model.network.save_weights)
     write_csv(pd.DataFrame(history.rows), setup.paths.history)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.dataset import DatasetInfo, Examples, Predictions
+from pipeline.dataset import DatasetInfo, Examples, Model, Predictions
 from pipeline.errors import PipelineError
 from pipeline.section import Section
 
@@ -32,7 +32,7 @@ CONTRACT = {  # file: the names that it must define
     "data": ("Generate", "Split", "generate", "split"),
     "features": ("features",),
     "inputs": ("encode",),
-    "evaluation": ("metrics", "plot_errors"),
+    "evaluation": ("evaluate",),
 }
 
 
@@ -69,6 +69,19 @@ class Task:
         """Encoded examples (batch, code) as the model reads them: float32 (batch, steps, features)."""
         return np.asarray(self._file("features").features(encoded, info))
 
+    def step_targets(self, encoded: np.ndarray, info: DatasetInfo) -> np.ndarray:
+        """The class after each step: integers (batch, steps). Only tasks whose every prefix has a class define it.
+
+        Raises PipelineError if the task does not.
+        """
+        function = getattr(self._file("features"), "step_targets", None)
+        if function is None:
+            raise PipelineError(
+                f"pipeline/tasks/{self.name}/features.py does not define step_targets, which supervise: every-step "
+                "needs; use supervise: last-step."
+            )
+        return np.asarray(function(encoded, info))
+
     @property
     def features_file(self) -> Path:
         """The file that decides the features."""
@@ -80,20 +93,40 @@ class Task:
         """One input of a user as a code (code,). Raises PipelineError if it is not a valid input."""
         return np.asarray(self._file("inputs").encode(text, info))
 
+    def steps(self, text: str, info: DatasetInfo) -> int:
+        """How many steps an input has. Only the tasks whose inputs differ in that define it."""
+        function = getattr(self._file("inputs"), "steps", None)
+        return info.shape[0] if function is None else int(function(text, info))
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether one input may hold several examples, as a picture of several digits does."""
+        return hasattr(self._file("inputs"), "encode_all")
+
+    def encode_all(self, text: str, info: DatasetInfo) -> list[np.ndarray]:
+        """The codes of all examples in one input, if `has_parts`. Raises PipelineError if it is not a valid input."""
+        return [np.asarray(code) for code in self._file("inputs").encode_all(text, info)]
+
+    def image(self, code: np.ndarray, info: DatasetInfo) -> np.ndarray:
+        """A code as the image uint8 (rows, columns) that the model sees. Raises PipelineError if it sees no image."""
+        function = getattr(self._file("inputs"), "image", None)
+        if function is None:
+            raise PipelineError(f"a {self.name} model does not read pictures; leave out --show.")
+        return np.asarray(function(code, info))
+
     def decode(self, code: np.ndarray, info: DatasetInfo) -> str:
         """A code (code,) as text. Only the tasks whose inputs are text define it; autoregressive ones must."""
         return str(self._file("inputs").decode(code, info))
 
     # evaluation.py
 
-    def metrics(self, predictions: Predictions) -> dict[str, float]:
-        """The task's own metrics, beside accuracy and loss; often none."""
-        return dict(self._file("evaluation").metrics(predictions))
+    def evaluate(self, examples: Examples, predictions: Predictions, model: Model) -> "tuple[dict[str, float], Figure]":
+        """The task's own metrics, beside accuracy and loss, and the picture that shows best what the model gets wrong.
 
-    def plot_errors(self, predictions: Predictions) -> "Figure":
-        """The picture that shows best what the model gets wrong."""
-        figure: Figure = self._file("evaluation").plot_errors(predictions)
-        return figure
+        `model` predicts further examples, where the task measures more than the evaluated split.
+        """
+        metrics, figure = self._file("evaluation").evaluate(examples, predictions, model)
+        return dict(metrics), figure
 
     @property
     def sample_line(self) -> SampleLine | None:

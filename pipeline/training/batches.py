@@ -18,14 +18,14 @@ def batch_schedule(recipe: Recipe, examples: int, stride: int, rng: np.random.Ge
     the first rows, go on by `stride` rows, and start anew at the end, as the published programs read a text. A batch
     may span two passes.
     """
-    size = recipe.steps * recipe.batch_size
+    size = recipe.total_steps * recipe.batch_size
     if recipe.order == "walk":
         rows = _walk(size, examples, stride, rng)
     else:
         passes = -(-size // examples)
         order = rng.permutation if recipe.order == "shuffled" else np.arange
         rows = np.concatenate([order(examples) for _ in range(passes)])[:size]
-    return rows.astype(np.int32).reshape(recipe.steps, recipe.batch_size)
+    return rows.astype(np.int32).reshape(recipe.total_steps, recipe.batch_size)
 
 
 def _walk(size: int, examples: int, stride: int, rng: np.random.Generator) -> np.ndarray:
@@ -42,9 +42,10 @@ def _walk(size: int, examples: int, stride: int, rng: np.random.Generator) -> np
 def training_batches(
     schedule: np.ndarray, encoded: np.ndarray, targets: np.ndarray, features: Features
 ) -> tf.data.Dataset:
-    """The batches of a schedule (steps, batch_size): features float32 (batch, steps, features), targets int32 (batch,).
+    """The batches of a schedule (steps, batch_size): features float32 (batch, steps, features), targets int32.
 
-    Features are computed a few batches ahead of the training, so that only the encoded examples need memory.
+    Targets are (examples,), or (examples, steps) if each step has its own. Features are computed a few batches ahead of
+    the training, so that only the encoded examples need memory.
     """
     batch_size = schedule.shape[1]
     chunk = max(1, CHUNK // batch_size)  # batches
@@ -55,10 +56,9 @@ def training_batches(
             x = features(encoded[rows.ravel()])
             yield x.reshape(*rows.shape, *x.shape[1:]), targets[rows].astype(np.int32)
 
-    shape = features(encoded[:1]).shape[1:]
     signature = (
-        tf.TensorSpec((None, batch_size, *shape), tf.float32),
-        tf.TensorSpec((None, batch_size), tf.int32),
+        tf.TensorSpec((None, batch_size, *features(encoded[:1]).shape[1:]), tf.float32),
+        tf.TensorSpec((None, batch_size, *targets.shape[1:]), tf.int32),
     )
     batches = tf.data.Dataset.from_generator(chunks, output_signature=signature).unbatch()
     return batches.apply(tf.data.experimental.assert_cardinality(len(schedule))).prefetch(2)
@@ -73,7 +73,9 @@ def evaluation_batches(
         for start in range(0, len(encoded), batch_size):
             yield features(encoded[start : start + batch_size]), targets[start : start + batch_size].astype(np.int32)
 
-    shape = features(encoded[:1]).shape[1:]
-    signature = (tf.TensorSpec((None, *shape), tf.float32), tf.TensorSpec((None,), tf.int32))
+    signature = (
+        tf.TensorSpec((None, *features(encoded[:1]).shape[1:]), tf.float32),
+        tf.TensorSpec((None, *targets.shape[1:]), tf.int32),
+    )
     dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
     return dataset.apply(tf.data.experimental.assert_cardinality(-(-len(encoded) // batch_size)))

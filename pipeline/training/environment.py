@@ -13,6 +13,9 @@ import tensorflow as tf
 
 def make_deterministic(seed: int) -> None:
     """Seed all randomness, and select kernels that give the same bits each time."""
+    # Each matrix product on one thread, so that its sums do not depend on the number of cores.
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(2)
     keras.utils.clear_session()  # layers are numbered from one again, as in a new process
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()

@@ -1,36 +1,93 @@
-"""Errors by count of ones."""
+"""Errors by count of ones, and accuracy by length."""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.dataset import Predictions
+from pipeline.dataset import DatasetInfo, Examples, Model, Predictions
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+BATCH = 2**14  # strings
+LONGEST = 100  # bits
+DRAWN = 2000  # strings of each length that is longer than those of training
+SEED = 0  # of these strings
 
-def metrics(predictions: Predictions) -> dict[str, float]:
-    """Nothing beside accuracy and loss."""
-    return {}
+
+def evaluate(examples: Examples, predictions: Predictions, model: Model) -> "tuple[dict[str, float], Figure]":
+    """The errors on shorter and longer strings, where the model takes them; the error by count and by length.
+
+    wrong_shorter: of all strings with fewer bits than those of training. accuracy_N_bits: of 2,000 random strings of
+    N = twice as many bits.
+    """
+    info = predictions.info
+    wrong, strings = _by_length(info, model) if info.min_steps else (np.zeros(0), np.ones(0))
+    metrics: dict[str, float] = {}
+    if len(wrong):
+        metrics["wrong_shorter"] = int(wrong[: info.shape[0] - 1].sum())
+    if len(wrong) == LONGEST:
+        double = 2 * info.shape[0]
+        metrics[f"accuracy_{double}_bits"] = float(1 - wrong[double - 1] / strings[double - 1])
+    return metrics, plot(predictions, 1 - wrong / strings)
 
 
-def plot_errors(predictions: Predictions) -> "Figure":
-    """The error for each count of ones, above the number of strings with that count."""
+def plot(predictions: Predictions, accuracy: np.ndarray) -> "Figure":
+    """The error for each count of ones, above the number of such strings; the accuracy of each length, if known."""
     from matplotlib.figure import Figure
 
+    figure = Figure(figsize=(9, 8 if len(accuracy) else 5.5), layout="constrained")
+    axes = figure.subplots(3 if len(accuracy) else 2, 1, height_ratios=(3, 2, 3)[: 3 if len(accuracy) else 2])
+    _plot_counts(predictions, axes[0], axes[1])
+    if len(accuracy):
+        axes[2].plot(np.arange(1, len(accuracy) + 1), 100 * accuracy, color="#2471a3", marker=".")
+        axes[2].axvspan(0.5, predictions.info.shape[0] + 0.5, color="#d5f5e3", label="lengths of training: all strings")
+        axes[2].set(xlabel="bits of a string", ylabel="right, %", ylim=(-3, 103), xlim=(0.5, len(accuracy) + 0.5))
+        axes[2].legend(loc="lower left")
+    return figure
+
+
+def _plot_counts(predictions: Predictions, error: "Axes", count: "Axes") -> None:
     ones = np.arange(len(predictions.info.class_names))
     strings = np.bincount(predictions.targets, minlength=len(ones))
     wrong = np.bincount(predictions.targets[predictions.wrong], minlength=len(ones))
     percent = np.divide(100.0 * wrong, strings, out=np.zeros(len(ones)), where=strings > 0)
-    figure = Figure(figsize=(9, 5.5), layout="constrained")
-    error, count = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     bars = error.bar(ones, percent, color="#c0392b")
     error.bar_label(bars, [f"{w:,}" if w else "" for w in wrong], fontsize=8)
-    error.set(ylabel="wrong, %", ylim=(0, max(1.0, percent.max()) * 1.12))
+    error.set(ylabel="wrong, %", ylim=(0, max(1.0, percent.max()) * 1.12), xticks=ones)
     error.set_title(
         f"{predictions.wrong.sum():,} of {len(predictions.targets):,} strings miscounted (number above each bar)"
     )
     count.bar(ones, strings, color="#34495e")
     count.set(yscale="symlog", ylabel="strings tested", xlabel="ones in the string", xticks=ones)
-    return figure
+
+
+def _by_length(info: DatasetInfo, model: Model) -> tuple[np.ndarray, np.ndarray]:
+    """How many strings of each length, from 1, are wrong, and how many were tried.
+
+    All strings up to the length of training; then, if the model gives a count, which no list of classes bounds, random
+    ones.
+    """
+    rng = np.random.default_rng(SEED)
+    wrong, tried = [], []
+    for length in range(1, info.shape[0] + 1):
+        parts = (_bits(np.arange(i, min(i + BATCH, 2**length)), length) for i in range(0, 2**length, BATCH))
+        wrong.append(sum(int((model(bits)["probabilities"].argmax(axis=1) != _ones(bits)).sum()) for bits in parts))
+        tried.append(2**length)
+    if "count" in model(_bits(np.arange(1), 1)):
+        for length in range(info.shape[0] + 1, LONGEST + 1):
+            bits = rng.integers(0, 2, (DRAWN, length, 1)).astype(np.float32)
+            wrong.append(int((np.rint(model(bits)["count"][:, 0]) != _ones(bits)).sum()))
+            tried.append(DRAWN)
+    return np.array(wrong), np.array(tried)
+
+
+def _bits(numbers: np.ndarray, length: int) -> np.ndarray:
+    """Numbers as strings of bits, float32 (strings, length, 1), the highest bit first."""
+    places = np.arange(length - 1, -1, -1)
+    return (numbers[:, None] >> places & 1)[:, :, None].astype(np.float32)
+
+
+def _ones(bits: np.ndarray) -> np.ndarray:
+    return np.asarray(bits.sum(axis=(1, 2)).astype(np.int64))

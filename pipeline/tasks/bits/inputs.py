@@ -6,16 +6,23 @@ from pipeline.dataset import DatasetInfo
 from pipeline.errors import PipelineError, quoted
 
 
+def steps(text: str, info: DatasetInfo) -> int:
+    """How many bits the text has."""
+    return len(text)
+
+
 def encode(text: str, info: DatasetInfo) -> np.ndarray:
     """The number (1,) that a string of 0 and 1 stands for."""
-    length = info.shape[0]
+    longest = info.shape[0]
+    shortest = info.min_steps or longest
+    lengths = str(longest) if shortest == longest else f"{shortest} to {longest}"
     other = sorted(set(text) - {"0", "1"})
     if other:
         raise PipelineError(
-            f"{quoted(text)} contains {other[0]!r}, expected {length} characters, each 0 or 1; remove it."
+            f"{quoted(text)} contains {other[0]!r}, expected {lengths} characters, each 0 or 1; remove it."
         )
-    if len(text) != length:
-        raise PipelineError(f"{quoted(text)} has {len(text)} bits, expected {length}; type {length} zeros and ones.")
+    if not shortest <= len(text) <= longest:
+        raise PipelineError(f"{quoted(text)} has {len(text)} bits, expected {lengths}; type {lengths} zeros and ones.")
     return np.array([int(text, 2)], np.uint32)
 
 

@@ -28,6 +28,7 @@ class Split(Section):
     """Keys of tasks.fable.split."""
 
     context: Annotated[int, Field(ge=1, le=100)]  # tokens read before the one to predict
+    test_share: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of the tokens, the last ones: they test and do not train
 
 
 def generate(params: Generate, source: Path, folder: Path) -> None:
@@ -42,8 +43,8 @@ def generate(params: Generate, source: Path, folder: Path) -> None:
 def split(params: Split, folder: Path, rng: np.random.Generator) -> Examples:
     """Every window of `context` tokens with the token that follows; classes by frequency.
 
-    As in the published programs, all windows train and the same windows are evaluated: the accuracy tells how much of
-    the story the model remembers.
+    As in the published programs, the windows that train are evaluated: the accuracy tells how much of the story the
+    model remembers. Without a `test_share`, all of them train.
     """
     path = folder / "tokens.json"
     raw = load_json(path, AGAIN)
@@ -59,6 +60,7 @@ def split(params: Split, folder: Path, rng: np.random.Generator) -> Examples:
     class_names = [word for word, _ in Counter(tokens).most_common()]  # ties in order of appearance
     number = {word: i for i, word in enumerate(class_names)}
     ids = np.array([number[token] for token in tokens], np.int32)
+    test = round(params.test_share * len(tokens))  # windows
     windows = np.lib.stride_tricks.sliding_window_view(ids, params.context + 1)
     info = DatasetInfo(
         task="fable",
@@ -70,4 +72,5 @@ def split(params: Split, folder: Path, rng: np.random.Generator) -> Examples:
         autoregressive=True,
         encoding="words and punctuation marks in lower case; each is one step of one feature, its class as a float",
     )
-    return Examples(info, windows[:, :-1], windows[:, -1], np.full(len(windows), "train"))
+    splits = np.where(np.arange(len(windows)) < len(windows) - test, "train", "test")
+    return Examples(info, windows[:, :-1], windows[:, -1], splits)

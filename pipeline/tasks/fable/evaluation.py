@@ -5,22 +5,50 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.dataset import DatasetInfo, Predictions
+from pipeline.dataset import DatasetInfo, Examples, Model, Predictions
+from pipeline.tasks.fable import ngram
+from pipeline.tasks.fable.features import features
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWN = 400  # words of the story
 LINE = 92  # characters
+BATCH = 1024  # windows
 
 
-def metrics(predictions: Predictions) -> dict[str, float]:
-    """The ceiling: the accuracy of predicting the most frequent follower of each context. No model can exceed it."""
+def evaluate(examples: Examples, predictions: Predictions, model: Model) -> "tuple[dict[str, float], Figure]":
+    """The ceiling, the errors in the story, and, of a story with a test split, how well that is predicted.
+
+    ceiling: the accuracy of predicting the most frequent follower of each context, which no model can exceed.
+    test_perplexity: e to the mean cross-entropy per token; beside it that of a Kneser-Ney model, which only counts.
+    """
+    metrics = {"ceiling": _ceiling(predictions)}
+    if (examples.splits == "test").any():
+        metrics |= _on_test_split(examples, model)
+    return metrics, plot_errors(predictions)
+
+
+def _ceiling(predictions: Predictions) -> float:
     followers: dict[tuple[int, ...], Counter[int]] = {}
     for code, follower in zip(predictions.encoded.tolist(), predictions.targets.tolist(), strict=True):
         followers.setdefault(tuple(code), Counter())[follower] += 1
     best = sum(counts.most_common(1)[0][1] for counts in followers.values())
-    return {"ceiling": best / len(predictions.targets)}
+    return best / len(predictions.targets)
+
+
+def _on_test_split(examples: Examples, model: Model) -> dict[str, float]:
+    windows, targets = examples.split("test")
+    parts = [features(windows[start : start + BATCH], examples.info) for start in range(0, len(windows), BATCH)]
+    probabilities = np.concatenate([model(part)["probabilities"] for part in parts])
+    of_target = np.maximum(probabilities[np.arange(len(targets)), targets], np.finfo(np.float32).tiny)
+    train_windows, train_targets = examples.split("train")
+    tokens = [*train_windows[0].tolist(), *train_targets.tolist()]
+    return {
+        "test_accuracy": float((probabilities.argmax(axis=1) == targets).mean()),
+        "test_perplexity": float(np.exp(-np.log(of_target, dtype=np.float64).mean())),
+        "test_perplexity_kneser_ney": ngram.perplexity(tokens, windows, targets, len(examples.info.class_names)),
+    }
 
 
 def sample_line(code: np.ndarray, predicted: int, target: int, info: DatasetInfo) -> str:

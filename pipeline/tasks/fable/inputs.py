@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.dataset import DatasetInfo
 from pipeline.errors import PipelineError, quoted
-from pipeline.tasks.fable.tokens import tokenize
+from pipeline.tasks.fable.tokens import join, tokenize
 
 
 def encode(text: str, info: DatasetInfo) -> np.ndarray:
@@ -28,4 +28,4 @@ def encode(text: str, info: DatasetInfo) -> np.ndarray:
 
 def decode(code: np.ndarray, info: DatasetInfo) -> str:
     """The words of a code (any length,)."""
-    return " ".join(info.class_names[i] for i in code)
+    return join([info.class_names[i] for i in code])

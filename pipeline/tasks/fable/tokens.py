@@ -1,10 +1,20 @@
 """Text as tokens."""
 
-import re
+import unicodedata
 
-TOKEN = re.compile(r"\w+(?:['\u2019-]\w+)*|[^\w\s]")  # a word with its apostrophes and hyphens, or one mark
+import regex
+
+# A Chinese character, since Chinese has no spaces; a word with its accents, apostrophes and hyphens; or a mark.
+LETTER = r"[[\w\p{M}]--\p{Han}]"
+TOKEN = regex.compile(rf"\p{{Han}}|{LETTER}+(?:['\u2019-]{LETTER}+)*|[^\w\s]", regex.VERSION1)
+BETWEEN_HAN = regex.compile(r"(?<=\p{Han}) (?=\p{Han})")
 
 
 def tokenize(text: str) -> list[str]:
-    """The words and punctuation marks of a text, in lower case."""
-    return TOKEN.findall(text.lower())
+    """The words, Chinese characters and marks of a text, in lower case and Unicode's composed form (NFC)."""
+    return list(TOKEN.findall(unicodedata.normalize("NFC", text.lower())))
+
+
+def join(tokens: list[str]) -> str:
+    """Tokens as text: with a space between them, but for two Chinese characters."""
+    return str(BETWEEN_HAN.sub("", " ".join(tokens)))

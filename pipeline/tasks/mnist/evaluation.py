@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.dataset import Predictions
+from pipeline.dataset import Examples, Model, Predictions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 COLUMNS, ROWS = 12, 6  # digits shown
 
 
-def metrics(predictions: Predictions) -> dict[str, float]:
-    """The accuracy on the first 256 images alone: what the program behind mnist-lstm128 printed."""
-    return {"accuracy_first_256": float(1 - predictions.wrong[:256].mean())}
+def evaluate(examples: Examples, predictions: Predictions, model: Model) -> "tuple[dict[str, float], Figure]":
+    """The accuracy on the first 256 images alone, as the program behind mnist-lstm128 printed it; misread digits."""
+    return {"accuracy_first_256": float(1 - predictions.wrong[:256].mean())}, plot_errors(predictions)
 
 
 def plot_errors(predictions: Predictions) -> "Figure":

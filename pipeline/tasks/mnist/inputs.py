@@ -1,4 +1,4 @@
-"""Picture files of one digit: any size, dark on light or light on dark."""
+"""Picture files of digits: photos, scans, drawings; any size, any two colours."""
 
 import warnings
 from pathlib import Path
@@ -8,17 +8,80 @@ import numpy as np
 
 from pipeline.dataset import DatasetInfo
 from pipeline.errors import PipelineError, quoted
-from pipeline.tasks.mnist.image import fit, ink
+from pipeline.tasks.mnist.image import BOX, SIDE, fit
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 50_000_000  # of a picture file
+ENOUGH = 1000  # pixels: a larger picture is read at this size
+STROKE = 2.6  # pixels: the width of a stroke in MNIST's box of 20
 
 
 def encode(text: str, info: DatasetInfo) -> np.ndarray:
-    """The pixels, uint8 (784,), of the digit in the picture file `text`."""
-    return fit(ink(_open(text), quoted(text, 200))).reshape(-1)
+    """The pixels, uint8 (784,), of the only digit in the picture file `text`."""
+    digits = encode_all(text, info)
+    if len(digits) > 1:
+        raise PipelineError(
+            f"{quoted(text, 200)} shows {len(digits)} digits, expected one; use --digits to read all of them."
+        )
+    return digits[0]
+
+
+def encode_all(text: str, info: DatasetInfo) -> list[np.ndarray]:
+    """The pixels, uint8 (784,), of each digit in the picture file `text`, left to right; at least one."""
+    from pipeline.tasks.mnist import ink
+
+    found = ink.digits(_colours(_open(text)))
+    if not found:
+        raise PipelineError(
+            f"no digit found in {quoted(text, 200)}; give a picture of a digit, dark on light or light on dark."
+        )
+    return [fit(_thicken(digit)).reshape(-1) for digit in found]
+
+
+def image(code: np.ndarray, info: DatasetInfo) -> np.ndarray:
+    """The image uint8 (28, 28) that a code (784,) stands for: what the model sees."""
+    return code.reshape(SIDE, SIDE)
+
+
+def _thicken(ink: np.ndarray) -> np.ndarray:
+    """Ink with strokes as thick as MNIST's; those of a thin pen would vanish in 20 x 20 pixels."""
+    import cv2
+
+    pixels = np.pad((ink > 0.5).astype(np.uint8), 1)
+    if not pixels.any():
+        return ink
+    # In a stroke of width w, the distance to its edge is w / 4 on average.
+    width = 4 * float(cv2.distanceTransform(pixels, cv2.DIST_L2, 5)[pixels > 0].mean())
+    wanted = STROKE * max(ink.shape) / BOX
+    more = round((wanted - width) / 2)  # pixels at each side
+    if more < 1:
+        return ink
+    brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * more + 1, 2 * more + 1))
+    return np.asarray(cv2.dilate(np.pad(ink, more), brush))
+
+
+def _colours(picture: "Image") -> np.ndarray:
+    """The colours uint8 (height, width, 3) of a picture; what is transparent becomes paper."""
+    from PIL import Image
+
+    picture.thumbnail((ENOUGH, ENOUGH))
+    if picture.mode[0] in "IF":  # grey of more than 8 bits
+        grey = np.asarray(picture, np.float64)
+        low, high = float(np.nanmin(grey)), float(np.nanmax(grey))
+        if not np.isfinite([low, high]).all():
+            low, high = 0.0, 1.0
+        scaled = np.nan_to_num((grey - low) / max(high - low, 1e-9), posinf=1.0, neginf=0.0)
+        return np.repeat(np.rint(255 * np.clip(scaled, 0, 1)).astype(np.uint8)[:, :, None], 3, axis=2)
+    layers = np.asarray(picture.convert("RGBA"))
+    alpha = layers[:, :, 3]
+    if alpha.min() == 255 or alpha.max() == 0:
+        return layers[:, :, :3]
+    grey = np.asarray(picture.convert("RGBA").convert("RGB").convert("L"), np.float64)
+    paper = (255,) * 3 if np.average(grey, weights=alpha) < 127.5 else (0,) * 3  # of the other shade
+    behind = Image.new("RGBA", picture.size, (*paper, 255))
+    return np.asarray(Image.alpha_composite(behind, picture.convert("RGBA")).convert("RGB"))
 
 
 def _open(path: str) -> "Image":
@@ -33,6 +96,7 @@ def _open(path: str) -> "Image":
             with Image.open(path) as picture:
                 if picture.width * picture.height > MAX_PIXELS:
                     raise Image.DecompressionBombError
+                picture.draft("RGB", (ENOUGH, ENOUGH))  # a JPEG is decoded at a smaller size
                 picture.load()
                 return ImageOps.exif_transpose(picture)
     except FileNotFoundError:

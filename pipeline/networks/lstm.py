@@ -1,0 +1,100 @@
+"""An LSTM layer for CPUs: Keras' layer with another computation of the same outputs and gradients.
+
+Keras runs one small graph per time step inside a loop and adds up the weights' gradients step by step. Here the
+product with the inputs, and each gradient of the weights, is one matrix product over all time steps, and the steps are
+unrolled.
+`python -m bench` measures both. On a GPU, Keras' own layer runs, which cuDNN computes.
+
+Source: S. Hochreiter, J. Schmidhuber, "Long Short-Term Memory" (1997); F. Gers et al., "Learning to Forget" (2000).
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+class LSTM(keras.layers.LSTM):  # type: ignore[misc]  # Keras has no types
+    """Keras' LSTM with its weights. `return_cells` returns the cell states (batch, steps, units) instead of outputs."""
+
+    def __init__(self, units: int, return_cells: bool = False, **options: Any):
+        super().__init__(units, **options)
+        self.return_cells = return_cells
+
+    def call(
+        self, sequences: tf.Tensor, initial_state: Any = None, mask: Any = None, training: bool = False
+    ) -> tf.Tensor:
+        """Outputs (batch, units), or (batch, steps, units) with `return_sequences`, of (batch, steps, features)."""
+        if not self.return_cells and tf.config.list_logical_devices("GPU"):
+            return super().call(sequences, initial_state, mask, training)
+        weights = [tf.convert_to_tensor(w) for w in (self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias)]
+        outputs, cells = lstm(sequences, *weights)
+        states = cells if self.return_cells else outputs  # (steps, batch, units)
+        return tf.transpose(states, [1, 0, 2]) if self.return_sequences else states[-1]
+
+    def compute_output_shape(self, sequences_shape: tuple[int, ...], initial_state_shape: Any = None) -> Any:
+        """One tensor, whichever states it holds."""
+        batch, steps = sequences_shape[:2]
+        return (batch, steps, self.units) if self.return_sequences else (batch, self.units)
+
+
+@tf.custom_gradient  # type: ignore[untyped-decorator]
+def lstm(inputs: tf.Tensor, kernel: tf.Tensor, recurrent_kernel: tf.Tensor, bias: tf.Tensor) -> Any:
+    """Outputs and cell states, each (steps, batch, units), from zero states.
+
+    inputs (batch, steps, features), `steps` known when the graph is built; kernel (features, 4 units), recurrent_kernel
+    (units, 4 units) and bias (4 units,) with the gates in Keras' order: input, forget, candidate, output.
+    """
+    steps, features, units = inputs.shape[1], inputs.shape[2], recurrent_kernel.shape[0]
+    batch = tf.shape(inputs)[0]
+    # One tanh serves all four gates: sigmoid(x) = tanh(x / 2) / 2 + 1/2.
+    scale = tf.constant(np.repeat(np.array([0.5, 0.5, 1, 0.5], np.float32), units))
+    offset = tf.constant(np.repeat(np.array([0.5, 0.5, 0, 0.5], np.float32), units))
+    rows = tf.reshape(tf.transpose(inputs, [1, 0, 2]), [-1, features])  # (steps batch, features)
+    projected = tf.split(tf.matmul(rows, kernel * scale) + bias * scale, steps)  # steps of (batch, 4 units)
+    recurrent = recurrent_kernel * scale
+    gates: list[tf.Tensor] = []
+    forgets: list[tf.Tensor] = []
+    outputs: list[tf.Tensor] = []
+    cells: list[tf.Tensor] = []
+    squashed: list[tf.Tensor] = []  # tanh of the cells
+    for step in range(steps):
+        z = projected[step] + tf.matmul(outputs[-1], recurrent) if step else projected[0]
+        gates.append(tf.tanh(z) * scale + offset)
+        i, f, g, o = tf.split(gates[-1], 4, axis=1)
+        cells.append(f * cells[-1] + i * g if step else i * g)
+        squashed.append(tf.tanh(cells[-1]))
+        outputs.append(o * squashed[-1])
+        forgets.append(f)
+    all_cells = tf.stack(cells)
+
+    def gradient(of_outputs: tf.Tensor, of_cells: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        i, f, g, o = tf.split(tf.stack(gates), 4, axis=2)  # (steps, batch, units)
+        tanh_c = tf.stack(squashed)
+        previous = tf.concat([tf.zeros_like(all_cells[:1]), all_cells[:-1]], axis=0)
+        # What the gradient of a cell, or of an output, is multiplied by on its way to each gate.
+        to_gates = [g * i * (1 - i), previous * f * (1 - f), i * (1 - g * g), tanh_c * o * (1 - o)]
+        factors = tf.unstack(tf.concat(to_gates, axis=2), steps)
+        to_cells = tf.unstack(o * (1 - tanh_c * tanh_c), steps)
+        of_outputs, of_cells = tf.unstack(of_outputs, steps), tf.unstack(of_cells, steps)
+        of_gates: list[tf.Tensor] = [None] * steps
+        for step in reversed(range(steps)):
+            if step + 1 < steps:
+                of_outputs[step] += tf.matmul(of_gates[step + 1], recurrent_kernel, transpose_b=True)
+                of_cells[step] += of_cells[step + 1] * forgets[step + 1]
+            of_cell = of_cells[step] = of_cells[step] + of_outputs[step] * to_cells[step]
+            of_gates[step] = tf.concat([of_cell, of_cell, of_cell, of_outputs[step]], axis=1) * factors[step]
+        of_z = tf.concat(of_gates, axis=0)  # (steps batch, 4 units)
+        of_rows = tf.reshape(tf.matmul(of_z, kernel, transpose_b=True), [steps, batch, features])
+        of_recurrent = tf.zeros_like(recurrent_kernel)
+        if steps > 1:
+            of_recurrent = tf.matmul(tf.concat(outputs[:-1], axis=0), of_z[batch:], transpose_a=True)
+        return (
+            tf.transpose(of_rows, [1, 0, 2]),
+            tf.matmul(rows, of_z, transpose_a=True),
+            of_recurrent,
+            tf.reduce_sum(of_z, axis=0),
+        )
+
+    return (tf.stack(outputs), all_cells), gradient
