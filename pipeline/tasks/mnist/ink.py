@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+FRAME = 0.97  # brightness: a frame that a program drew is white
 SMALL = 64  # pixels: a picture of at most this size is a crop, and has too little paper around for an estimate
 WINDOW = 0.12  # of the longer side: wider than any stroke, narrower than shadows
 WEAK = 0.6  # of Otsu's threshold: what a faint part of a stroke has at least
@@ -18,7 +19,9 @@ NOISE = 6.0  # ink is darker than the paper by this many times the paper's own v
 MAX_INK = 0.45  # share of the picture: more is not writing
 SAME_DIGIT = 0.25  # of the longest piece: shorter pieces belong to another one, or are dirt
 TALL = 0.5  # of the tallest piece: a digit of its own
-AT_BORDER = 0.35  # weight of a piece that touches the border: a table's edge, a shadow
+ALONG_BORDER = 0.3  # of a side: a piece that touches the border for so long is a table's edge or a shadow
+FILLED = 0.8  # of its box: a blot, or the field between the lines of squared paper, not strokes
+AT_BORDER = 0.35  # weight of another piece that touches the border
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ def digits(colours: np.ndarray) -> list[np.ndarray]:
     grey = _grey(colours)  # 0 to 1
     if max(grey.shape) <= SMALL:
         return _of_crop(grey)
+    grey = _without_frame(grey)
     contrast = _contrast(grey)
     threshold = _threshold(contrast)
     if threshold is None:
@@ -60,7 +64,7 @@ def digits(colours: np.ndarray) -> list[np.ndarray]:
     count, labels, boxes, _ = cv2.connectedComponentsWithStats((contrast > WEAK * threshold).astype(np.uint8))
     strong = np.zeros(count, bool)
     strong[np.unique(labels[contrast > threshold])] = True
-    pieces = [_piece(label, boxes[label], grey.shape) for label in range(1, count) if strong[label]]
+    pieces = [_piece(label, boxes[label], labels) for label in range(1, count) if strong[label]]
     groups = _groups(_without_dirt(pieces, grey.shape))
     return [_ink(contrast, labels, group, threshold) for group in groups]
 
@@ -88,16 +92,47 @@ def _of_crop(grey: np.ndarray) -> list[np.ndarray]:
     return [np.where(contrast < 0.1, 0, contrast).astype(np.float32)]  # below: the grain of the paper
 
 
+def _without_frame(grey: np.ndarray) -> np.ndarray:
+    """The picture without a white frame around it, as a photo has that was pasted on a white square."""
+    inside = grey < FRAME
+    rows, columns = np.flatnonzero(inside.mean(axis=1) > 0.5), np.flatnonzero(inside.mean(axis=0) > 0.3)
+    if not rows.size or not columns.size:
+        return grey
+    margin = 1 + max(grey.shape) // 200  # of pixels that are part frame, part photo
+    cut = grey[rows[0] + margin : rows[-1] + 1 - margin, columns[0] + margin : columns[-1] + 1 - margin]
+    return cut if min(cut.shape, default=0) > SMALL and np.median(cut) < FRAME else grey
+
+
 def _contrast(grey: np.ndarray) -> np.ndarray:
-    """How much darker each pixel is than the paper around it; of light writing on a dark ground, how much lighter."""
-    size = max(3, int(WINDOW * max(grey.shape)) | 1)
-    window = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    """How much darker each pixel is than the paper around it, 0 to 1; of light writing on dark, how much lighter.
+
+    It is the share of the paper's light that is missing, so that a stroke in a shadow counts as much as one in the sun.
+    """
     smooth = cv2.GaussianBlur(grey, (0, 0), max(0.6, max(grey.shape) / 700))
-    dark = cv2.morphologyEx(smooth, cv2.MORPH_CLOSE, window, borderType=cv2.BORDER_REPLICATE) - smooth
-    light = smooth - cv2.morphologyEx(smooth, cv2.MORPH_OPEN, window, borderType=cv2.BORDER_REPLICATE)
-    # Writing covers little of a picture: paper is what most pixels are.
-    middle = np.median(smooth)
-    return dark if np.abs(smooth.min() - middle) >= np.abs(smooth.max() - middle) else light
+    if _is_light_on_dark(smooth):
+        smooth = 1 - smooth
+    paper = np.maximum(_paper(smooth), 0.05)
+    return np.asarray(np.clip(1 - smooth / paper, 0, 1))
+
+
+def _paper(grey: np.ndarray) -> np.ndarray:
+    """The brightness of the paper at each pixel: dark strokes are closed with what is around them."""
+    scale = min(1.0, 300 / max(grey.shape))
+    small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    size = max(3, int(WINDOW * max(small.shape)) | 1)
+    window = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    closed = cv2.morphologyEx(small, cv2.MORPH_CLOSE, window, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(cv2.resize(cv2.GaussianBlur(closed, (0, 0), size / 6), grey.shape[::-1]))
+
+
+def _is_light_on_dark(grey: np.ndarray) -> bool:
+    """Whether the writing, which covers the smaller part of a picture, is lighter than the rest."""
+    scale = min(1.0, 100 / max(grey.shape))
+    small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    edge = 1 + max(small.shape) // 20  # where a table may show
+    around = cv2.medianBlur(np.rint(255 * small).astype(np.uint8), 2 * (max(small.shape) // 6) + 1) / 255
+    deviation = (small - around)[edge:-edge, edge:-edge]
+    return float((deviation**3).mean()) > 0
 
 
 def _threshold(contrast: np.ndarray) -> float | None:
@@ -115,16 +150,20 @@ def _threshold(contrast: np.ndarray) -> float | None:
     return threshold if float(np.median(ink)) > max(MIN_CONTRAST, NOISE * noise) else None
 
 
-def _piece(label: int, box: np.ndarray, shape: tuple[int, ...]) -> Piece:
-    left, top, width, height, _ = (int(value) for value in box)
+def _piece(label: int, box: np.ndarray, labels: np.ndarray) -> Piece:
+    left, top, width, height, area = (int(value) for value in box)
     right, bottom = left + width, top + height
-    at_border = left == 0 or top == 0 or right == shape[1] or bottom == shape[0]
-    weight = max(width, height) * (AT_BORDER if at_border else 1.0)
-    return Piece(label, left, top, right, bottom, weight)
+    sides = [labels[0], labels[-1], labels[:, 0], labels[:, -1]]
+    along = max(float((side == label).mean()) for side in sides)  # share of a side of the picture
+    across = (left == 0 and right == labels.shape[1]) or (top == 0 and bottom == labels.shape[0])
+    filled = area > FILLED * width * height and max(width, height) < 2 * min(width, height)
+    factor = 0.0 if across or filled or along > ALONG_BORDER else AT_BORDER if along else 1.0
+    return Piece(label, left, top, right, bottom, factor * max(width, height))
 
 
 def _without_dirt(pieces: list[Piece], shape: tuple[int, ...]) -> list[Piece]:
     """The pieces that are long enough beside the one that counts most."""
+    pieces = [piece for piece in pieces if piece.weight]
     if not pieces:
         return []
     main = max(pieces, key=lambda piece: piece.weight)
