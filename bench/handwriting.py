@@ -6,6 +6,7 @@ shadows, lined paper and a table's edge.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -193,7 +194,7 @@ def photo(digits: str, seed: int, difficulty: int) -> Picture:
     rng = np.random.default_rng([seed, 1])
     size = int(rng.integers(400, 1400))
     shape = (size, int(size * rng.uniform(0.75, 1.5)))
-    light = np.ones(shape, np.float32)
+    light: np.ndarray = np.ones(shape, np.float32)
     paper = np.full((*shape, 3), PAPERS[rng.integers(len(PAPERS))], np.float32)
     if difficulty > 1 and rng.random() < 0.5:
         _rule(paper, rng, squared=bool(rng.random() < 0.5))
@@ -204,7 +205,7 @@ def photo(digits: str, seed: int, difficulty: int) -> Picture:
         light *= _vignette(shape, rng.uniform(0, 0.2 * difficulty))
     if difficulty > 2:
         light *= _shadow(shape, rng)
-    pixels = paper * light[:, :, None] * rng.uniform(0.55 if difficulty > 1 else 0.85, 1.05)
+    pixels: Any = paper * light[:, :, None] * rng.uniform(0.55 if difficulty > 1 else 0.85, 1.05)
     pixels *= rng.uniform(0.92, 1.08, 3)  # white balance
     pixels = cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.5, 0.4 + 0.6 * difficulty) * size / 700)
     pixels += rng.normal(0, rng.uniform(1, 2.5 * difficulty), pixels.shape)
@@ -217,7 +218,7 @@ def scan(digits: str, seed: int, difficulty: int) -> Picture:
     """White paper, even light, grey or colour, some dust."""
     rng = np.random.default_rng([seed, 2])
     shape = (int(rng.integers(250, 900)), int(rng.integers(250, 900)))
-    paper = np.full((*shape, 3), 255 - rng.integers(0, 12), np.float32)
+    paper: np.ndarray = np.full((*shape, 3), 255 - rng.integers(0, 12), np.float32)
     _write(paper, digits, rng, _pen(rng, shape))
     for _ in range(3 * (difficulty - 1)):
         cv2.circle(paper, (int(rng.integers(shape[1])), int(rng.integers(shape[0]))), 1, (120, 120, 120), -1)
@@ -359,12 +360,12 @@ def _table(paper: np.ndarray, rng: np.random.Generator, chance: float) -> None:
 def _gradient(shape: tuple[int, int], rng: np.random.Generator, strength: float) -> np.ndarray:
     y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
     angle = rng.uniform(0, 2 * np.pi)
-    return (1 - strength * (1 + np.cos(angle) * x + np.sin(angle) * y) / 2.5).astype(np.float32).clip(0.2)
+    return np.asarray((1 - strength * (1 + np.cos(angle) * x + np.sin(angle) * y) / 2.5).astype(np.float32).clip(0.2))
 
 
 def _vignette(shape: tuple[int, int], strength: float) -> np.ndarray:
     y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
-    return (1 - strength * (x**2 + y**2) / 2).astype(np.float32)
+    return np.asarray((1 - strength * (x**2 + y**2) / 2).astype(np.float32))
 
 
 def _shadow(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
@@ -372,7 +373,7 @@ def _shadow(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
     angle, offset, soft = rng.uniform(0, 2 * np.pi), rng.uniform(-0.5, 0.5), rng.uniform(0.05, 0.3)
     edge = 1 / (1 + np.exp(-(np.cos(angle) * x + np.sin(angle) * y - offset) / soft))
-    return (1 - rng.uniform(0.25, 0.55) * edge).astype(np.float32)
+    return np.asarray((1 - rng.uniform(0.25, 0.55) * edge).astype(np.float32))
 
 
 def _pasted_on_white(pixels: np.ndarray) -> np.ndarray:
@@ -392,4 +393,4 @@ def _two_colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _bytes(pixels: np.ndarray) -> np.ndarray:
-    return np.rint(np.clip(pixels, 0, 255)).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(pixels, 0, 255)).astype(np.uint8))

@@ -1,7 +1,7 @@
 """Results over several seeds: `python -m bench.seeds --recipe best --seeds 1,2,3 --write results/seeds-best.csv`.
 
-Each seed runs in a clone of the committed project, with DVC's cache of this one: what was made before is not made again,
-and a later `dvc repro` with that seed finds it. A row is written as soon as it is known.
+Each seed runs in a clone of the committed project, with DVC's cache of this one: what was made before is not made
+again, and a later `dvc repro` with that seed finds it. A row is written as soon as it is known.
 """
 
 import json
@@ -34,7 +34,7 @@ def main(
     write: Annotated[Path, typer.Option(help="a CSV file; rows that it has are kept")] = Path("results/seeds.csv"),
 ) -> None:
     """Train and evaluate models with each seed."""
-    rows = pd.read_csv(write).to_dict("records") if write.is_file() else []
+    rows: list[Any] = pd.read_csv(write).to_dict("records") if write.is_file() else []
     with tempfile.TemporaryDirectory() as folder:
         clone = Path(folder) / "project"
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)

@@ -10,12 +10,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+# Read when TensorFlow runs its first operation. Each matrix product takes one thread, so that its sums do not depend on
+# the number of cores; two products run at the same time.
+THREADS = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "2"}
+
 
 def make_deterministic(seed: int) -> None:
     """Seed all randomness, and select kernels that give the same bits each time."""
-    # Each matrix product on one thread, so that its sums do not depend on the number of cores.
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(2)
+    os.environ |= THREADS
     keras.utils.clear_session()  # layers are numbered from one again, as in a new process
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()

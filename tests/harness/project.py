@@ -53,7 +53,7 @@ def tiny(params: dict[str, Any], models: Sequence[str]) -> dict[str, Any]:
         network = model["network"]
         network |= {"units": [8] * len(network["units"]), "dense": network["dense"] and 4}
         for recipe in model["recipes"].values():
-            recipe |= {"steps": 25, "log_every": 10, "batch_size": min(recipe["batch_size"], 20)}
+            recipe |= {"steps": 25, "epochs": None, "log_every": 10, "batch_size": min(recipe["batch_size"], 20)}
     return params
 
 

@@ -8,17 +8,21 @@ import keras
 import numpy as np
 import onnxruntime
 import pytest
+import tensorflow as tf
 
 from pipeline import config
-from pipeline.config import Init, Network
+from pipeline.config import Network
+from pipeline.errors import PipelineError
 from pipeline.networks import keras_network, onnx_network
+from pipeline.networks.lstm import LSTM
 from tests.harness import project
+from tests.harness.recipes import recipe
 
 Cell = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
-def network(cell: str, units: list[int], dense: int | None = None, dropout: float = 0.0) -> Network:
-    return Network.model_validate({"cell": cell, "units": units, "dense": dense, "dropout": dropout})
+def network(cell: str, units: list[int], dense: int | None = None, embedding: int | None = None) -> Network:
+    return Network.model_validate({"cell": cell, "units": units, "dense": dense, "embedding": embedding})
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -73,8 +77,8 @@ def probabilities(network: Network, weights: dict[str, list[np.ndarray]], x: np.
 def test_keras_onnx_and_numpy_agree(
     cell: str, units: list[int], dense: int | None, dropout: float, unroll: bool
 ) -> None:
-    net, shape, classes = network(cell, units, dense, dropout), (6, 4), 5
-    model = keras_network.with_probabilities(keras_network.build(net, shape, classes, unroll=unroll))
+    net, teach, shape, classes = network(cell, units, dense), recipe(dropout=dropout), (6, 4), 5
+    model = keras_network.with_probabilities(keras_network.build(net, teach, shape, classes, unroll=unroll))
     rng = np.random.default_rng(1)
     # Keras starts with biases of zero and one, among which a gate in the wrong place could hide.
     model.set_weights([rng.normal(scale=0.7, size=value.shape) for value in model.get_weights()])
@@ -82,7 +86,7 @@ def test_keras_onnx_and_numpy_agree(
     weights = {layer.name: layer.get_weights() for layer in model.layers}
     expected = probabilities(net, weights, x)
     np.testing.assert_allclose(model(x, training=False), expected, rtol=0, atol=2e-6)
-    graph = onnx_network.build(net, weights, shape, classes)
+    graph = onnx_network.build(net, teach, weights, shape, classes)
     session = onnxruntime.InferenceSession(graph.SerializeToString())
     for batch in (1, 9):
         result = session.run(None, {"sequence": x[:batch]})[0]
@@ -93,9 +97,9 @@ def test_keras_onnx_and_numpy_agree(
 def test_the_same_weights_give_the_same_onnx_bytes() -> None:
     for cell in ("lstm", "gru"):
         net = network(cell, [3, 2], 4)
-        model = keras_network.build(net, (6, 4), 5)
+        model = keras_network.build(net, recipe(), (6, 4), 5)
         weights = {layer.name: layer.get_weights() for layer in model.layers}
-        first, again = (onnx_network.build(net, weights, (6, 4), 5).SerializeToString() for _ in range(2))
+        first, again = (onnx_network.build(net, recipe(), weights, (6, 4), 5).SerializeToString() for _ in range(2))
         assert first == again
 
 
@@ -120,7 +124,7 @@ def test_published_networks_have_the_published_number_of_parameters(
 ) -> None:
     monkeypatch.chdir(project.ROOT)
     net = config.load().model(name).network
-    assert keras_network.build(net, shape, classes).count_params() == published
+    assert keras_network.build(net, recipe(), shape, classes).count_params() == published
 
 
 @pytest.mark.parametrize(("cell", "formula"), [("lstm", lstm_parameters), ("gru", gru_parameters)])
@@ -133,11 +137,11 @@ def test_the_number_of_parameters_is_that_of_the_formula(
     expected = (shape[1] + 1) * (dense or 0)
     expected += sum(formula(before, after) for before, after in pairwise(width))
     expected += (width[-1] + 1) * classes
-    assert keras_network.build(network(cell, units, dense), shape, classes).count_params() == expected
+    assert keras_network.build(network(cell, units, dense), recipe(), shape, classes).count_params() == expected
 
 
 def test_every_forget_gate_starts_open() -> None:
-    model = keras_network.build(network("lstm", [3, 2]), (4, 1), 2)
+    model = keras_network.build(network("lstm", [3, 2]), recipe(), (4, 1), 2)
     for name, units in (("lstm_1", 3), ("lstm_2", 2)):
         bias = model.get_layer(name).get_weights()[2]
         assert bias.tolist() == [0] * units + [1] * units + [0] * 2 * units
@@ -148,7 +152,7 @@ def test_the_dense_layers_start_as_the_recipe_says() -> None:
     net = network("lstm", [300], 200)
 
     def build(**init: Any) -> keras.Model:
-        return keras_network.build(net, (2, 50), 100, Init(**init))
+        return keras_network.build(net, recipe(init=init), (2, 50), 100)
 
     normal = build(kernel="normal", stddev=1.0, bias="normal")
     for name in ("dense", "logits"):
@@ -167,8 +171,124 @@ def test_the_dense_layers_start_as_the_recipe_says() -> None:
 
 def test_dropout_acts_only_while_training() -> None:
     keras.utils.set_random_seed(1)
-    model = keras_network.build(network("gru", [8], dropout=0.5), (4, 1), 2)
+    model = keras_network.build(network("gru", [8]), recipe(dropout=0.5), (4, 1), 2)
     x = np.ones((3, 4, 1), np.float32)
     first, again = (np.asarray(model(x, training=False)) for _ in range(2))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(np.asarray(model(x, training=True)), first)
+
+
+@pytest.mark.parametrize("steps", [1, 5])
+def test_our_lstm_matches_keras_in_outputs_and_gradients(steps: int) -> None:
+    """Within 1e-5, with the same weights."""
+    rng = np.random.default_rng(steps)
+    x = tf.constant(rng.normal(size=(7, steps, 3)), tf.float32)
+    results = []
+    for layer in (keras.layers.LSTM(6, return_sequences=True), LSTM(6, return_sequences=True)):
+        layer.build(x.shape)
+        weights = np.random.default_rng(1)
+        layer.set_weights([weights.normal(scale=0.5, size=value.shape) for value in layer.get_weights()])
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            outputs = layer(x)
+            loss = tf.reduce_sum(tf.sin(3 * outputs))
+        results.append([outputs, *tape.gradient(loss, [x, *layer.trainable_variables])])
+    for ours, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5)
+
+
+def test_the_gradient_through_the_cell_states_is_that_of_small_differences() -> None:
+    x = tf.constant(np.random.default_rng(1).normal(size=(4, 5, 3)), tf.float32)
+    layer = LSTM(6, return_cells=True, return_sequences=True)
+    layer.build(x.shape)
+    start = [np.random.default_rng(2).normal(scale=0.5, size=value.shape) for value in layer.get_weights()]
+
+    def loss(weights: list[np.ndarray]) -> tf.Tensor:
+        layer.set_weights(weights)
+        return tf.reduce_sum(tf.sin(2 * layer(x)))
+
+    with tf.GradientTape() as tape:
+        value = loss(start)
+    gradients = tape.gradient(value, layer.trainable_variables)
+    for which, gradient in enumerate(gradients):
+        for place in (0, 7, 17):
+            up, down = ([part.copy() for part in start] for _ in range(2))
+            up[which].flat[place] += 1e-2
+            down[which].flat[place] -= 1e-2
+            slope = (float(loss(up)) - float(loss(down))) / 2e-2
+            assert np.ravel(gradient)[place] == pytest.approx(slope, rel=0.01, abs=2e-3)
+
+
+def test_two_halves_of_a_batch_give_what_the_whole_batch_gives() -> None:
+    model = keras_network.build(network("lstm", [8]), recipe(), (4, 3), 5)
+    halves = keras_network.InHalves(model)
+    for size in (1, 2, 7):
+        x = np.random.default_rng(size).normal(size=(size, 4, 3)).astype(np.float32)
+        np.testing.assert_allclose(halves(x), model(x), rtol=0, atol=1e-6)
+
+
+def counter(every_step: bool = True) -> tuple[keras.Model, onnxruntime.InferenceSession]:
+    """A network that reads a count, with random weights: as Keras model and as ONNX session."""
+    net, teach = network("lstm", [8]), recipe(readout="count", supervise="every-step")
+    model = keras_network.build(net, teach, (6, 1), 7, every_step=every_step)
+    rng = np.random.default_rng(1)
+    for layer in model.layers:
+        if layer.name != keras_network.LOGITS:
+            layer.set_weights([rng.normal(size=value.shape) for value in layer.get_weights()])
+    weights = {layer.name: layer.get_weights() for layer in model.layers}
+    graph = onnx_network.build(net, teach, weights, (6, 1), 7)
+    return model, onnxruntime.InferenceSession(graph.SerializeToString())
+
+
+def test_a_count_is_read_from_the_cell_state_after_every_step() -> None:
+    model, session = counter()
+    x = np.random.default_rng(2).integers(0, 2, (9, 6, 1)).astype(np.float32)
+    logits = np.asarray(model(x))
+    assert logits.shape == (9, 6, 7)
+    for steps in range(1, 7):
+        probabilities, count = session.run(["probabilities", "count"], {"sequence": x[:, :steps]})
+        powers = np.exp(logits[:, steps - 1])
+        np.testing.assert_allclose(probabilities, powers / powers.sum(axis=1, keepdims=True), rtol=0, atol=1e-5)
+        np.testing.assert_array_equal(probabilities.argmax(axis=1), np.clip(np.rint(count[:, 0]), 0, 6))
+
+
+def test_dividing_logits_divides_logits() -> None:
+    for model, x in (
+        (counter()[0], np.ones((2, 6, 1), np.float32)),
+        (keras_network.build(network("lstm", [4]), recipe(), (6, 1), 3), np.ones((2, 6, 1), np.float32)),
+    ):
+        before = np.asarray(model(x))
+        keras_network.divide_logits(model, 2.5)
+        np.testing.assert_allclose(model(x), before / 2.5, rtol=1e-5)
+
+
+def test_an_embedding_gives_each_number_a_vector_in_keras_and_onnx() -> None:
+    net = network("lstm", [5], embedding=3)
+    model = keras_network.build(net, recipe(), (4, 1), 6)
+    assert model.get_layer("embedding").get_weights()[0].shape == (6, 3)
+    weights = {layer.name: layer.get_weights() for layer in model.layers}
+    session = onnxruntime.InferenceSession(onnx_network.build(net, recipe(), weights, (4, 1), 6).SerializeToString())
+    x = np.random.default_rng(1).integers(0, 6, (9, 4, 1)).astype(np.float32)
+    result = session.run(["probabilities"], {"sequence": x})[0]
+    np.testing.assert_allclose(result, keras_network.with_probabilities(model)(x), rtol=0, atol=1e-6)
+    with pytest.raises(PipelineError, match=r"network\.embedding needs one number at each step, got 28"):
+        keras_network.build(net, recipe(), (28, 28), 10)
+
+
+def test_first_values_as_tensorflow_1_had_them() -> None:
+    keras.utils.set_random_seed(1)
+    model = keras_network.build(network("lstm", [200]), recipe(init={"recurrent": "tensorflow-1"}), (4, 100), 2)
+    kernel, recurrent, bias = model.get_layer("lstm_1").get_weights()
+    for part in (kernel, recurrent):
+        assert np.abs(part).max() == pytest.approx(np.sqrt(3 / 300), rel=0.01)
+        assert part.std() == pytest.approx(np.sqrt(3 / 300) / np.sqrt(3), rel=0.02)
+    assert bias[200:400].tolist() == [1.0] * 200
+
+
+def test_first_values_of_a_cell_that_forgets_nothing() -> None:
+    model = keras_network.build(
+        network("lstm", [3]), recipe(init={"recurrent": "zeros", "forget_bias": 8.0}), (4, 1), 2
+    )
+    _, recurrent, bias = model.get_layer("lstm_1").get_weights()
+    assert not recurrent.any()
+    assert bias.tolist() == [0] * 3 + [8] * 3 + [0] * 6

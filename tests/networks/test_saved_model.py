@@ -10,6 +10,7 @@ import tensorflow as tf
 from pipeline.config import Network
 from pipeline.networks import keras_network, saved_model
 from tests.harness import project
+from tests.harness.recipes import recipe
 
 SHAPE, CLASSES = (5, 3), 4
 
@@ -17,8 +18,10 @@ SHAPE, CLASSES = (5, 3), 4
 def build(cell: str) -> keras.Model:
     """An unrolled network with weights that are the same each time."""
     keras.utils.clear_session()  # as stages.export does
-    network = Network.model_validate({"cell": cell, "units": [6, 4], "dense": 3, "dropout": 0.5})
-    model = keras_network.with_probabilities(keras_network.build(network, SHAPE, CLASSES, unroll=True))
+    network = Network.model_validate({"cell": cell, "units": [6, 4], "dense": 3})
+    model = keras_network.with_probabilities(
+        keras_network.build(network, recipe(dropout=0.5), SHAPE, CLASSES, unroll=True)
+    )
     rng = np.random.default_rng(1)
     model.set_weights([rng.normal(size=value.shape) for value in model.get_weights()])
     return model

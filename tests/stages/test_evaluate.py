@@ -15,6 +15,7 @@ from pipeline.networks import onnx_network
 from pipeline.paths import ModelPaths, TaskPaths
 from pipeline.stages import evaluate
 from tests.harness import project
+from tests.harness.recipes import recipe
 from tests.harness.stages import prepare
 
 INFO = DatasetInfo("bits", "bits-2", False, (2, 1), ["0", "1", "2"], "test", False, "")
@@ -96,8 +97,8 @@ def random_model(units: int, length: int) -> onnx.ModelProto:
         "logits": [(units, classes), (classes,)],
     }
     weights = {name: [rng.normal(size=s).astype(np.float32) for s in each] for name, each in shapes.items()}
-    network = Network(cell="lstm", units=[units], dense=None, dropout=0.0)
-    return onnx_network.build(network, weights, (length, 1), classes)
+    network = Network(cell="lstm", units=[units], dense=None)
+    return onnx_network.build(network, recipe(), weights, (length, 1), classes)
 
 
 @pytest.mark.slow

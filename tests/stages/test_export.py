@@ -22,7 +22,7 @@ def test_an_export_that_differs_from_the_trained_model_is_refused(untrained_proj
     setup = prepare(BITS)
     train.run(setup)
     examples = load_examples(setup.task.paths)
-    logits = keras_network.build(setup.network, examples.info.shape, len(examples.info.class_names))
+    logits = keras_network.build(setup.network, setup.recipe, examples.info.shape, len(examples.info.class_names))
     logits.load_weights(setup.paths.weights)
     model = keras_network.with_probabilities(logits)
     sequence = setup.task.code.features(examples.eval_split()[0], examples.info)
@@ -49,7 +49,7 @@ def test_a_refused_export_leaves_the_one_before(untrained_project: Path) -> None
     assert info["parameters"] == 4 * 8 * (1 + 8 + 1) + (8 + 1) * 9
     assert info["class_names"] == [str(count) for count in range(9)]
     before = {path: md5(path) for path in setup.paths.export.rglob("*") if path.is_file()}
-    model = keras_network.build(setup.network, (8, 1), 9)
+    model = keras_network.build(setup.network, setup.recipe, (8, 1), 9)
     model.set_weights([np.full_like(value, np.nan) for value in model.get_weights()])
     model.save_weights(setup.paths.weights)
     with pytest.raises(PipelineError, match=r"differs from the trained model: .* by up to nan"):

@@ -54,7 +54,7 @@ def rows() -> np.ndarray:
 
 def count(rows: np.ndarray) -> np.ndarray:
     """The ones that the model counts in rows of bits."""
-    results = predict.load(BITS).predict(("".join(map(str, row)) for row in rows), words=1)
+    results = predict.load(BITS).predict("".join(map(str, row)) for row in rows)
     return np.array([int(result.label) for result in results if isinstance(result, Prediction)])
 
 

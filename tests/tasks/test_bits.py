@@ -88,8 +88,9 @@ def test_the_picture_counts_the_errors_of_each_class(tmp_path: Path) -> None:
     examples = generate_and_split(tmp_path, length=4, train=4)
     encoded, targets = examples.split("test")
     predicted = np.where(targets == 2, 3, targets).astype(np.int32)
-    figure = evaluation.plot_errors(
-        Predictions(examples.info, encoded, targets.astype(np.int32), predicted, np.ones(len(targets), np.float32))
+    figure = evaluation.plot(
+        Predictions(examples.info, encoded, targets.astype(np.int32), predicted, np.ones(len(targets), np.float32)),
+        np.zeros(0),
     )
     errors = [label.get_text() for label in figure.axes[0].texts]
     assert errors == ["", "", str((targets == 2).sum()), "", ""]

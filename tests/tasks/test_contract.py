@@ -168,11 +168,11 @@ def test_metrics_are_floats_and_errors_are_a_picture(name: str, share: float) ->
 
     size = len(examples(name).eval_split()[1])
     made = predictions(name, range(round(share * size)))
-    for key, value in tasks.load(name).metrics(made).items():
+    metrics, figure = tasks.load(name).evaluate(examples(name), made, lambda sequence: {})
+    for key, value in metrics.items():
         assert isinstance(key, str)
         assert isinstance(value, float)
         assert np.isfinite(value)
-    figure = tasks.load(name).plot_errors(made)
     assert isinstance(figure, Figure)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=40)

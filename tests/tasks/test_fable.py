@@ -27,9 +27,9 @@ def predictions(examples: Examples, predicted: np.ndarray) -> Predictions:
 
 
 def ceiling(examples: Examples) -> float:
-    metrics = evaluation.metrics(predictions(examples, examples.targets))
+    metrics, _ = evaluation.evaluate(examples, predictions(examples, examples.targets), lambda sequence: {})
     assert list(metrics) == ["ceiling"]
-    return metrics["ceiling"]
+    return float(metrics["ceiling"])
 
 
 def test_tokens_are_words_and_marks() -> None:

@@ -334,4 +334,6 @@ def test_the_metric_of_the_published_program_is_the_accuracy_on_the_first_256() 
     predicted = targets.copy()
     predicted[[0, 255, 256, 299]] = 1
     predictions = Predictions(INFO, np.zeros((300, 784), np.uint8), targets, predicted, np.ones(300, np.float32))
-    assert evaluation.metrics(predictions) == {"accuracy_first_256": 254 / 256}
+    examples = Examples(INFO, predictions.encoded, targets, np.full(300, "test"))
+    metrics, _ = evaluation.evaluate(examples, predictions, lambda sequence: {})
+    assert metrics == {"accuracy_first_256": 254 / 256}

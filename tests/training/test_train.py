@@ -72,7 +72,7 @@ def test_a_monitored_split_has_its_columns_in_the_history(untrained_project: Pat
     assert row["step"] == 10
     # What the trained model predicts for the whole split.
     examples = load_examples(setup.task.paths)
-    model = keras_network.build(setup.network, examples.info.shape, len(examples.info.class_names))
+    model = keras_network.build(setup.network, setup.recipe, examples.info.shape, len(examples.info.class_names))
     model.load_weights(setup.paths.weights)
     encoded, targets = examples.split("test")
     predicted = np.argmax(model(setup.task.code.features(encoded, examples.info)), axis=1)
