@@ -7,14 +7,13 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 
-from pipeline import __version__
+from pipeline import __version__, terminal
 from pipeline.errors import PipelineError
 
 ENVIRONMENT = {  # of the libraries; what a user has set stays
@@ -230,19 +229,7 @@ def results(
     typer.echo(results.show(table))
 
 
-class ShowInTerminal(TyperCommand):
-    """A command whose option --show takes a file, or nothing for the terminal."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> Any:
-        """Parse `--show` without a PNG file after it as `--show -`."""
-        for i, arg in enumerate(args):
-            if arg == "--show" and not (i + 1 < len(args) and args[i + 1].lower().endswith(".png")):
-                args = [*args[: i + 1], "-", *args[i + 1 :]]
-                break
-        return super().parse_args(ctx, args)
-
-
-@app.command(cls=ShowInTerminal)
+@app.command(cls=terminal.ShowInTerminal)
 def predict(
     model: ModelName,
     inputs: Annotated[
@@ -267,12 +254,12 @@ def predict(
     predictor = predict.load(model)
     options = predict.Options(words, temperature, seed, digits)
     if inputs == ["-"]:
-        _predict_stream(predictor.predict(_stdin_lines(), options), as_json)
+        terminal.show_stream(predictor.predict(terminal.stdin_lines(), options), as_json)
         return
     asked = not inputs
     predictions, failed = [], False
-    for result in predictor.predict(inputs or _prompt(), options, batch_size=1 if asked else predict.BATCH):
-        failed |= _show(result, as_json)
+    for result in predictor.predict(inputs or terminal.prompt(), options, batch_size=1 if asked else predict.BATCH):
+        failed |= terminal.show(result, as_json)
         if show and isinstance(result, predict.Prediction):
             predictions.append(predictor.image(result))
             if show == "-":
@@ -280,42 +267,3 @@ def predict(
     if predictions and show != "-":
         images.save(predictions, Path(str(show)))
     raise typer.Exit(2 if failed and not asked else 0)
-
-
-def _predict_stream(results: Iterator[Any], as_json: bool) -> None:
-    """Print every result in its place, the failures, too; exit with status 1 if there are any."""
-    from pipeline.inference.predict import Failure
-
-    failed = False
-    for result in results:
-        typer.echo(result.json() if as_json else str(result))
-        failed |= isinstance(result, Failure)
-    raise typer.Exit(1 if failed else 0)
-
-
-def _show(result: Any, as_json: bool) -> bool:
-    """Print a prediction, or a failure on standard error; return whether it is a failure."""
-    from pipeline.inference.predict import Failure
-
-    if isinstance(result, Failure):
-        typer.echo(str(result), err=True)
-        return True
-    typer.echo(result.json() if as_json else str(result))
-    return False
-
-
-def _stdin_lines() -> Iterator[str]:
-    if sys.stdin is None:
-        raise PipelineError("standard input is closed; give the inputs after the model's name.")
-    sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]  # a line that is not UTF-8 is an invalid input
-    for line in sys.stdin:
-        yield line.rstrip("\r\n")
-
-
-def _prompt() -> Iterator[str]:
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise PipelineError(
-            "no input was given; give some after the model's name, or - to read lines from standard input."
-        )
-    while text := typer.prompt("input, or nothing to end", default="", show_default=False).strip():
-        yield text

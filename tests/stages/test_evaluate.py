@@ -36,6 +36,7 @@ def test_metrics_count_the_predictions(predictions: Predictions) -> None:
         "wrong": 2,
         "accuracy": 0.6,
         "loss": 0.25,
+        "expected_calibration_error": 0.1,
     }
 
 

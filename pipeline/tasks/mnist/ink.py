@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from pipeline.tasks.mnist.image import thicken
+
 FRAME = 0.97  # brightness: a frame that a program drew is white
 SMALL = 64  # pixels: a picture of at most this size is a crop, and has too little paper around for an estimate
 WINDOW = 0.12  # of the longer side: wider than any stroke, narrower than shadows
@@ -52,7 +54,10 @@ class Piece:
 
 
 def digits(colours: np.ndarray) -> list[np.ndarray]:
-    """The ink of each digit of a picture uint8 (height, width, 3), left to right: float32 (height, width) of 0 to 1."""
+    """The ink of each digit of a picture uint8 (height, width, 3), left to right: float32 (height, width) of 0 to 1.
+
+    Strokes are as thick as MNIST's; those of a crop stay as they are.
+    """
     grey = _grey(colours)  # 0 to 1
     if max(grey.shape) <= SMALL:
         return _of_crop(grey)
@@ -66,7 +71,7 @@ def digits(colours: np.ndarray) -> list[np.ndarray]:
     strong[np.unique(labels[contrast > threshold])] = True
     pieces = [_piece(label, boxes[label], labels) for label in range(1, count) if strong[label]]
     groups = _groups(_without_dirt(pieces, grey.shape))
-    return [_ink(contrast, labels, group, threshold) for group in groups]
+    return [thicken(_ink(contrast, labels, group, threshold)) for group in groups]
 
 
 def _grey(colours: np.ndarray) -> np.ndarray:

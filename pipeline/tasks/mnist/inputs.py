@@ -8,14 +8,13 @@ import numpy as np
 
 from pipeline.dataset import DatasetInfo
 from pipeline.errors import PipelineError, quoted
-from pipeline.tasks.mnist.image import BOX, SIDE, fit
+from pipeline.tasks.mnist.image import SIDE, fit
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 50_000_000  # of a picture file
 ENOUGH = 1000  # pixels: a larger picture is read at this size
-STROKE = 2.6  # pixels: the width of a stroke in MNIST's box of 20
 
 
 def encode(text: str, info: DatasetInfo) -> np.ndarray:
@@ -37,29 +36,12 @@ def encode_all(text: str, info: DatasetInfo) -> list[np.ndarray]:
         raise PipelineError(
             f"no digit found in {quoted(text, 200)}; give a picture of a digit, dark on light or light on dark."
         )
-    return [fit(_thicken(digit)).reshape(-1) for digit in found]
+    return [fit(digit).reshape(-1) for digit in found]
 
 
 def image(code: np.ndarray, info: DatasetInfo) -> np.ndarray:
     """The image uint8 (28, 28) that a code (784,) stands for: what the model sees."""
     return code.reshape(SIDE, SIDE)
-
-
-def _thicken(ink: np.ndarray) -> np.ndarray:
-    """Ink with strokes as thick as MNIST's; those of a thin pen would vanish in 20 x 20 pixels."""
-    import cv2
-
-    pixels = np.pad((ink > 0.5).astype(np.uint8), 1)
-    if not pixels.any():
-        return ink
-    # In a stroke of width w, the distance to its edge is w / 4 on average.
-    width = 4 * float(cv2.distanceTransform(pixels, cv2.DIST_L2, 5)[pixels > 0].mean())
-    wanted = STROKE * max(ink.shape) / BOX
-    more = round((wanted - width) / 2)  # pixels at each side
-    if more < 1:
-        return ink
-    brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * more + 1, 2 * more + 1))
-    return np.asarray(cv2.dilate(np.pad(ink, more), brush))
 
 
 def _colours(picture: "Image") -> np.ndarray:

@@ -1,0 +1,91 @@
+"""Digits in pictures as people take them: rendered with pens, paper, light and cameras."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench import handwriting
+from bench.handwriting import Picture
+from pipeline.dataset import DatasetInfo
+from pipeline.errors import PipelineError
+from pipeline.tasks.mnist import ink, inputs
+
+INFO = DatasetInfo("mnist", "mnist", False, (28, 28), [str(i) for i in range(10)], "test", False, "")
+
+
+def found(picture: Picture) -> int:
+    """How many digits the reader finds, after JPEG where the picture came so."""
+    pixels = picture.pixels
+    if picture.jpeg_quality:
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "JPEG", quality=picture.jpeg_quality)
+        pixels = np.asarray(Image.open(file))
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[:, :, None], 3, axis=2)
+    return len(ink.digits(pixels))
+
+
+def read(path: Path, pixels: np.ndarray) -> np.ndarray:
+    """The image 28 x 28 that the model sees of these pixels, as integers."""
+    Image.fromarray(pixels).save(path)
+    return inputs.encode(str(path), INFO).reshape(28, 28).astype(int)
+
+
+def test_one_digit_is_found_in_photos_scans_drawings_and_crops() -> None:
+    counts = [found(picture) for picture in handwriting.collection(72, seed=77)]
+    assert np.mean([count == 1 for count in counts]) >= 0.97
+
+
+def test_nothing_is_found_on_paper_without_writing() -> None:
+    assert np.mean([found(handwriting.without_digit(seed)) == 0 for seed in range(500, 530)]) >= 0.9
+
+
+@pytest.mark.parametrize("kind", ["photo", "scan"])
+def test_digits_that_stand_apart_are_counted(kind: str) -> None:
+    pictures = [handwriting.KINDS[kind]("70418"[: seed % 4 + 2], seed, 1) for seed in range(900, 916)]
+    assert np.mean([found(picture) == len(picture.label) for picture in pictures]) >= 0.85
+
+
+def test_light_on_dark_is_read_like_dark_on_light(tmp_path: Path) -> None:
+    pixels = handwriting.drawing("5", 4, 1).pixels
+    image = read(tmp_path / "a.png", pixels)
+    assert np.abs(image - read(tmp_path / "b.png", 255 - pixels)).mean() < 6
+    assert image.max() == 255
+
+
+def test_two_colours_of_the_same_brightness_are_told_apart(tmp_path: Path) -> None:
+    drawn = handwriting.drawing("7", 4, 1).pixels.astype(float)
+    strokes = (np.abs(drawn - drawn[0, 0]).max(axis=2) > 50)[:, :, None]
+    black_on_white = np.where(strokes, (0, 0, 0), (255, 255, 255)).astype(np.uint8)
+    red_on_green = np.where(strokes, (200, 60, 60), (60, 127, 60)).astype(np.uint8)
+    expected = read(tmp_path / "a.png", black_on_white)
+    assert np.abs(read(tmp_path / "b.png", red_on_green) - expected).mean() < 8
+
+
+def test_a_shadow_and_a_white_frame_change_little(tmp_path: Path) -> None:
+    pixels = handwriting.photo("3", 12, 1).pixels.astype(np.float32)
+    plain = read(tmp_path / "a.png", pixels.astype(np.uint8))
+    shade = np.linspace(0.35, 1, pixels.shape[1])[None, :, None]
+    assert np.abs(read(tmp_path / "b.png", (pixels * shade).astype(np.uint8)) - plain).mean() < 12
+    framed = np.pad(pixels * 0.8, ((60, 60), (60, 60), (0, 0)), constant_values=255)
+    assert np.abs(read(tmp_path / "c.png", framed.astype(np.uint8)) - plain).mean() < 12
+
+
+def test_several_digits_are_refused_with_their_number_and_read_left_to_right(tmp_path: Path) -> None:
+    picture = handwriting.scan("504", 31, 1)
+    Image.fromarray(picture.pixels).save(tmp_path / "three.png")
+    with pytest.raises(PipelineError, match=r"three\.png' shows 3 digits, expected one; use --digits"):
+        inputs.encode(str(tmp_path / "three.png"), INFO)
+    codes = inputs.encode_all(str(tmp_path / "three.png"), INFO)
+    assert [code.shape for code in codes] == [(784,)] * 3
+
+
+@pytest.mark.parametrize("width", [4, 8, 20])
+def test_a_thin_stroke_becomes_as_thick_as_those_of_mnist(tmp_path: Path, width: int) -> None:
+    page = np.full((600, 600, 3), 255, np.uint8)
+    page[150:450, 300 : 300 + width] = 0
+    image = read(tmp_path / "one.png", page)
+    assert 1.8 <= image[14].sum() / 255 <= 3.6, "pixels of ink in the middle row"
