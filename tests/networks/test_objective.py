@@ -41,3 +41,30 @@ def test_the_optimizer_is_the_one_named_at_the_rate_of_the_schedule(name: str, k
     assert float(constant.learning_rate) == pytest.approx(0.3)
     cycle = loss_and_optimizer.optimizer(recipe(optimizer=name, learning_rate=0.5, schedule="one-cycle"))
     assert float(cycle.learning_rate) == pytest.approx(0.02), "at the first step"
+
+
+def test_the_loss_of_every_step_is_the_mean_over_steps() -> None:
+    rng = np.random.default_rng(1)
+    logits, targets = rng.normal(size=(3, 5, 4)).astype(np.float32), rng.integers(0, 4, (3, 5))
+    compute = loss_and_optimizer.loss(recipe(), 4)
+    each = [float(compute(tf.constant(targets[:, t]), tf.constant(logits[:, t]))) for t in range(5)]
+    assert float(compute(tf.constant(targets), tf.constant(logits))) == pytest.approx(np.mean(each), rel=1e-5)
+
+
+def test_rmsprop_as_tensorflow_1_had_it_starts_with_mean_squares_of_one() -> None:
+    variable = tf.Variable([2.0, 2.0])
+    optimizer = loss_and_optimizer.optimizer(recipe(optimizer="rmsprop-tensorflow-1", learning_rate=0.1))
+    optimizer.build([variable])
+    gradient, mean_square, expected = np.array([0.5, -3.0]), np.ones(2), np.array([2.0, 2.0])
+    for _ in range(3):
+        optimizer.apply_gradients([(tf.constant(gradient, tf.float32), variable)])
+        mean_square = 0.9 * mean_square + 0.1 * gradient**2
+        expected = expected - 0.1 * gradient / np.sqrt(mean_square + 1e-10)
+    np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-5)
+
+
+def test_the_gradient_is_clipped_to_its_longest() -> None:
+    variable = tf.Variable([0.0, 0.0])
+    optimizer = loss_and_optimizer.optimizer(recipe(optimizer="adam", global_clipnorm=1.0, learning_rate=0.1))
+    assert optimizer.global_clipnorm == 1.0
+    optimizer.build([variable])

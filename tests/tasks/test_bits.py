@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -94,3 +95,40 @@ def test_the_picture_counts_the_errors_of_each_class(tmp_path: Path) -> None:
     )
     errors = [label.get_text() for label in figure.axes[0].texts]
     assert errors == ["", "", str((targets == 2).sum()), "", ""]
+
+
+def test_a_model_that_takes_shorter_strings_reads_them(tmp_path: Path) -> None:
+    info = replace(INFO, min_steps=1)
+    for text in ("0", "11", "0" * 20):
+        assert inputs.encode(text, info).tolist() == [int(text, 2)]
+        assert inputs.steps(text, info) == len(text)
+    for text in ("", "0" * 21):
+        with pytest.raises(PipelineError, match=rf"has {len(text)} bits, expected 1 to 20; type 1 to 20 zeros"):
+            inputs.encode(text, info)
+
+
+def test_each_prefix_has_its_count() -> None:
+    info = replace(INFO, shape=(5, 1))
+    assert features.step_targets(np.array([[0b01101]]), info).tolist() == [[0, 1, 2, 2, 3]]
+
+
+def test_strings_of_other_lengths_are_measured_where_the_model_takes_them(tmp_path: Path) -> None:
+    """With a model that counts right but for strings of exactly three bits, and up to 10 only."""
+    examples = generate_and_split(tmp_path, length=4, train=4)
+    info = replace(examples.info, min_steps=1)
+
+    def model(bits: np.ndarray) -> dict[str, np.ndarray]:
+        count = np.minimum(bits.sum(axis=(1, 2)), 10) + (bits.shape[1] == 3)
+        return {"probabilities": np.eye(120)[count.astype(int)], "count": count[:, None]}
+
+    encoded, targets = examples.split("test")
+    made = Predictions(info, encoded, targets, targets, np.ones(len(targets), np.float32))
+    metrics, figure = evaluation.evaluate(examples, made, model)
+    assert metrics == {"wrong_shorter": 8, "accuracy_8_bits": 1.0}
+    line = figure.axes[2].lines[0]
+    accuracy = dict(zip(np.asarray(line.get_xdata(), int), np.asarray(line.get_ydata(), float), strict=True))
+    assert accuracy[2] == accuracy[9] == 100
+    assert accuracy[3] == 0
+    assert accuracy[100] == 0, "no more than ten can be counted"
+    metrics, _ = evaluation.evaluate(examples, replace(made, info=examples.info), model)
+    assert metrics == {}, "a model for one length"

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pipeline.dataset import Examples, Predictions
 from pipeline.errors import PipelineError
 from pipeline.tasks.fable import data, evaluation, features, inputs
-from pipeline.tasks.fable.tokens import tokenize
+from pipeline.tasks.fable.ngram import KneserNey
+from pipeline.tasks.fable.tokens import join, tokenize
 from tests.harness import datasets
 
 STORY = "the cat and the dog and the cat ."
@@ -124,3 +125,44 @@ def test_the_picture_marks_wrong_words(tmp_path: Path) -> None:
     texts = [(text.get_text(), text.get_color()) for text in figure.axes[0].texts]
     assert [text for text, colour in texts if colour == "#c0392b"] == ["."], "the prediction, in red"
     assert [text for text, colour in texts if colour == "#1e8449"] == ["dog"], "the story, in green"
+
+
+def test_text_is_split_in_tokens_whatever_its_script() -> None:
+    assert tokenize("e\u0301te\u0301") == tokenize("\u00e9t\u00e9") == ["\u00e9t\u00e9"], "NFC"
+    assert tokenize("狂人日记。ABC 猫") == ["狂", "人", "日", "记", "。", "abc", "猫"]
+    assert tokenize("हिन्दी में") == ["हिन्दी", "में"], "vowel signs belong to their word"
+    assert join(["狂", "人", "。", "abc", "猫"]) == "狂人 。 abc 猫"
+
+
+def test_the_last_tenth_of_a_text_tests(tmp_path: Path) -> None:
+    source = tmp_path / "story.txt"
+    source.write_text(" ".join(f"w{i % 17}" for i in range(103)))
+    data.generate(data.Generate(), source, tmp_path)
+    examples = data.split(data.Split(context=3, test_share=0.1), tmp_path, np.random.default_rng(1))
+    assert (examples.splits == "test").sum() == 10
+    assert (examples.splits[-10:] == "test").all()
+
+
+def test_kneser_ney_is_a_distribution_and_knows_what_it_counted() -> None:
+    tokens = np.random.default_rng(1).integers(0, 7, 300).tolist()
+    model = KneserNey(tokens, 3, 9)
+    for context in [(0, 1), (3, 3), (8, 8), (tokens[4], tokens[5])]:
+        probabilities = [model.probability(context, token) for token in range(9)]
+        assert sum(probabilities) == pytest.approx(1)
+        assert min(probabilities) > 0, "of tokens that did not occur, too"
+    certain = KneserNey([0, 1, 2] * 50, 3, 9)
+    assert certain.probability((0, 1), 2) > 0.9
+
+
+def test_perplexity_is_compared_with_counting_where_the_text_has_a_test_split(tmp_path: Path) -> None:
+    source = tmp_path / "story.txt"
+    source.write_text("a b c d e " * 40)
+    data.generate(data.Generate(), source, tmp_path)
+    examples = data.split(data.Split(context=3, test_share=0.1), tmp_path, np.random.default_rng(1))
+    encoded, targets = examples.split("train")
+    made = Predictions(examples.info, encoded, targets, targets, np.ones(len(targets), np.float32))
+    uniform = np.full(5, 0.2, np.float32)
+    metrics, _ = evaluation.evaluate(examples, made, lambda x: {"probabilities": np.tile(uniform, (len(x), 1))})
+    assert metrics["test_perplexity"] == pytest.approx(5, rel=1e-5)
+    assert 1 <= metrics["test_perplexity_kneser_ney"] < 1.2
+    assert metrics["ceiling"] == 1

@@ -1,0 +1,43 @@
+"""Temperature and calibration error against their definitions."""
+
+import numpy as np
+import pytest
+
+from pipeline.dataset import DatasetInfo, Predictions
+from pipeline.inference import calibration
+
+INFO = DatasetInfo("t", "t", False, (1, 1), ["a", "b", "c"], "test", False, "")
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
+def test_the_temperature_that_logits_were_multiplied_by_is_found(temperature: float) -> None:
+    rng = np.random.default_rng(1)
+    logits = rng.normal(scale=2, size=(20_000, 3))
+    targets = np.array([rng.choice(3, p=row) for row in softmax(logits)])
+    assert calibration.fit_temperature(logits * temperature, targets) == pytest.approx(temperature, rel=0.05)
+
+
+def made(probability: np.ndarray, right: np.ndarray) -> Predictions:
+    targets = np.zeros(len(right), np.int32)
+    predicted = np.where(right, 0, 1).astype(np.int32)
+    return Predictions(INFO, np.zeros((len(right), 1)), targets, predicted, probability.astype(np.float32))
+
+
+def test_the_calibration_error_is_the_distance_of_accuracy_from_probability() -> None:
+    right = np.arange(1000) % 10 < 7
+    assert calibration.expected_calibration_error(made(np.full(1000, 0.7), right)) == pytest.approx(0, abs=1e-6)
+    assert calibration.expected_calibration_error(made(np.full(1000, 0.9), right)) == pytest.approx(0.2, abs=1e-6)
+    both = made(np.repeat([0.95, 0.5], 500), np.tile(np.arange(500) < 250, 2))
+    assert calibration.expected_calibration_error(both) == pytest.approx(0.225, abs=1e-6), "0.45 of one half"
+
+
+def test_the_reliability_diagram_shows_the_filled_bins() -> None:
+    figure = calibration.plot(made(np.repeat([0.95, 0.5], 500), np.tile(np.arange(500) < 250, 2)))
+    points = figure.axes[0].lines[1]
+    np.testing.assert_allclose(np.asarray(points.get_xdata(), float), [0.5, 0.95], atol=1e-6)
+    np.testing.assert_allclose(np.asarray(points.get_ydata(), float), [0.5, 0.5])
