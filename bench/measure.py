@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ class Done:
 def run(command: Sequence[str], folder: Path = ROOT, stdin: Path | None = None) -> Done:
     """Run a command. Raises CalledProcessError, after its error output, if it fails."""
     started = time.perf_counter()
-    with (stdin.open() if stdin else Path(os.devnull).open()) as source:
+    with stdin.open() if stdin else Path(os.devnull).open() as source:
         process = subprocess.Popen(
             command, cwd=folder, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -43,7 +43,7 @@ def run(command: Sequence[str], folder: Path = ROOT, stdin: Path | None = None) 
     return Done(seconds, usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10), output)
 
 
-def interleaved(measures: dict[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
+def interleaved(measures: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
     """Each measure `repeats` times, in turns, since machines drift."""
     values: dict[str, list[float]] = {name: [] for name in measures}
     for _ in range(repeats):

@@ -63,7 +63,7 @@ def torch_loop(model: str, batch_size: int) -> Train:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     shape, units, dense, classes = NETWORKS[model]
 
-    class Net(torch.nn.Module):  # type: ignore[misc, name-defined]
+    class Net(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.dense = torch.nn.Linear(shape[1], dense) if dense else torch.nn.Identity()

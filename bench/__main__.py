@@ -1,0 +1,46 @@
+"""`make bench`: measure the project; write bench/results.json, bench/README.md and plots. FULL=1 measures everything.
+
+What is compared is measured in one run, in turns; ratios are medians, with the smallest and the largest.
+"""
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench import pictures, prediction, report, training, workflow
+from bench.measure import ROOT
+
+PARTS: dict[str, Callable[[bool], Any]] = {
+    "steps": training.steps,
+    "time_to_published": training.time_to_published,
+    "inference": prediction.inference,
+    "strings": prediction.strings,
+    "pictures": pictures.accuracy,
+    "orchestration": workflow.orchestration,
+    "gpu": training.gpu,
+}
+
+
+def main(names: list[str]) -> None:
+    """Measure the named parts, or all; the results of other parts stay."""
+    full = os.environ.get("FULL") == "1"
+    path = ROOT / "bench" / "results.json"
+    results: dict[str, Any] = json.loads(path.read_text()) if path.is_file() and names else {}
+    results["machine"] = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    for name in names or PARTS:
+        print(f"{name} ...", flush=True)
+        started = time.monotonic()
+        results[name] = PARTS[name](full)
+        print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
+        path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    report.write(results, ROOT / "bench")
+    print(Path("bench/README.md").read_text())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,137 @@
+"""The results of `make bench` as tables and plots."""
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tabulate import tabulate
+
+
+def write(results: dict[str, Any], folder: Path) -> None:
+    """Write README.md and steps.png into `folder`, from what results.json holds."""
+    parts = [
+        "# Measured by `make bench`",
+        f"On {results['machine']}. Seconds of other machines differ; ratios less so.",
+    ]
+    for name, section in SECTIONS.items():
+        if name in results:
+            parts += section(results[name])
+    if "steps" in results:
+        _plot_steps(results["steps"], folder / "steps.png")
+    (folder / "README.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _table(rows: list[list[Any]], headers: list[str]) -> str:
+    return tabulate(rows, headers, "pipe", disable_numparse=True, colalign=["left"] + ["right"] * (len(headers) - 1))
+
+
+def _ratio(ratio: dict[str, float] | None) -> str:
+    return f"{ratio['median']:.2f} ({ratio['lowest']:.2f} to {ratio['highest']:.2f})" if ratio else "-"
+
+
+def _steps(rows: list[dict[str, Any]]) -> list[str]:
+    cells = []
+    for row in rows:
+        ms = {name: statistics.median(values) for name, values in row["ms"].items()}
+        ours, keras, torch = (f"{ms[name]:.1f}" if name in ms else "-" for name in ("ours", "keras", "torch"))
+        ratios = [_ratio(row["ratio"].get(name)) for name in ("keras", "torch")]
+        cells.append([f"{row['model']}, batch {row['batch_size']}", ours, keras, torch, *ratios])
+    headers = ["network", "ours, ms", "Keras, ms", "PyTorch, ms", "Keras / ours", "PyTorch / ours"]
+    note = "Milliseconds of a training step, on two threads. Above 1, ours is faster."
+    return ["## Training steps", note, _table(cells, headers), "![Training steps](steps.png)"]
+
+
+def _time_to_published(rows: list[dict[str, Any]]) -> list[str]:
+    seconds = {(row["model"], row["recipe"]): row for row in rows}
+    cells = []
+    for model in dict.fromkeys(row["model"] for row in rows):
+        fast, published = seconds[model, "fast"], seconds[model, "published"]
+        cells.append(
+            [
+                model,
+                *(f"{row['seconds']:.0f} s, {row['accuracy']:.2%}" for row in (fast, published)),
+                f"{published['seconds'] / fast['seconds']:.1f}",
+            ]
+        )
+    note = "Seconds of train, export and evaluate, start-up included, and the accuracy that they reach."
+    return ["## Time of the recipes", note, _table(cells, ["model", "fast", "published", "published / fast"])]
+
+
+def _inference(content: dict[str, Any]) -> list[str]:
+    start = content["cold_start"]
+    ours, bare = statistics.median(start["pipeline"]), statistics.median(start["bare"])
+    cells = []
+    for name in ("strings", "pictures"):
+        stream = content[name]
+        rate = stream["lines"] / stream["all_seconds"]
+        memory = [f"{stream[f'{part}_mib']:.0f} MiB" for part in ("tenth", "all")]
+        cells.append([f"{stream['lines']:,} {name}", f"{stream['all_seconds']:.1f} s", f"{rate:,.0f}", *memory])
+    headers = ["stream", "time", "lines a second", "memory of the first tenth", "memory of all"]
+    note = (
+        f"`pipeline predict` of one string takes {ours:.2f} s; Python alone with the same ONNX file {bare:.2f} s: "
+        f"{_ratio(start['ratio'])} times."
+    )
+    return ["## Prediction", note, _table(cells, headers)]
+
+
+def _strings(rows: list[dict[str, float]]) -> list[str]:
+    cells = [[f"{row['bits']:.0f}", f"{row['per_second']:,.0f}", f"{row['mib']:.0f} MiB"] for row in rows]
+    return ["## Evaluating all strings", _table(cells, ["bits", "strings a second", "peak memory"])]
+
+
+def _pictures(content: dict[str, Any]) -> list[str]:
+    cells = []
+    models = content["models"]
+    for place, group in enumerate(models[0]["groups"]):
+        shares = [model["groups"][place]["right"] / group["pictures"] for model in models]
+        label = f"{group['kind']}, difficulty {group['difficulty']}"
+        cells.append([label, group["pictures"], *(f"{share:.1%}" for share in shares)])
+    cells.append(["all", models[0]["pictures"], *(f"{model['accuracy']:.1%}" for model in models)])
+    note = (
+        "Rendered pictures of one digit that are read right, see bench/handwriting.py. "
+        f"Of pages without writing, {content['blank_refused']:.0%} are refused; of scans with five digits, "
+        f"{content['five_digits_counted']:.0%} are counted right."
+    )
+    return ["## Pictures", note, _table(cells, ["pictures", "number", *(model["model"] for model in models)])]
+
+
+def _orchestration(content: dict[str, Any]) -> list[str]:
+    nothing = statistics.median(content["nothing_to_do_seconds"])
+    return [
+        "## Orchestration",
+        f"`dvc repro` of bits-lstm24 takes {nothing:.1f} s with nothing to do, and "
+        f"{content['one_parameter_seconds']:.1f} s after a change of one parameter, of which "
+        f"{content['of_it_training_seconds']:.1f} s are training: {content['not_training']:.0%} are start-up, export, "
+        "evaluation and records.",
+    ]
+
+
+SECTIONS = {
+    "steps": _steps,
+    "time_to_published": _time_to_published,
+    "inference": _inference,
+    "strings": _strings,
+    "pictures": _pictures,
+    "orchestration": _orchestration,
+    "gpu": lambda text: ["## GPU", f"{text[0].upper()}{text[1:]}."],
+}
+
+
+def _plot_steps(rows: list[dict[str, Any]], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    axes = figure.subplots()
+    places = np.arange(len(rows))
+    for offset, (name, colour) in zip((-0.2, 0.2), (("keras", "#c0392b"), ("torch", "#2471a3")), strict=True):
+        ratios = [row["ratio"].get(name) for row in rows]
+        shown = [ratio["median"] if ratio else np.nan for ratio in ratios]
+        spread = [[r["median"] - r["lowest"] if r else 0, r["highest"] - r["median"] if r else 0] for r in ratios]
+        label = {"keras": "Keras", "torch": "PyTorch"}[name]
+        axes.bar(places + offset, shown, 0.36, yerr=np.transpose(spread), color=colour, label=label, capsize=2)
+    axes.axhline(1, color="#555555", linestyle="--")
+    axes.set_xticks(places, [f"{row['model']}\n{row['batch_size']}" for row in rows], rotation=60, fontsize=7)
+    axes.set(ylabel="time of its step / time of ours")
+    axes.legend()
+    figure.savefig(path, dpi=110, metadata={"Software": None})

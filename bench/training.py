@@ -1,0 +1,109 @@
+"""How fast the networks train."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from bench.measure import ROOT, interleaved, ratio, run
+from bench.steps import BATCH_SIZES, NETWORKS
+
+TORCH = os.environ.get("TORCH_PYTHON", sys.executable)  # a Python that has PyTorch, which the project does not need
+SHORT = ("bits-lstm24", "mnist-lstm128")  # models whose `published` recipe takes seconds
+
+
+@contextmanager
+def _worker(python: str, engine: str) -> Iterator[Any]:
+    """A function that asks a worker for the milliseconds of a step."""
+    process = subprocess.Popen(
+        [python, "-m", "bench.steps", engine],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdin is not None  # noqa: S101
+    assert process.stdout is not None  # noqa: S101
+    source, answers = process.stdin, process.stdout
+    answers.readline()
+
+    def ask(model: str, batch_size: int, seconds: float) -> float:
+        print(json.dumps({"model": model, "batch_size": batch_size, "seconds": seconds}), file=source, flush=True)
+        return float(answers.readline())
+
+    try:
+        yield ask
+    finally:
+        source.close()
+        process.wait()
+
+
+def steps(full: bool) -> list[dict[str, Any]]:
+    """Milliseconds of a training step: ours, Keras' and PyTorch's, for each network and batch size."""
+    engines = {"ours": sys.executable, "keras": sys.executable}
+    if not subprocess.run([TORCH, "-c", "import torch"], capture_output=True, check=False).returncode:
+        engines["torch"] = TORCH
+    rows = []
+    with ExitStack() as stack:
+        ask = {name: stack.enter_context(_worker(python, name)) for name, python in engines.items()}
+        for model in NETWORKS:
+            for batch_size in BATCH_SIZES:
+                seconds = 3.0 if full else 1.0
+                asks = {name: partial(a, model, batch_size, seconds) for name, a in ask.items()}
+                values = interleaved(asks, 7 if full else 4)
+                values = {name: each[1:] for name, each in values.items()}  # the first warms up
+                row: dict[str, Any] = {"model": model, "batch_size": batch_size, "ms": values}
+                row["ratio"] = {name: ratio(each, values["ours"]) for name, each in values.items() if name != "ours"}
+                rows.append(row)
+                print(
+                    row["model"], batch_size, {name: round(min(each), 2) for name, each in values.items()}, flush=True
+                )
+    return rows
+
+
+def time_to_published(full: bool) -> list[dict[str, Any]]:
+    """Seconds of train, export and evaluate, from start to end, of `fast` and of `published`.
+
+    Without FULL=1, only the models whose `published` recipe takes seconds.
+    """
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        clone = Path(folder) / "project"
+        run(["git", "clone", "--quiet", str(ROOT), str(clone)])
+        (clone / "data").mkdir(exist_ok=True)
+        (clone / "data" / "split").symlink_to(ROOT / "data" / "split")
+        for model in NETWORKS if full else SHORT:
+            for recipe in ("fast", "published"):
+                yaml = YAML()
+                params = yaml.load(clone / "params.yaml")
+                params["recipe"] = recipe
+                yaml.dump(params, clone / "params.yaml")
+                started = time.perf_counter()
+                stages = {}
+                for verb in ("train", "export", "evaluate"):
+                    stages[verb] = run([sys.executable, "-m", "pipeline", verb, model], clone).seconds
+                metrics = json.loads((clone / "models" / model / "metrics.json").read_text())
+                row = {"model": model, "recipe": recipe, "seconds": time.perf_counter() - started}
+                rows.append(row | {"stages": stages, "accuracy": metrics["accuracy"]})
+                print(rows[-1], flush=True)
+    return rows
+
+
+def gpu(full: bool) -> str:
+    """Whether there is one; `steps` uses it then."""
+    found = subprocess.run(["nvidia-smi", "-L"], capture_output=True, check=False).returncode == 0 if _smi() else False
+    return "measured: `steps` ran on the GPU" if found else "skipped: no NVIDIA GPU here"
+
+
+def _smi() -> bool:
+    return any((Path(folder) / "nvidia-smi").exists() for folder in os.environ["PATH"].split(os.pathsep))
