@@ -1,6 +1,7 @@
 """The results of `make bench` as tables and plots."""
 
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def _orchestration(content: dict[str, Any]) -> list[str]:
     ]
 
 
-SECTIONS = {
+SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "steps": _steps,
     "time_to_published": _time_to_published,
     "inference": _inference,

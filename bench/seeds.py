@@ -59,7 +59,7 @@ def _run(clone: Path, model: str, recipe: str, seed: int, fable: Path | None) ->
         params["tasks"]["fable"]["source"] = f"data/fable/{fable.name}"
     yaml.dump(params, clone / "params.yaml")
     _dvc(clone, "repro", f"evaluate@{model}")
-    paths = ModelPaths(model, clone)
+    paths, reference = ModelPaths(model, clone), params["models"][model]["reference"]
     metrics = json.loads(paths.metrics.read_text())
     note = paths.root / "logs" / model / f"{md5(paths.weights)}.json"
     environment = (
@@ -72,7 +72,7 @@ def _run(clone: Path, model: str, recipe: str, seed: int, fable: Path | None) ->
         "seed": seed,
         **{name: metrics[name] for name in KEPT if name in metrics},
         "validation_accuracy": pd.read_csv(paths.history).iloc[-1].get("validation_accuracy"),
-        "reference": params["models"][model]["reference"]["accuracy"],
+        "reference": reference["accuracy"] if reference.get("dataset") in (None, metrics["dataset"]) else None,
         "seconds": environment.get("seconds"),
         "device": environment.get("device"),
     }

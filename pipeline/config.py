@@ -110,6 +110,7 @@ class Reference(Section):
     """What the program that the model re-creates printed."""
 
     accuracy: Annotated[float, Field(gt=0, le=1)] | None  # null: it printed none
+    dataset: str | None = None  # the dataset that it had; on another one, the two cannot be compared
 
 
 class Gate(Section):

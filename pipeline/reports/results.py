@@ -19,6 +19,7 @@ COLUMNS = (
     *("model", "dataset", "recipe", "examples", "wrong", "accuracy", "ceiling", "reference"),
     *("seconds", "device", "commit"),
 )
+SEED_COLUMNS = ("model", "dataset", "recipe", "seed", "examples", "wrong", "accuracy", "reference", "seconds")
 BEGIN = re.compile(r"<!-- results: (?P<file>\S+\.csv) -->\s*")
 END = re.compile(r"<!-- end -->\s*")
 
@@ -26,7 +27,7 @@ END = re.compile(r"<!-- end -->\s*")
 def collect(config: Config) -> pd.DataFrame:
     """A row for each model of params.yaml, with COLUMNS.
 
-    The reference is missing if the dataset is a stand-in; seconds and device are missing if the training note is.
+    The reference is missing if it is of another dataset; seconds and device are missing if the training note is.
     Raises PipelineError if metrics.json of a model is missing or damaged.
     """
     return pd.DataFrame([_row(setup, config.recipe) for setup in config.all_models()], columns=list(COLUMNS))
@@ -57,6 +58,25 @@ def show(table: pd.DataFrame) -> str:
     return tabulate(rows, headers, "pipe", disable_numparse=True, colalign=alignment)
 
 
+def show_seeds(table: pd.DataFrame) -> str:
+    """A table with a row for each seed as Markdown, with a row for each model: the mean and the standard deviation."""
+    accuracy = metric("accuracy")
+    rows = []
+    for (model, dataset, recipe), group in table.groupby(["model", "dataset", "recipe"], sort=False):
+        shares, reference = group["accuracy"], group["reference"].iloc[0]
+        rows.append(
+            [
+                *(model, dataset, recipe, len(group)),
+                ", ".join(f"{wrong:,}" for wrong in group["wrong"]) + f" of {group['examples'].iloc[0]:,}",
+                f"{accuracy.text(shares.mean())} ± {100 * shares.std(ddof=1) if len(group) > 1 else 0:.3f}",
+                "-" if pd.isna(reference) else accuracy.text(reference, decimals=2),
+                metric("training_seconds").text(group["seconds"].mean(), decimals=0),
+            ]
+        )
+    headers = ["model", "dataset", "recipe", "seeds", "wrong", "mean accuracy", "reference", "training"]
+    return tabulate(rows, headers, "pipe", disable_numparse=True, colalign=[*["left"] * 3, *["right"] * 5])
+
+
 def generate(text: str, folder: Path, name: str = "the text") -> str:
     """Replace what stands between `<!-- results: FILE.csv -->` and `<!-- end -->` by the table of that file.
 
@@ -75,7 +95,8 @@ def generate(text: str, folder: Path, name: str = "the text") -> str:
             continue
         place = f"{name}, line {position}: {line.strip()}"
         position = _end(lines, position, place)
-        generated.append(f"\n{show(_load(folder / begin['file'], place))}\n\n")
+        table = _load(folder / begin["file"], place)
+        generated.append(f"\n{show_seeds(table) if 'seed' in table else show(table)}\n\n")
     return "".join(generated)
 
 
@@ -109,12 +130,18 @@ def _row(setup: ModelSetup, recipe: str) -> dict[str, Any]:
         "wrong": metrics["wrong"],
         "accuracy": metrics["accuracy"],
         "ceiling": metrics.get("ceiling"),
-        # accuracies on a stand-in and on the dataset of the reference cannot be compared
-        "reference": None if metrics["stand_in"] else setup.params.reference.accuracy,
+        "reference": _reference(setup, metrics),
         "seconds": environment.get("seconds"),
         "device": environment.get("device"),
         "commit": git.commit()[:7],
     }
+
+
+def _reference(setup: ModelSetup, metrics: dict[str, Any]) -> float | None:
+    """The accuracy of the reference, if it is of the same dataset."""
+    reference = setup.params.reference
+    same = reference.dataset in (None, metrics["dataset"]) and not metrics["stand_in"]
+    return reference.accuracy if same else None
 
 
 def _end(lines: list[str], start: int, place: str) -> int:
@@ -132,7 +159,8 @@ def _load(path: Path, place: str) -> pd.DataFrame:
     if not path.is_file():
         raise PipelineError(f"{place}: {path} does not exist; run `{command}` to make it, or fix the name.")
     try:
-        return pd.read_csv(path)[list(COLUMNS)]
+        table = pd.read_csv(path)
+        return table[list(SEED_COLUMNS if "seed" in table else COLUMNS)]
     except (ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:100]
         raise PipelineError(f"{place}: {path} is damaged ({reason}); run `{command}` to make it again.") from None

@@ -120,8 +120,8 @@ def test_a_stream_has_a_line_for_each_line_valid_or_not(exported: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["bits-lstm24", "0101010"], "'0101010' has 7 bits, expected 8; type 8 zeros and ones."),
-        (["bits-lstm24", "01010102"], "'01010102' contains '2', expected 8 characters, each 0 or 1; remove it."),
+        (["bits-lstm24", "010101010"], "'010101010' has 9 bits, expected 1 to 8; type 1 to 8 zeros and ones."),
+        (["bits-lstm24", "01010102"], "'01010102' contains '2', expected 1 to 8 characters, each 0 or 1; remove it."),
         (
             ["bits-lstm42", BITS],
             "there is no exported model 'bits-lstm42'; use one of bits-lstm24, fable-lstm512, mnist-lstm128, or run "
@@ -130,7 +130,7 @@ def test_a_stream_has_a_line_for_each_line_valid_or_not(exported: Path) -> None:
         (["../models/bits-lstm24", BITS], "there is no exported model '../models/bits-lstm24'; use one of"),
         (
             ["fable-lstm512", "once a mousse"],
-            "'mousse' is not a word of belling_the_cat; use one that is, such as 'mouse'.",
+            "'mousse' is not a word of belling_the_cat_retold; use one that is, such as 'mouse'.",
         ),
         (["mnist-lstm128", "no.png"], "'no.png' does not exist; give the path of a picture of one digit."),
         (["bits-lstm24"], "no input was given; give some after the model's name, or - to read lines from"),
@@ -156,7 +156,7 @@ def test_valid_inputs_beside_an_invalid_one_are_predicted(exported: Path) -> Non
 
 
 def test_the_three_ways_to_call_it_print_the_same(exported: Path) -> None:
-    for words, status in (([BITS], 0), (["01"], 2)):
+    for words, status in (([BITS], 0), (["012"], 2)):
         ways = [
             project.run(exported, *way, "predict", "bits-lstm24", *words, ok=False)
             for way in (["pipeline"], [sys.executable, "-m", "pipeline"], ["typer", "pipeline.cli", "run"])
@@ -213,3 +213,52 @@ def test_a_damaged_or_missing_model_is_refused(exported: Path, size: int | None)
         f"error: {onnx} is missing or damaged; run `dvc repro --force export@mnist-lstm128`"
     )
     assert result.stderr.count("\n") == 1
+
+
+def test_shorter_strings_are_read_where_every_step_was_supervised(exported: Path) -> None:
+    lines = predict("bits-lstm24", "0", BITS, "01", BITS[:5], "1").stdout.splitlines()
+    assert len(lines) == 5
+    for text, line in zip(["0", BITS, "01"], lines, strict=False):
+        assert predict("bits-lstm24", text).stdout.strip() == line, "alone as beside strings of other lengths"
+
+
+def test_show_prints_what_the_model_sees(exported: Path, tmp_path: Path) -> None:
+    path = str(picture(tmp_path / "one.png"))
+    shown = predict("mnist-lstm128", path, "--show").stdout.splitlines()[1:]
+    assert len(shown) == 28
+    assert max(len(line) for line in shown) <= 56
+    assert any("█" in line for line in shown)
+    predict("mnist-lstm128", path, path, "--show", str(tmp_path / "seen.png"))
+    assert Image.open(tmp_path / "seen.png").size == (2 * 30 * 8, 30 * 8)
+    result = predict("bits-lstm24", BITS, "--show", status=2)
+    assert result.stderr == "error: a bits model does not read pictures; leave out --show.\n"
+
+
+def test_digits_are_read_left_to_right(exported: Path, tmp_path: Path) -> None:
+    page = np.full((200, 600), 255, np.uint8)
+    for left in (100, 280, 460):
+        page[50:150, left : left + 12] = 0
+    Image.fromarray(page).save(tmp_path / "three.png")
+    label = predict("mnist-lstm128", str(tmp_path / "three.png"), "--digits").stdout.split()[0]
+    assert len(label) == 3
+    assert len(set(label)) == 1, "three equal strokes"
+    result = predict("mnist-lstm128", str(tmp_path / "three.png"), status=2)
+    assert "shows 3 digits, expected one; use --digits to read all of them." in result.stderr
+    result = predict("bits-lstm24", BITS, "--digits", status=2)
+    assert result.stderr == "error: bits-lstm24 does not read pictures; leave out --digits.\n"
+
+
+def test_a_picture_without_a_digit_is_refused(exported: Path, tmp_path: Path) -> None:
+    Image.new("L", (300, 300), 200).save(tmp_path / "blank.png")
+    result = predict("mnist-lstm128", str(tmp_path / "blank.png"), status=2)
+    assert result.stderr.startswith("error: no digit found in '")
+
+
+def test_drawn_words_depend_on_the_seed_and_the_temperature(exported: Path) -> None:
+    def story(*options: str) -> str:
+        return predict("fable-lstm512", "there came a", "--words", "30", *options).stdout
+
+    assert story() == story("--temperature", "0") == story("--seed", "5"), "the most probable words"
+    drawn = story("--temperature", "1", "--seed", "1")
+    assert drawn == story("--temperature", "1", "--seed", "1")
+    assert len({drawn, story("--temperature", "1", "--seed", "2"), story()}) == 3

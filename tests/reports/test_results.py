@@ -5,8 +5,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from pipeline import config
 from pipeline.errors import PipelineError
 from pipeline.reports import results
+from tests.harness import project
 
 TABLE = pd.DataFrame(
     [
@@ -91,3 +93,26 @@ def test_a_csv_file_that_cannot_be_read_is_refused(folder: Path, content: bytes 
 def test_a_document_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PipelineError, match="could not be read"):
         results.update(tmp_path / "missing.md")
+
+
+def test_results_of_several_seeds_become_means_and_deviations(tmp_path: Path) -> None:
+    rows = [
+        {"model": "m", "dataset": "d", "recipe": "best", "seed": seed, "examples": 1000, "wrong": wrong}
+        | {"accuracy": 1 - wrong / 1000, "reference": 0.9, "seconds": 10.0 * seed}
+        for seed, wrong in ((1, 10), (2, 20), (3, 30))
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "seeds.csv", index=False)
+    text = results.generate("<!-- results: seeds.csv -->\n<!-- end -->\n", tmp_path)
+    cells = [cell.strip() for cell in text.splitlines()[4].split("|")[1:-1]]
+    assert cells == ["m", "d", "best", "3", "10, 20, 30 of 1,000", "98.000% ± 1.000", "90.00%", "20 s"]
+
+
+def test_a_reference_of_another_dataset_is_left_out(trained_project: Path) -> None:
+    def reference() -> float | None:
+        rows = results.collect(config.load()).set_index("model").to_dict("index")
+        value = rows["fable-lstm512"]["reference"]
+        return None if pd.isna(value) else float(value)
+
+    assert reference() is None, "the published program had another telling"
+    project.change(trained_project, "models.fable-lstm512.reference.dataset", "belling_the_cat_retold")
+    assert reference() == 0.906

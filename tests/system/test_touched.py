@@ -44,7 +44,7 @@ CODE = [
     {
         "pipeline/tasks/bits/features.py": {stage for stage in project.STAGES if "bits" in stage},
         "pipeline/tasks/mnist/evaluation.py": {"generate@mnist", "split@mnist", f"evaluate@{MNIST}"},
-        "data/fable/belling_the_cat.txt": {"generate@fable", "split@fable"},
+        "data/fable/belling_the_cat_retold.txt": {"generate@fable", "split@fable"},
     },
     {
         "pipeline/tasks/bits/inputs.py": {"generate@bits", "split@bits"},
