@@ -89,3 +89,33 @@ def test_a_thin_stroke_becomes_as_thick_as_those_of_mnist(tmp_path: Path, width:
     page[150:450, 300 : 300 + width] = 0
     image = read(tmp_path / "one.png", page)
     assert 1.8 <= image[14].sum() / 255 <= 3.6, "pixels of ink in the middle row"
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "L", "LA", "RGBA", "CMYK", "I;16", "F"])
+def test_every_kind_of_pixel_is_read_alike(tmp_path: Path, mode: str) -> None:
+    picture = Image.fromarray(handwriting.scan("5", 11, 1).pixels).resize((1600, 1200))
+    expected = read(tmp_path / "rgb.png", np.asarray(picture))
+    grey = np.asarray(picture.convert("L"))
+    converted = {
+        "I;16": lambda: Image.fromarray(grey.astype(np.uint16) * 200),
+        "F": lambda: Image.fromarray(grey.astype(np.float32) / 255),
+    }.get(mode, lambda: picture.convert(mode))()
+    converted.save(tmp_path / "other.tiff")
+    image = inputs.encode(str(tmp_path / "other.tiff"), INFO).reshape(28, 28)
+    assert np.abs(image - expected).mean() < 8
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.zeros((1, 1), np.uint8),
+        np.full((1, 5000), 3, np.uint8),
+        np.full((200, 200), np.nan, np.float32),
+        np.random.default_rng(1).integers(0, 256, (500, 500, 3)).astype(np.uint8),
+    ],
+    ids=["a pixel", "a line", "nan", "noise"],
+)
+def test_what_holds_no_digit_is_refused_by_a_sentence(tmp_path: Path, pixels: np.ndarray) -> None:
+    Image.fromarray(pixels).save(tmp_path / "none.tiff")
+    with pytest.raises(PipelineError, match="no digit found in"):
+        inputs.encode(str(tmp_path / "none.tiff"), INFO)

@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.tasks.mnist.image import thicken
 
+NARROW = 20  # pixels: too few for a digit in a picture with paper around it
 FRAME = 0.97  # brightness: a frame that a program drew is white
 SMALL = 64  # pixels: a picture of at most this size is a crop, and has too little paper around for an estimate
 WINDOW = 0.12  # of the longer side: wider than any stroke, narrower than shadows
@@ -62,6 +63,8 @@ def digits(colours: np.ndarray) -> list[np.ndarray]:
     if max(grey.shape) <= SMALL:
         return _of_crop(grey)
     grey = _without_frame(grey)
+    if min(grey.shape) < NARROW:
+        return []
     contrast = _contrast(grey)
     threshold = _threshold(contrast)
     if threshold is None:
@@ -122,18 +125,23 @@ def _contrast(grey: np.ndarray) -> np.ndarray:
 
 def _paper(grey: np.ndarray) -> np.ndarray:
     """The brightness of the paper at each pixel: dark strokes are closed with what is around them."""
-    scale = min(1.0, 300 / max(grey.shape))
-    small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    small = _shrink(grey, 300)
     size = max(3, int(WINDOW * max(small.shape)) | 1)
     window = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     closed = cv2.morphologyEx(small, cv2.MORPH_CLOSE, window, borderType=cv2.BORDER_REPLICATE)
     return np.asarray(cv2.resize(cv2.GaussianBlur(closed, (0, 0), size / 6), grey.shape[::-1]))
 
 
+def _shrink(grey: np.ndarray, longest: int) -> np.ndarray:
+    """The picture with sides of at most so many pixels."""
+    scale = min(1.0, longest / max(grey.shape))
+    height, width = (max(1, round(side * scale)) for side in grey.shape)
+    return np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA))
+
+
 def _is_light_on_dark(grey: np.ndarray) -> bool:
     """Whether the writing, which covers the smaller part of a picture, is lighter than the rest."""
-    scale = min(1.0, 100 / max(grey.shape))
-    small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    small = _shrink(grey, 100)
     edge = 1 + max(small.shape) // 20  # where a table may show
     around = cv2.medianBlur(np.rint(255 * small).astype(np.uint8), 2 * (max(small.shape) // 6) + 1) / 255
     deviation = (small - around)[edge:-edge, edge:-edge]

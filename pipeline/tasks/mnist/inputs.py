@@ -45,25 +45,30 @@ def image(code: np.ndarray, info: DatasetInfo) -> np.ndarray:
 
 
 def _colours(picture: "Image") -> np.ndarray:
-    """The colours uint8 (height, width, 3) of a picture; what is transparent becomes paper."""
-    from PIL import Image
-
-    picture.thumbnail((ENOUGH, ENOUGH))
+    """The colours uint8 (height, width, 3) of a picture of at most 1000 pixels; what is transparent becomes paper."""
     if picture.mode[0] in "IF":  # grey of more than 8 bits
-        grey = np.asarray(picture, np.float64)
-        low, high = float(np.nanmin(grey)), float(np.nanmax(grey))
-        if not np.isfinite([low, high]).all():
-            low, high = 0.0, 1.0
-        scaled = np.nan_to_num((grey - low) / max(high - low, 1e-9), posinf=1.0, neginf=0.0)
-        return np.repeat(np.rint(255 * np.clip(scaled, 0, 1)).astype(np.uint8)[:, :, None], 3, axis=2)
-    layers = np.asarray(picture.convert("RGBA"))
-    alpha = layers[:, :, 3]
-    if alpha.min() == 255 or alpha.max() == 0:
-        return layers[:, :, :3]
-    grey = np.asarray(picture.convert("RGBA").convert("RGB").convert("L"), np.float64)
-    paper = (255,) * 3 if np.average(grey, weights=alpha) < 127.5 else (0,) * 3  # of the other shade
-    behind = Image.new("RGBA", picture.size, (*paper, 255))
-    return np.asarray(Image.alpha_composite(behind, picture.convert("RGBA")).convert("RGB"))
+        return _of_deep_grey(picture.convert("F"))
+    if "A" not in picture.mode and "transparency" not in picture.info:
+        picture = picture.convert("RGB")
+        picture.thumbnail((ENOUGH, ENOUGH))
+        return np.asarray(picture)
+    picture = picture.convert("RGBA")
+    picture.thumbnail((ENOUGH, ENOUGH))
+    layers = np.asarray(picture, np.float64)
+    colours, alpha = layers[:, :, :3], layers[:, :, 3:] / 255
+    if alpha.max() == 0:
+        return colours.astype(np.uint8)
+    paper = 255.0 if np.average(colours.mean(axis=2), weights=alpha[:, :, 0]) < 127.5 else 0.0  # of the other shade
+    return np.rint(colours * alpha + paper * (1 - alpha)).astype(np.uint8)
+
+
+def _of_deep_grey(picture: "Image") -> np.ndarray:
+    """Grey of any range, spread over 0 to 255."""
+    picture.thumbnail((ENOUGH, ENOUGH), reducing_gap=None)
+    grey = np.nan_to_num(np.asarray(picture, np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = grey.min(), grey.max()
+    scaled = 255 * (grey - low) / max(high - low, 1e-9)
+    return np.repeat(np.rint(scaled).astype(np.uint8)[:, :, None], 3, axis=2)
 
 
 def _open(path: str) -> "Image":
