@@ -4,7 +4,7 @@ import os
 import statistics
 import subprocess
 import sys
-import threading
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,25 +22,30 @@ class Done:
     output: str
 
 
+# A small process between: Linux lets a process start with the peak memory of the one that started it.
+LAUNCHER = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[2:])
+_, status, usage = os.wait4(process.pid, 0)
+open(sys.argv[1], "w").write(str(usage.ru_maxrss))
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
 def run(command: Sequence[str], folder: Path = ROOT, stdin: Path | None = None) -> Done:
     """Run a command. Raises CalledProcessError, after its error output, if it fails."""
-    started = time.perf_counter()
-    with stdin.open() if stdin else Path(os.devnull).open() as source:
-        process = subprocess.Popen(
-            command, cwd=folder, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    with tempfile.NamedTemporaryFile("r") as peak, (stdin or Path(os.devnull)).open() as source:
+        launcher = [sys.executable, "-S", "-c", LAUNCHER, peak.name]
+        started = time.perf_counter()
+        done = subprocess.run(
+            [*launcher, *command], cwd=folder, stdin=source, capture_output=True, text=True, check=False
         )
-        errors: list[str] = []
-        reader = threading.Thread(target=lambda: errors.append(process.stderr.read() if process.stderr else ""))
-        reader.start()
-        output = process.stdout.read() if process.stdout else ""
-        _, status, usage = os.wait4(process.pid, 0)
-        reader.join()
-    seconds = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        print(output, *errors, file=sys.stderr)
-        raise subprocess.CalledProcessError(process.returncode, command)
-    return Done(seconds, usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10), output)
+        seconds = time.perf_counter() - started
+        if done.returncode:
+            print(done.stdout, done.stderr, file=sys.stderr)
+            raise subprocess.CalledProcessError(done.returncode, command)
+        mib = int(peak.read()) / (2**20 if sys.platform == "darwin" else 2**10)
+    return Done(seconds, mib, done.stdout)
 
 
 def interleaved(measures: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:

@@ -128,6 +128,16 @@ class ModelParams(Section):
     network: Network
     recipes: Annotated[dict[Name, Recipe], Field(min_length=1)]
 
+    @model_validator(mode="after")
+    def _a_count_is_read_from_an_lstm(self) -> "ModelParams":
+        counting = [name for name, recipe in self.recipes.items() if recipe.readout == "count"]
+        if counting and self.network.cell != "lstm":
+            raise ValueError(
+                f"the recipe {counting[0]} reads a count from the cell state, which a {self.network.cell} has not; "
+                "use readout: softmax, or cell: lstm"
+            )
+        return self
+
 
 class TaskParams(Section):
     """What `generate` and `split` of one task take."""

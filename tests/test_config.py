@@ -233,3 +233,17 @@ def test_flatten_joins_the_names_of_nested_mappings() -> None:
     nested = {"a": {"b": {"c": 1}, "d": [2, 3]}, "e": None, "f": {}}
     assert config.flatten(nested) == {"a.b.c": 1, "a.d": [2, 3], "e": None, "f": {}}
     assert config.flatten({}) == {}
+
+
+def test_a_count_needs_the_cell_state_of_an_lstm(folder: Path) -> None:
+    project.change(folder, f"{BITS}.network.cell", "gru")
+    with pytest.raises(PipelineError, match=r"params\.yaml: models\.bits-lstm24: .*the recipe fast reads a count from"):
+        config.load()
+
+
+def test_a_recipe_has_steps_or_epochs(folder: Path) -> None:
+    project.change(folder, f"{BITS}.recipes.fast.epochs", 3)
+    with pytest.raises(PipelineError, match=r"recipes\.fast: .*needs steps or epochs, and not both"):
+        config.load()
+    recipe = config.Recipe(epochs=3, batch_size=20, log_every=1, learning_rate=0.1).resolve_steps(101)
+    assert (recipe.total_steps, recipe.epochs) == (16, None), "303 examples, in batches of 20"

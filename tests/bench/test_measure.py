@@ -1,5 +1,6 @@
 """What `make bench` computes from its measurements."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -49,5 +50,5 @@ def test_the_report_shows_ratios_with_their_spread(tmp_path: Path) -> None:
 
 
 def test_a_command_that_fails_is_an_error() -> None:
-    with pytest.raises(Exception, match="returned non-zero exit status 3"):
+    with pytest.raises(subprocess.CalledProcessError, match="returned non-zero exit status 3"):
         run([sys.executable, "-c", "raise SystemExit(3)"])

@@ -88,7 +88,10 @@ def test_before_dvc_repro_it_says_what_to_do(trained_project: Path, monkeypatch:
     project.change(trained_project, f"models.{MODEL}.recipes.fast.learning_rate", 0.03)
     done = report(trained_project, monkeypatch, "--base", "HEAD")
     assert done.exit_code == 2
-    assert done.stderr == f"error: the workspace is not up to date (train@{MODEL}): run `dvc repro` first.\n"
+    assert (
+        done.stderr
+        == f"error: the workspace is not up to date (export@{MODEL}, train@{MODEL}): run `dvc repro` first.\n"
+    )
 
 
 @pytest.mark.parametrize(("base", "says"), [("nowhere", "git fetch origin nowhere"), ("bare", "holds no dvc.lock")])

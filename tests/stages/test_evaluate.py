@@ -1,3 +1,4 @@
+import shutil
 import sys
 from pathlib import Path
 
@@ -111,6 +112,7 @@ def test_a_million_strings_need_little_more_memory_than_few(untrained_project: P
         setup = prepare(BITS)
         setup.paths.export.mkdir(parents=True, exist_ok=True)
         onnx.save(random_model(4, length), setup.paths.onnx)
+        shutil.copy(setup.task.paths.info, setup.paths.info)
         code = (
             "import resource\nfrom pipeline import config\nfrom pipeline.stages import evaluate\n"
             f"evaluate.run(config.load().model('{BITS}'))\n"

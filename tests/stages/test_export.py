@@ -18,6 +18,8 @@ BITS = "bits-lstm24"
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_an_export_that_differs_from_the_trained_model_is_refused(untrained_project: Path, cell: str) -> None:
+    project.change(untrained_project, f"models.{BITS}.recipes.fast.readout", "softmax")
+    project.change(untrained_project, f"models.{BITS}.recipes.best.readout", "softmax")
     project.change(untrained_project, f"models.{BITS}.network.cell", cell)
     setup = prepare(BITS)
     train.run(setup)
@@ -46,7 +48,9 @@ def test_a_refused_export_leaves_the_one_before(untrained_project: Path) -> None
     export.run(setup)
     info = load_json(setup.paths.info, "")
     assert info["model"] == BITS
-    assert info["parameters"] == 4 * 8 * (1 + 8 + 1) + (8 + 1) * 9
+    assert info["parameters"] == 4 * 8 * (1 + 8 + 1) + (8 + 1) + 1, "the LSTM, the count, its sharpness"
+    assert info["min_steps"] == 1
+    assert 0.05 <= info["temperature"] <= 20
     assert info["class_names"] == [str(count) for count in range(9)]
     before = {path: md5(path) for path in setup.paths.export.rglob("*") if path.is_file()}
     model = keras_network.build(setup.network, setup.recipe, (8, 1), 9)

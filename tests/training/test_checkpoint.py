@@ -43,13 +43,15 @@ def stop_at(step: int) -> Callable[[int, dict[str, float]], None]:
     ("model", "changes", "stop", "resumed"),
     [
         # dropout's random states; one cycle; shuffled
-        (BITS, {"recipe": "fast", f"models.{BITS}.network.dropout": 0.5}, 20, 10),
+        (BITS, {"recipe": "fast", f"models.{BITS}.recipes.fast.dropout": 0.5}, 20, 10),
+        # augmentation
+        ("mnist-lstm128", {"recipe": "best"}, 20, 10),
         # stopped in the last, shorter epoch; another cell
-        (BITS, {"recipe": "published", f"models.{BITS}.network.cell": "gru"}, 25, 20),
+        ("fable-lstm512", {"recipe": "fast", "models.fable-lstm512.network.cell": "gru"}, 25, 20),
         # RMSprop; a walk along the text
         ("fable-lstm512", {"recipe": "published"}, 20, 10),
     ],
-    ids=["dropout", "last epoch, gru", "walk"],
+    ids=["dropout", "augmentation", "last epoch, gru", "walk"],
 )
 def test_a_resumed_training_ends_with_the_same_bytes(
     untrained_project: Path,

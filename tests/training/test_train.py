@@ -65,7 +65,8 @@ def test_a_walk_prints_what_the_published_programs_print(
 
 
 def test_a_monitored_split_has_its_columns_in_the_history(untrained_project: Path) -> None:
-    setup = with_recipe(prepare(BITS), monitor="test", steps=10)
+    last = {"supervise": "last-step", "readout": "softmax"}
+    setup = with_recipe(prepare(BITS), monitor="test", steps=10, **last)
     train.run(setup)
     (row,) = pd.read_csv(setup.paths.history).to_dict("records")
     assert list(row) == ["step", "loss", "accuracy", "batch_accuracy", "test_loss", "test_accuracy"]
