@@ -83,9 +83,11 @@ def test_the_readme_shows_the_results_of_the_default_recipe_and_those_over_seeds
 
 @pytest.mark.results
 def test_the_published_results_of_fast_reach_the_references() -> None:
-    fast, published = (pd.read_csv(ROOT / "results" / f"{recipe}.csv") for recipe in ("fast", "published"))
+    fast, published = (
+        pd.read_csv(ROOT / "results" / f"{recipe}.csv").set_index("model") for recipe in ("fast", "published")
+    )
     assert (fast["accuracy"] >= fast["reference"].fillna(0)).all()
-    assert (fast["accuracy"] >= published["accuracy"]).all()
+    assert (fast["accuracy"].reindex(published.index) >= published["accuracy"]).all()
 
 
 @pytest.mark.results

@@ -68,7 +68,7 @@ def show_seeds(table: pd.DataFrame) -> str:
             [
                 *(model, dataset, recipe, len(group)),
                 ", ".join(f"{wrong:,}" for wrong in group["wrong"]) + f" of {group['examples'].iloc[0]:,}",
-                f"{accuracy.text(shares.mean())} ± {100 * shares.std(ddof=1) if len(group) > 1 else 0:.3f}",
+                accuracy.text(shares.mean()) + (f" ± {100 * shares.std(ddof=1):.3f}" if len(group) > 1 else ""),
                 "-" if pd.isna(reference) else accuracy.text(reference, decimals=2),
                 metric("training_seconds").text(group["seconds"].mean(), decimals=0),
             ]

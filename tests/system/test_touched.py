@@ -19,16 +19,16 @@ def every(*verbs: str) -> set[str]:
 # file. The changes of one case affect different stages, so that one plan is enough for all of them.
 PARAMETERS = [
     {("seed", 21): every("split", "train")},
-    {("recipe", "published"): every("train")},
+    {("recipe", "published"): every("train", "export")},
     {
         ("tasks.bits.generate.length", 9): {"generate@bits"},
         ("tasks.fable.split.context", 4): {"split@fable"},
         (f"models.{MNIST}.network.dense", 5): {f"train@{MNIST}", f"export@{MNIST}"},
-        (f"models.{BITS}.recipes.fast.steps", 30): {f"train@{BITS}"},
+        (f"models.{BITS}.recipes.fast.steps", 30): {f"train@{BITS}", f"export@{BITS}"},
     },
     {
         ("tasks.bits.split.train", 90): {"split@bits"},
-        (f"models.{FABLE}.recipes.fast.learning_rate", 0.02): {f"train@{FABLE}"},
+        (f"models.{FABLE}.recipes.fast.learning_rate", 0.02): {f"train@{FABLE}", f"export@{FABLE}"},
         (f"models.{FABLE}.recipes.published.learning_rate", 0.02): set(),
         (f"models.{FABLE}.reference.accuracy", 0.5): set(),
         (f"models.{FABLE}.gate.floor", 0.5): set(),
@@ -47,8 +47,8 @@ CODE = [
         "data/fable/belling_the_cat_retold.txt": {"generate@fable", "split@fable"},
     },
     {
-        "pipeline/tasks/bits/inputs.py": {"generate@bits", "split@bits"},
-        "pipeline/tasks/fable/data.py": {"generate@fable", "split@fable"},
+        "pipeline/tasks/bits/inputs.py": {"generate@bits", "split@bits", f"evaluate@{BITS}"},
+        "pipeline/tasks/fable/data.py": {"generate@fable", "split@fable", f"evaluate@{FABLE}"},
         "pipeline/cli.py": set(),
         "pipeline/inference/predict.py": set(),
         "pipeline/lineage/git.py": set(),
