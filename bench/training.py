@@ -27,6 +27,7 @@ def _worker(python: str, engine: str) -> Iterator[Any]:
     process = subprocess.Popen(
         [python, "-m", "bench.steps", engine],
         cwd=ROOT,
+        env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"},  # a worker that waits takes no time
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -9,6 +9,8 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from bench.measure import ROOT, run
+from pipeline.files import md5
+from pipeline.paths import ModelPaths
 
 DVC = [sys.executable, "-m", "dvc"]
 BITS = "bits-lstm24"
@@ -27,8 +29,8 @@ def orchestration(full: bool) -> dict[str, Any]:
         params["models"][BITS]["recipes"]["fast"]["log_every"] = 333
         yaml.dump(params, clone / "params.yaml")
         changed = run([*DVC, "repro", "--force", f"train@{BITS}", f"export@{BITS}", f"evaluate@{BITS}"], clone).seconds
-        notes = sorted((clone / "logs" / BITS).glob("*.json"), key=lambda path: path.stat().st_mtime)
-        training = json.loads(notes[-1].read_text())["environment"]["seconds"]
+        weights = md5(ModelPaths(BITS, clone).weights)
+        training = json.loads((clone / "logs" / BITS / f"{weights}.json").read_text())["environment"]["seconds"]
     return {
         "nothing_to_do_seconds": nothing,
         "one_parameter_seconds": changed,
