@@ -101,9 +101,8 @@ class Recipe(Section):
 
     def resolve_steps(self, examples: int) -> "Recipe":
         """The recipe in steps, for a training split of so many examples."""
-        if self.epochs is None:
-            return self
-        return self.model_copy(update={"steps": -(-self.epochs * examples // self.batch_size), "epochs": None})
+        steps = self.steps if self.epochs is None else -(-self.epochs * examples // self.batch_size)
+        return self.model_copy(update={"steps": steps, "epochs": None})
 
 
 class Reference(Section):
@@ -132,10 +131,7 @@ class ModelParams(Section):
     def _a_count_is_read_from_an_lstm(self) -> "ModelParams":
         counting = [name for name, recipe in self.recipes.items() if recipe.readout == "count"]
         if counting and self.network.cell != "lstm":
-            raise ValueError(
-                f"the recipe {counting[0]} reads a count from the cell state, which a {self.network.cell} has not; "
-                "use readout: softmax, or cell: lstm"
-            )
+            raise ValueError(f"the recipe {counting[0]} reads a count from the cell state; use cell: lstm")
         return self
 
 
@@ -213,7 +209,7 @@ class ModelSetup:
             {
                 "seed": self.seed,
                 "models": {self.name: model},
-                "tasks": {self.task.name: self.task.params.model_dump()},
+                "tasks": {self.task.name: self.task.params.model_dump(exclude_unset=True)},
             }
         )
 
