@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from pipeline import __version__, terminal
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, quoted
 
 ENVIRONMENT = {  # of the libraries; what a user has set stays
     "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow's messages about its build
@@ -253,6 +253,13 @@ def predict(
 
     predictor = predict.load(model)
     options = predict.Options(words, temperature, seed, digits)
+    if show and show != "-" and os.path.lexists(show):
+        raise PipelineError(
+            f"{quoted(show, 200)} exists, and --show FILE.png writes a new file; name another one, or put --show after "
+            "the inputs to see the images in the terminal."
+        )
+    if show and inputs == ["-"]:
+        raise PipelineError("--show needs the inputs as arguments, not a stream; name the pictures after the model.")
     if inputs == ["-"]:
         terminal.show_stream(predictor.predict(terminal.stdin_lines(), options), as_json)
         return

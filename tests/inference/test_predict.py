@@ -263,3 +263,13 @@ def test_drawn_words_depend_on_the_seed_and_the_temperature(exported: Path) -> N
     drawn = story("--temperature", "1", "--seed", "1")
     assert drawn == story("--temperature", "1", "--seed", "1")
     assert len({drawn, story("--temperature", "1", "--seed", "2"), story()}) == 3
+
+
+def test_show_never_replaces_a_file(exported: Path, tmp_path: Path) -> None:
+    first, second = picture(tmp_path / "first.png"), picture(tmp_path / "second.png")
+    before = first.read_bytes()
+    result = predict("mnist-lstm128", "--show", str(first), str(second), status=2)
+    assert "exists, and --show FILE.png writes a new file; name another one" in result.stderr
+    assert first.read_bytes() == before
+    result = predict("mnist-lstm128", "-", "--show", stdin=f"{first}\n", status=2)
+    assert result.stderr.startswith("error: --show needs the inputs as arguments")
