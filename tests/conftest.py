@@ -6,9 +6,8 @@ from pathlib import Path
 
 import dvc.repo  # noqa: F401  # DVC binds its log to the standard output of its first import: not to that of a test
 import pytest
-from filelock import FileLock
 
-from tests.harness import project
+from tests.harness import project, shared
 
 LIBRARIES = {"ORT_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "TF_CPP_MIN_LOG_LEVEL": "3"}
 # Export hides the GPU, which TensorFlow refuses in a process that has trained on it, as a test does.
@@ -51,17 +50,15 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny project after `dvc repro`, committed. Tests must not change it: see trained_project."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # one folder for all workers
-    folder = shared / "trained"
-    with FileLock(f"{folder}.lock"):
-        if not (shared / "trained.stdout").exists():
-            project.make(folder)
-            output = project.run(folder, "dvc", "repro")
-            project.commit(folder, "trained")
-            (shared / "trained.stderr").write_text(output.stderr)
-            (shared / "trained.stdout").write_text(output.stdout)
-    return folder
+
+    def make(folder: Path) -> None:
+        project.make(folder)
+        output = project.run(folder, "dvc", "repro")
+        project.commit(folder, "trained")
+        folder.with_suffix(".stderr").write_text(output.stderr)
+        folder.with_suffix(".stdout").write_text(output.stdout)
+
+    return shared.made_once(tmp_path_factory, "trained", make)
 
 
 @pytest.fixture

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from pipeline.paths import stage
 from pipeline.tracking.names import WEIGHTS
 from pipeline.tracking.search import recorded_runs
-from tests.harness import project
+from tests.harness import project, shared
 
 MODEL = "bits-lstm24"
 RATE = f"models.{MODEL}.recipes.fast.learning_rate"
@@ -22,18 +21,14 @@ NAMES = {*RATES, *SWEEP}
 
 
 @pytest.fixture(scope="module")
-def experiments(trained: Path) -> Path:
+def experiments(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The trained project, with one model, after experiments in a temporary copy, in the queue and in the workspace.
 
     One of them, `missed`, had no MLflow. Made once for all workers, so tests must not change it: see project_copy.
     """
-    folder = trained.parent / "experiments"
-    with FileLock(f"{folder}.lock"):
-        if not (trained.parent / "experiments.done").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            _run_experiments(project.copy(trained, folder))
-            (trained.parent / "experiments.done").touch()
-    return folder
+    return shared.made_once(
+        tmp_path_factory, "experiments", lambda folder: _run_experiments(project.copy(trained, folder))
+    )
 
 
 def _run_experiments(folder: Path) -> None:
