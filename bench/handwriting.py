@@ -6,10 +6,12 @@ shadows, lined paper and a table's edge.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
 
 Points = list[tuple[float, float]]  # x to the right, y down, each 0 to 1 in the digit's box
 
@@ -252,10 +254,20 @@ def crop(digits: str, seed: int, difficulty: int) -> Picture:
 KINDS: dict[str, Callable[[str, int, int], Picture]] = {"photo": photo, "scan": scan, "drawing": drawing, "crop": crop}
 
 
+def save(picture: Picture, folder: Path, name: str) -> Path:
+    """Write a picture as the file that a user would have, JPEG or PNG."""
+    image = Image.fromarray(picture.pixels)
+    path = folder / f"{name}.{'jpg' if picture.jpeg_quality else 'png'}"
+    if picture.jpeg_quality:
+        image.save(path, quality=picture.jpeg_quality)
+    else:
+        image.save(path)
+    return path
+
+
 def without_digit(seed: int) -> Picture:
     """A photo of paper, lined or not, that nobody wrote on."""
-    rng = np.random.default_rng([seed, 5])
-    return photo("", seed, int(rng.integers(1, 4)))
+    return photo("", seed, int(np.random.default_rng([seed, 5]).integers(1, 4)))
 
 
 def collection(count: int, seed: int) -> list[Picture]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from bench import handwriting
 from bench.measure import ROOT, interleaved, ratio, run
@@ -50,10 +49,8 @@ def inference(full: bool) -> dict[str, Any]:
         lines = 1_000_000 if full else 100_000
         rng = np.random.default_rng(1)
         strings = ["".join(row) for row in rng.choice(["0", "1"], (lines, 20))]
-        paths = []
-        for number, picture in enumerate(handwriting.collection(200, 5)):
-            paths.append(str(Path(folder) / f"{number}.png"))
-            Image.fromarray(picture.pixels).save(paths[-1])
+        pictures = enumerate(handwriting.collection(200, 5))
+        paths = [str(handwriting.save(picture, Path(folder), str(number))) for number, picture in pictures]
         return {
             "cold_start": {**starts, "ratio": ratio(starts["pipeline"], starts["bare"])},
             "strings": _stream(Path(folder), BITS, strings),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -102,9 +103,4 @@ def time_to_published(full: bool) -> list[dict[str, Any]]:
 
 def gpu(full: bool) -> str:
     """Whether there is one; `steps` uses it then."""
-    found = subprocess.run(["nvidia-smi", "-L"], capture_output=True, check=False).returncode == 0 if _smi() else False
-    return "measured: `steps` ran on the GPU" if found else "skipped: no NVIDIA GPU here"
-
-
-def _smi() -> bool:
-    return any((Path(folder) / "nvidia-smi").exists() for folder in os.environ["PATH"].split(os.pathsep))
+    return "measured: `steps` ran on the GPU" if shutil.which("nvidia-smi") else "skipped: no NVIDIA GPU here"

@@ -1,6 +1,6 @@
 """Digits in pictures as people take them: rendered with pens, paper, light and cameras."""
 
-import io
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +11,20 @@ from bench import handwriting
 from bench.handwriting import Picture
 from pipeline.dataset import DatasetInfo
 from pipeline.errors import PipelineError
-from pipeline.tasks.mnist import ink, inputs
+from pipeline.tasks.mnist import inputs
 
 INFO = DatasetInfo("mnist", "mnist", False, (28, 28), [str(i) for i in range(10)], "test", False, "")
 
 
 def found(picture: Picture) -> int:
-    """How many digits the reader finds, after JPEG where the picture came so."""
-    pixels = picture.pixels
-    if picture.jpeg_quality:
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, "JPEG", quality=picture.jpeg_quality)
-        pixels = np.asarray(Image.open(file))
-    if pixels.ndim == 2:
-        pixels = np.repeat(pixels[:, :, None], 3, axis=2)
-    return len(ink.digits(pixels))
+    """How many digits the reader finds in the file of a picture."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = handwriting.save(picture, Path(folder), "picture")
+        try:
+            return len(inputs.encode_all(str(path), INFO))
+        except PipelineError as error:
+            assert str(error).startswith("no digit found in")
+            return 0
 
 
 def read(path: Path, pixels: np.ndarray) -> np.ndarray:
