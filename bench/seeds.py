@@ -16,14 +16,16 @@ import pandas as pd
 import typer
 from ruamel.yaml import YAML
 
-from pipeline.files import md5
-from pipeline.paths import ModelPaths
+from pipeline.dataset import load_info
+from pipeline.files import md5, write_csv
+from pipeline.paths import ModelPaths, TaskPaths, repro, stage
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = (
     *("examples", "wrong", "accuracy", "ceiling", "expected_calibration_error", "wrong_shorter", "accuracy_40_bits"),
     *("test_accuracy", "test_perplexity", "test_perplexity_kneser_ney"),
 )
+ROW = ["model", "dataset", "recipe", "seed"]  # what a row is known by
 
 
 def main(
@@ -43,35 +45,47 @@ def main(
             shutil.copy(fable, clone / "data" / "fable" / fable.name)
         for model in models or list(YAML(typ="safe").load((clone / "params.yaml").read_text())["models"]):
             for seed in (int(part) for part in seeds.split(",")):
-                if any((row["model"], row["recipe"], row["seed"]) == (model, recipe, seed) for row in rows):
+                dataset = _split(clone, model, recipe, seed, fable)
+                if any([row[key] for key in ROW] == [model, dataset, recipe, seed] for row in rows):
                     continue
-                rows.append(_run(clone, model, recipe, seed, fable))
-                pd.DataFrame(rows).to_csv(write, index=False, float_format="%.9g", lineterminator="\n")
+                rows.append(_run(clone, model, recipe, seed))
+                write_csv(pd.DataFrame(rows), write)
                 print(rows[-1], flush=True)
 
 
-def _run(clone: Path, model: str, recipe: str, seed: int, fable: Path | None) -> dict[str, Any]:
-    """The row of one model, recipe and seed."""
+def _split(clone: Path, model: str, recipe: str, seed: int, fable: Path | None) -> str:
+    """Set the parameters and split the data; the name of the dataset."""
     yaml = YAML()
     params = yaml.load(clone / "params.yaml")
     params["seed"], params["recipe"] = seed, recipe
     if fable:
         params["tasks"]["fable"]["source"] = f"data/fable/{fable.name}"
     yaml.dump(params, clone / "params.yaml")
-    _dvc(clone, "repro", f"evaluate@{model}")
-    paths, reference = ModelPaths(model, clone), params["models"][model]["reference"]
+    task = params["models"][model]["task"]
+    _dvc(clone, "repro", stage("split", task))
+    info = load_info(TaskPaths(task, clone).info, repro("split", task))
+    if info.stand_in:
+        sys.exit(f"error: {task}: {info.dataset} is a stand-in; set MNIST_DIR to a folder with the files of MNIST.")
+    return info.dataset
+
+
+def _run(clone: Path, model: str, recipe: str, seed: int) -> dict[str, Any]:
+    """The row of one model, with the parameters that params.yaml has now."""
+    _dvc(clone, "repro", stage("evaluate", model))
+    paths, history = ModelPaths(model, clone), pd.read_csv(ModelPaths(model, clone).history)
+    reference = YAML(typ="safe").load((clone / "params.yaml").read_text())["models"][model]["reference"]
     metrics = json.loads(paths.metrics.read_text())
     note = paths.root / "logs" / model / f"{md5(paths.weights)}.json"
-    environment = (
-        json.loads(note.read_text())["environment"] if note.is_file() else {}
-    )  # none if it came from the cache
+    known = note.is_file()  # not if the weights came from the cache
+    environment = json.loads(note.read_text())["environment"] if known else {}
     return {
         "model": model,
         "dataset": metrics["dataset"],
         "recipe": recipe,
         "seed": seed,
         **{name: metrics[name] for name in KEPT if name in metrics},
-        "validation_accuracy": pd.read_csv(paths.history).iloc[-1].get("validation_accuracy"),
+        "validation_accuracy": history.iloc[-1].get("validation_accuracy"),
+        "training_accuracy": history.iloc[-1]["accuracy"],  # the mean of the last `log_every` steps
         "reference": reference["accuracy"] if reference.get("dataset") in (None, metrics["dataset"]) else None,
         "seconds": environment.get("seconds"),
         "device": environment.get("device"),
