@@ -63,8 +63,10 @@ def test_rmsprop_as_tensorflow_1_had_it_starts_with_mean_squares_of_one() -> Non
     np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-5)
 
 
-def test_the_gradient_is_clipped_to_its_longest() -> None:
+def test_a_gradient_longer_than_its_limit_is_shortened_as_one_vector() -> None:
     variable = tf.Variable([0.0, 0.0])
-    optimizer = loss_and_optimizer.optimizer(recipe(optimizer="adam", global_clipnorm=1.0, learning_rate=0.1))
-    assert optimizer.global_clipnorm == 1.0
-    optimizer.build([variable])
+    changes = {"optimizer": "rmsprop-tensorflow-1", "learning_rate": 0.1, "global_clipnorm": 1.0}
+    optimizer = loss_and_optimizer.optimizer(recipe(**changes))
+    optimizer.apply_gradients([(tf.constant([30.0, 40.0]), variable)])
+    clipped = np.array([0.6, 0.8])
+    np.testing.assert_allclose(variable.numpy(), -0.1 * clipped / np.sqrt(0.9 + 0.1 * clipped**2), rtol=1e-4)
