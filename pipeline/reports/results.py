@@ -60,7 +60,7 @@ def show(table: pd.DataFrame) -> str:
 
 def show_seeds(table: pd.DataFrame) -> str:
     """A table with a row for each seed as Markdown, with a row for each model: the mean and the standard deviation."""
-    accuracy = metric("accuracy")
+    accuracy, seconds = metric("accuracy"), metric("training_seconds")
     rows = []
     for (model, dataset, recipe), group in table.groupby(["model", "dataset", "recipe"], sort=False):
         shares, reference = group["accuracy"], group["reference"].iloc[0]
@@ -70,7 +70,7 @@ def show_seeds(table: pd.DataFrame) -> str:
                 ", ".join(f"{wrong:,}" for wrong in group["wrong"]) + f" of {group['examples'].iloc[0]:,}",
                 accuracy.text(shares.mean()) + (f" ± {100 * shares.std(ddof=1):.3f}" if len(group) > 1 else ""),
                 "-" if pd.isna(reference) else accuracy.text(reference, decimals=2),
-                metric("training_seconds").text(group["seconds"].mean(), decimals=0),
+                "-" if group["seconds"].isna().all() else seconds.text(group["seconds"].mean(), decimals=0),
             ]
         )
     headers = ["model", "dataset", "recipe", "seeds", "wrong", "mean accuracy", "reference", "training"]

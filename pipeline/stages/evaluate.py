@@ -46,10 +46,11 @@ def run(setup: ModelSetup) -> None:
     _save(calibration.plot(predictions), paths.reliability)
     print(f"{setup.name}: {values['wrong']:,} of {values['examples']:,} wrong on {values['dataset']}")
     if values["accuracy"] < FAR_BELOW * values.get("ceiling", 0.0):
+        embedding = "" if setup.network.embedding else f", or set models.{setup.name}.network.embedding to 64"
         log.warning(
             "%s: accuracy %.1f%% is far below %.1f%%, the best that any model can reach on these examples; train for "
-            "more epochs, or set models.%s.network.embedding to 64.",
-            *(setup.name, 100 * values["accuracy"], 100 * values["ceiling"], setup.name),
+            "more epochs%s.",
+            *(setup.name, 100 * values["accuracy"], 100 * values["ceiling"], embedding),
         )
 
 
