@@ -14,13 +14,12 @@ from typing import Annotated, Any
 
 import pandas as pd
 import typer
-from ruamel.yaml import YAML
 
+from bench.clone import DVC, clone_with_cache, set_params
 from pipeline.dataset import load_info
-from pipeline.files import md5, write_csv
+from pipeline.files import md5, parse_yaml, write_csv
 from pipeline.paths import ModelPaths, TaskPaths, repro, stage
 
-ROOT = Path(__file__).resolve().parent.parent
 KEPT = (
     *("examples", "wrong", "accuracy", "ceiling", "expected_calibration_error", "wrong_shorter", "accuracy_40_bits"),
     *("test_accuracy", "test_perplexity", "test_perplexity_kneser_ney"),
@@ -38,12 +37,10 @@ def main(
     """Train and evaluate models with each seed."""
     rows: list[Any] = pd.read_csv(write).to_dict("records") if write.is_file() else []
     with tempfile.TemporaryDirectory() as folder:
-        clone = Path(folder) / "project"
-        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
-        _dvc(clone, "config", "--local", "cache.dir", str(ROOT / ".dvc" / "cache"))
+        clone = clone_with_cache(Path(folder))
         if fable:
             shutil.copy(fable, clone / "data" / "fable" / fable.name)
-        for model in models or list(YAML(typ="safe").load((clone / "params.yaml").read_text())["models"]):
+        for model in models or _models(clone):
             for seed in (int(part) for part in seeds.split(",")):
                 dataset = _split(clone, model, recipe, seed, fable)
                 if any([row[key] for key in ROW] == [model, dataset, recipe, seed] for row in rows):
@@ -55,13 +52,9 @@ def main(
 
 def _split(clone: Path, model: str, recipe: str, seed: int, fable: Path | None) -> str:
     """Set the parameters and split the data; the name of the dataset."""
-    yaml = YAML()
-    params = yaml.load(clone / "params.yaml")
-    params["seed"], params["recipe"] = seed, recipe
-    if fable:
-        params["tasks"]["fable"]["source"] = f"data/fable/{fable.name}"
-    yaml.dump(params, clone / "params.yaml")
-    task = params["models"][model]["task"]
+    source = {"tasks.fable.source": f"data/fable/{fable.name}"} if fable else {}
+    set_params(clone, {"seed": seed, "recipe": recipe} | source)
+    task = _models(clone)[model]["task"]
     _dvc(clone, "repro", stage("split", task))
     info = load_info(TaskPaths(task, clone).info, repro("split", task))
     if info.stand_in:
@@ -73,7 +66,7 @@ def _run(clone: Path, model: str, recipe: str, seed: int) -> dict[str, Any]:
     """The row of one model, with the parameters that params.yaml has now."""
     _dvc(clone, "repro", stage("evaluate", model))
     paths, history = ModelPaths(model, clone), pd.read_csv(ModelPaths(model, clone).history)
-    reference = YAML(typ="safe").load((clone / "params.yaml").read_text())["models"][model]["reference"]
+    reference = _models(clone)[model]["reference"]
     metrics = json.loads(paths.metrics.read_text())
     note = paths.root / "logs" / model / f"{md5(paths.weights)}.json"
     known = note.is_file()  # not if the weights came from the cache
@@ -92,8 +85,12 @@ def _run(clone: Path, model: str, recipe: str, seed: int) -> dict[str, Any]:
     }
 
 
+def _models(clone: Path) -> dict[str, Any]:
+    return dict(parse_yaml((clone / "params.yaml").read_bytes())["models"])
+
+
 def _dvc(clone: Path, *command: str) -> None:
-    subprocess.run([sys.executable, "-m", "dvc", *command], cwd=clone, check=True)
+    subprocess.run([*DVC, *command], cwd=clone, check=True)
 
 
 if __name__ == "__main__":

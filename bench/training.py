@@ -3,20 +3,20 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
+from bench.clone import DVC, clone_with_cache, set_params
 from bench.measure import ROOT, interleaved, ratio, run
 from bench.steps import BATCH_SIZES, NETWORKS
+from pipeline.paths import MODEL_STAGES, ModelPaths, stage
 
 TORCH = os.environ.get("TORCH_PYTHON", sys.executable)  # a Python that has PyTorch, which the project does not need
 SHORT = ("bits-lstm24", "mnist-lstm128")  # models whose `published` recipe takes seconds
@@ -24,11 +24,13 @@ SHORT = ("bits-lstm24", "mnist-lstm128")  # models whose `published` recipe take
 
 @contextmanager
 def _worker(python: str, engine: str) -> Iterator[Any]:
-    """A function that asks a worker for the milliseconds of a step."""
+    """A function that asks a worker for the milliseconds of a step; between questions the worker is stopped.
+
+    Threads of PyTorch spin while they wait, which would take time from the others.
+    """
     process = subprocess.Popen(
         [python, "-m", "bench.steps", engine],
         cwd=ROOT,
-        env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"},  # a worker that waits takes no time
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -40,12 +42,17 @@ def _worker(python: str, engine: str) -> Iterator[Any]:
     answers.readline()
 
     def ask(model: str, batch_size: int, seconds: float) -> float:
+        process.send_signal(signal.SIGCONT)
         print(json.dumps({"model": model, "batch_size": batch_size, "seconds": seconds}), file=source, flush=True)
-        return float(answers.readline())
+        answer = float(answers.readline())
+        process.send_signal(signal.SIGSTOP)
+        return answer
 
+    process.send_signal(signal.SIGSTOP)
     try:
         yield ask
     finally:
+        process.send_signal(signal.SIGCONT)
         source.close()
         process.wait()
 
@@ -80,23 +87,15 @@ def time_to_published(full: bool) -> list[dict[str, Any]]:
     """
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        clone = Path(folder) / "project"
-        run(["git", "clone", "--quiet", str(ROOT), str(clone)])
-        (clone / "data").mkdir(exist_ok=True)
-        (clone / "data" / "split").symlink_to(ROOT / "data" / "split")
+        clone = clone_with_cache(Path(folder))
         for model in NETWORKS if full else SHORT:
             for recipe in ("fast", "published"):
-                yaml = YAML()
-                params = yaml.load(clone / "params.yaml")
-                params["recipe"] = recipe
-                yaml.dump(params, clone / "params.yaml")
-                started = time.perf_counter()
-                stages = {}
-                for verb in ("train", "export", "evaluate"):
-                    stages[verb] = run([sys.executable, "-m", "pipeline", verb, model], clone).seconds
-                metrics = json.loads((clone / "models" / model / "metrics.json").read_text())
-                row = {"model": model, "recipe": recipe, "seconds": time.perf_counter() - started}
-                rows.append(row | {"stages": stages, "accuracy": metrics["accuracy"]})
+                set_params(clone, {"recipe": recipe})
+                run([*DVC, "repro", stage("split", model.split("-")[0])], clone)
+                stages = [stage(verb, model) for verb in MODEL_STAGES]
+                seconds = run([*DVC, "repro", "--force", "--single-item", *stages], clone).seconds
+                metrics = json.loads(ModelPaths(model, clone).metrics.read_text())
+                rows.append({"model": model, "recipe": recipe, "seconds": seconds, "accuracy": metrics["accuracy"]})
                 print(rows[-1], flush=True)
     return rows
 

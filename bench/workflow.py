@@ -1,34 +1,27 @@
 """What the orchestration costs beside the training."""
 
 import json
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
-from bench.measure import ROOT, run
+from bench.clone import DVC, clone_with_cache, set_params
+from bench.measure import run
 from pipeline.files import md5
-from pipeline.paths import ModelPaths
+from pipeline.paths import MODEL_STAGES, ModelPaths, stage
 
-DVC = [sys.executable, "-m", "dvc"]
 BITS = "bits-lstm24"
 
 
 def orchestration(full: bool) -> dict[str, Any]:
     """Seconds of `dvc repro` with nothing to do, of one that trains bits-lstm24, and of its training alone."""
     with tempfile.TemporaryDirectory() as folder:
-        clone = Path(folder) / "project"
-        run(["git", "clone", "--quiet", str(ROOT), str(clone)])
-        run([*DVC, "config", "--local", "cache.dir", str(ROOT / ".dvc" / "cache")], clone)
-        run([*DVC, "repro", f"evaluate@{BITS}"], clone)
-        nothing = [run([*DVC, "repro", f"evaluate@{BITS}"], clone).seconds for _ in range(5 if full else 3)]
-        yaml = YAML()
-        params = yaml.load(clone / "params.yaml")
-        params["models"][BITS]["recipes"]["fast"]["log_every"] = 333
-        yaml.dump(params, clone / "params.yaml")
-        changed = run([*DVC, "repro", "--force", f"train@{BITS}", f"export@{BITS}", f"evaluate@{BITS}"], clone).seconds
+        clone = clone_with_cache(Path(folder))
+        run([*DVC, "repro", stage("evaluate", BITS)], clone)
+        nothing = [run([*DVC, "repro", stage("evaluate", BITS)], clone).seconds for _ in range(5 if full else 3)]
+        set_params(clone, {f"models.{BITS}.recipes.fast.log_every": 333})
+        stages = [stage(verb, BITS) for verb in MODEL_STAGES]
+        changed = run([*DVC, "repro", "--force", "--single-item", *stages], clone).seconds
         weights = md5(ModelPaths(BITS, clone).weights)
         training = json.loads((clone / "logs" / BITS / f"{weights}.json").read_text())["environment"]["seconds"]
     return {
