@@ -45,7 +45,7 @@ def main(
                 dataset = _split(clone, model, recipe, seed, fable)
                 if any([row[key] for key in ROW] == [model, dataset, recipe, seed] for row in rows):
                     continue
-                rows.append(_run(clone, model, recipe, seed))
+                rows.append(_run(clone, model, recipe, seed, as_printed=fable is not None))
                 write_csv(pd.DataFrame(rows), write)
                 print(rows[-1], flush=True)
 
@@ -62,8 +62,11 @@ def _split(clone: Path, model: str, recipe: str, seed: int, fable: Path | None) 
     return info.dataset
 
 
-def _run(clone: Path, model: str, recipe: str, seed: int) -> dict[str, Any]:
-    """The row of one model, with the parameters that params.yaml has now."""
+def _run(clone: Path, model: str, recipe: str, seed: int, as_printed: bool) -> dict[str, Any]:
+    """The row of one model, with the parameters that params.yaml has now.
+
+    `as_printed`: also the accuracy of the last `log_every` steps of training, which the original programs printed.
+    """
     _dvc(clone, "repro", stage("evaluate", model))
     paths, history = ModelPaths(model, clone), pd.read_csv(ModelPaths(model, clone).history)
     reference = _models(clone)[model]["reference"]
@@ -78,7 +81,7 @@ def _run(clone: Path, model: str, recipe: str, seed: int) -> dict[str, Any]:
         "seed": seed,
         **{name: metrics[name] for name in KEPT if name in metrics},
         "validation_accuracy": history.iloc[-1].get("validation_accuracy"),
-        "training_accuracy": history.iloc[-1]["accuracy"],  # the mean of the last `log_every` steps
+        **({"training_accuracy": history.iloc[-1]["accuracy"]} if as_printed else {}),
         "reference": reference["accuracy"] if reference.get("dataset") in (None, metrics["dataset"]) else None,
         "seconds": environment.get("seconds"),
         "device": environment.get("device"),

@@ -20,6 +20,7 @@ COLUMNS = (
     *("seconds", "device", "commit"),
 )
 SEED_COLUMNS = ("model", "dataset", "recipe", "seed", "examples", "wrong", "accuracy", "reference", "seconds")
+LAST_STEPS = "training_accuracy"  # the mean over the last steps before the end of training, as programs print it
 BEGIN = re.compile(r"<!-- results: (?P<file>\S+\.csv) -->\s*")
 END = re.compile(r"<!-- end -->\s*")
 
@@ -59,22 +60,38 @@ def show(table: pd.DataFrame) -> str:
 
 
 def show_seeds(table: pd.DataFrame) -> str:
-    """A table with a row for each seed as Markdown, with a row for each model: the mean and the standard deviation."""
-    accuracy, seconds = metric("accuracy"), metric("training_seconds")
-    rows = []
-    for (model, dataset, recipe), group in table.groupby(["model", "dataset", "recipe"], sort=False):
-        shares, reference = group["accuracy"], group["reference"].iloc[0]
-        rows.append(
-            [
-                *(model, dataset, recipe, len(group)),
-                ", ".join(f"{wrong:,}" for wrong in group["wrong"]) + f" of {group['examples'].iloc[0]:,}",
-                accuracy.text(shares.mean()) + (f" ± {100 * shares.std(ddof=1):.3f}" if len(group) > 1 else ""),
-                "-" if pd.isna(reference) else accuracy.text(reference, decimals=2),
-                "-" if group["seconds"].isna().all() else seconds.text(group["seconds"].mean(), decimals=0),
-            ]
-        )
-    headers = ["model", "dataset", "recipe", "seeds", "wrong", "mean accuracy", "reference", "training"]
-    return tabulate(rows, headers, "pipe", disable_numparse=True, colalign=[*["left"] * 3, *["right"] * 5])
+    """A table with a row for each seed as Markdown, with a row for each model: the mean and the standard deviation.
+
+    The accuracy of the last training steps has a column, if the table has one.
+    """
+    headers = ["model", "dataset", "recipe", "seeds", "wrong", "mean accuracy"]
+    headers += ["last steps"] * (LAST_STEPS in table) + ["reference", "training"]
+    groups = table.groupby(["model", "dataset", "recipe"], sort=False)
+    rows = [[*map(str, names), *_over_seeds(group)] for names, group in groups]
+    return tabulate(
+        rows, headers, "pipe", disable_numparse=True, colalign=[*["left"] * 3, *["right"] * (len(headers) - 3)]
+    )
+
+
+def _over_seeds(group: pd.DataFrame) -> list[str]:
+    """The cells of the seeds of one model."""
+    reference, seconds = group["reference"].iloc[0], group["seconds"].mean()
+    return [
+        str(len(group)),
+        ", ".join(f"{wrong:,}" for wrong in group["wrong"]) + f" of {group['examples'].iloc[0]:,}",
+        _mean(group["accuracy"]),
+        *([_mean(group[LAST_STEPS])] if LAST_STEPS in group else []),
+        "-" if pd.isna(reference) else metric("accuracy").text(reference, decimals=2),
+        "-" if pd.isna(seconds) else metric("training_seconds").text(seconds, decimals=0),
+    ]
+
+
+def _mean(shares: "pd.Series[float]") -> str:
+    """The mean of shares in per cent, with the standard deviation in points if there are several."""
+    if shares.isna().any():
+        return "-"
+    deviation = f" ± {100 * shares.std(ddof=1):.3f}" if len(shares) > 1 else ""
+    return metric("accuracy").text(shares.mean()) + deviation
 
 
 def generate(text: str, folder: Path, name: str = "the text") -> str:
@@ -160,7 +177,10 @@ def _load(path: Path, place: str) -> pd.DataFrame:
         raise PipelineError(f"{place}: {path} does not exist; run `{command}` to make it, or fix the name.")
     try:
         table = pd.read_csv(path)
-        return table[list(SEED_COLUMNS if "seed" in table else COLUMNS)]
+        missing = [column for column in (SEED_COLUMNS if "seed" in table else COLUMNS) if column not in table]
+        if missing:
+            raise KeyError(f"no column {missing[0]}")
+        return table
     except (ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:100]
         raise PipelineError(f"{place}: {path} is damaged ({reason}); run `{command}` to make it again.") from None

@@ -1,6 +1,7 @@
 """The table of results, and the same table in documents."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -101,10 +102,15 @@ def test_results_of_several_seeds_become_means_and_deviations(tmp_path: Path) ->
         | {"accuracy": 1 - wrong / 1000, "reference": 0.9, "seconds": 10.0 * seed}
         for seed, wrong in ((1, 10), (2, 20), (3, 30))
     ]
-    pd.DataFrame(rows).to_csv(tmp_path / "seeds.csv", index=False)
-    text = results.generate("<!-- results: seeds.csv -->\n<!-- end -->\n", tmp_path)
-    cells = [cell.strip() for cell in text.splitlines()[4].split("|")[1:-1]]
-    assert cells == ["m", "d", "best", "3", "10, 20, 30 of 1,000", "98.000% ± 1.000", "90.00%", "20 s"]
+
+    def cells(rows: list[dict[str, Any]]) -> list[str]:
+        pd.DataFrame(rows).to_csv(tmp_path / "seeds.csv", index=False)
+        text = results.generate("<!-- results: seeds.csv -->\n<!-- end -->\n", tmp_path)
+        return [cell.strip() for cell in text.splitlines()[4].split("|")[1:-1]]
+
+    assert cells(rows) == ["m", "d", "best", "3", "10, 20, 30 of 1,000", "98.000% ± 1.000", "90.00%", "20 s"]
+    printed = [row | {"training_accuracy": accuracy} for row, accuracy in zip(rows, (0.7, 0.8, 0.9), strict=True)]
+    assert cells(printed)[5:7] == ["98.000% ± 1.000", "80.000% ± 10.000"]
 
 
 def test_a_reference_of_another_dataset_is_left_out(trained_project: Path) -> None:
