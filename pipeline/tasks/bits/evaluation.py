@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.dataset import DatasetInfo, Examples, Model, Predictions
+from pipeline.dataset import Examples, Model, Predictions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +23,7 @@ def evaluate(examples: Examples, predictions: Predictions, model: Model) -> "tup
     N = twice as many bits.
     """
     info = predictions.info
-    wrong, strings = _by_length(info, model) if info.min_steps else (np.zeros(0), np.ones(0))
+    wrong, strings = _by_length(examples, predictions, model) if info.min_steps else (np.zeros(0), np.ones(0))
     metrics: dict[str, float] = {}
     if len(wrong):
         metrics["wrong_shorter"] = int(wrong[: info.shape[0] - 1].sum())
@@ -63,24 +63,36 @@ def _plot_counts(predictions: Predictions, error: "Axes", count: "Axes") -> None
     count.set(yscale="symlog", ylabel="strings tested", xlabel="ones in the string", xticks=ones)
 
 
-def _by_length(info: DatasetInfo, model: Model) -> tuple[np.ndarray, np.ndarray]:
+def _by_length(examples: Examples, predictions: Predictions, model: Model) -> tuple[np.ndarray, np.ndarray]:
     """How many strings of each length, from 1, are wrong, and how many were tried.
 
     All strings up to the length of training; then, if the model gives a count, which no list of classes bounds, random
     ones.
     """
+    info = predictions.info
     rng = np.random.default_rng(SEED)
     wrong, tried = [], []
-    for length in range(1, info.shape[0] + 1):
-        parts = (_bits(np.arange(i, min(i + BATCH, 2**length)), length) for i in range(0, 2**length, BATCH))
-        wrong.append(sum(int((model(bits)["probabilities"].argmax(axis=1) != _ones(bits)).sum()) for bits in parts))
+    for length in range(1, info.shape[0]):
+        wrong.append(_wrong(np.arange(2**length), length, model))
         tried.append(2**length)
+    others = examples.encoded[examples.splits != info.eval_split, 0]  # `predictions` has those of the evaluated split
+    wrong.append(int(predictions.wrong.sum()) + _wrong(others, info.shape[0], model))
+    tried.append(len(predictions.targets) + len(others))
     if "count" in model(_bits(np.arange(1), 1)):
         for length in range(info.shape[0] + 1, LONGEST + 1):
             bits = rng.integers(0, 2, (DRAWN, length, 1)).astype(np.float32)
             wrong.append(int((np.rint(model(bits)["count"][:, 0]) != _ones(bits)).sum()))
             tried.append(DRAWN)
     return np.array(wrong), np.array(tried)
+
+
+def _wrong(numbers: np.ndarray, length: int, model: Model) -> int:
+    """How many of these strings are miscounted."""
+    wrong = 0
+    for first in range(0, len(numbers), BATCH):
+        bits = _bits(numbers[first : first + BATCH], length)
+        wrong += int((model(bits)["probabilities"].argmax(axis=1) != _ones(bits)).sum())
+    return wrong
 
 
 def _bits(numbers: np.ndarray, length: int) -> np.ndarray:
