@@ -80,9 +80,10 @@ def save_examples(examples: Examples, paths: TaskPaths) -> None:
     table["split"] = pd.Categorical(examples.splits, categories=list(SPLITS))
     write_parquet(table, paths.examples)
     save_info(examples.info, paths.info)
-    balance = table.groupby(["split", "target"], observed=True).size().rename("examples").reset_index()
-    balance.insert(1, "class", [examples.info.class_names[i] for i in balance.pop("target")])
-    write_csv(balance, paths.balance)
+    names = examples.info.class_names
+    counts = {split: np.bincount(examples.split(split)[1], minlength=len(names)) for split in SPLITS}
+    rows = [(split, *row) for split in SPLITS if counts[split].any() for row in zip(names, counts[split], strict=True)]
+    write_csv(pd.DataFrame(rows, columns=["split", "class", "examples"]), paths.balance)
 
 
 def load_examples(paths: TaskPaths) -> Examples:

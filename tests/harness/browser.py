@@ -68,17 +68,24 @@ class Browser:
 
 
 @contextmanager
-def browser(folder: Path, server: str) -> Iterator[Browser]:
-    """A browser that keeps its files in a folder."""
+def chromium(folder: Path, *arguments: str) -> Iterator[Chrome]:
+    """A window of Chromium, which keeps its files in a folder."""
     options = ChromeOptions()
     options.binary_location = str(CHROMIUM)
-    for argument in [*ARGUMENTS.split(), f"--user-data-dir={folder / 'profile'}"]:
+    for argument in [*ARGUMENTS.split(), f"--user-data-dir={folder / 'profile'}", *arguments]:
         options.add_argument(argument)
     driver = Chrome(options, ChromeService(str(DRIVER)))
     try:
-        yield Browser(driver, server)
+        yield driver
     finally:
         driver.quit()
+
+
+@contextmanager
+def browser(folder: Path, server: str) -> Iterator[Browser]:
+    """A browser that keeps its files in a folder."""
+    with chromium(folder) as driver:
+        yield Browser(driver, server)
 
 
 @contextmanager

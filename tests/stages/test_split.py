@@ -60,6 +60,7 @@ def test_the_balance_counts_each_class_in_each_split(untrained_project: Path) ->
     split.run(task)
     balance = pd.read_csv(task.paths.balance)
     assert balance.columns.tolist() == ["split", "class", "examples"]
+    assert balance["class"].tolist() == [*range(9), *range(9)], "also those that a split does not have"
     assert balance.groupby("split")["examples"].sum().to_dict() == {"train": 100, "test": 156}
     assert balance.groupby("class")["examples"].sum().tolist() == [1, 8, 28, 56, 70, 56, 28, 8, 1], "binomial"
 

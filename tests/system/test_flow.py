@@ -86,7 +86,7 @@ def test_dvc_is_up_to_date_and_shows_metrics_and_plots(trained_project: Path) ->
     assert not shown.stderr, "DVC would take a key named `error` for one"
     project.run(trained_project, "dvc", "plots", "show", "--out", "plots")
     page = (trained_project / "plots" / "index.html").read_text()
-    assert all(f"learning curve, {model}" in page and f"confusion, {model}" in page for model in project.MODELS)
+    assert all(f"learning curves, {model}" in page and f"confusion, {model}" in page for model in project.MODELS)
 
 
 def test_all_stages_forced_again_write_the_same_bytes_even_if_mlflow_is_down(trained_project: Path) -> None:
