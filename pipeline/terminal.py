@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import typer
@@ -10,8 +11,8 @@ from typer.core import TyperCommand
 from pipeline.errors import PipelineError
 
 
-class ShowInTerminal(TyperCommand):
-    """A command whose option --show takes a file, or nothing for the terminal."""
+class PredictCommand(TyperCommand):
+    """A command whose help says what the inputs are, and whose option --show may be followed by a file."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
         """Parse `--show` without a PNG file after it as `--show -`."""
@@ -21,6 +22,13 @@ class ShowInTerminal(TyperCommand):
                 break
         return super().parse_args(ctx, args)
 
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """End the help with what an input is, by task."""
+        from pipeline.inference import predict
+
+        with formatter.section("Inputs, by task"):
+            formatter.write_dl(predict.inputs_by_task())
+
 
 def show_stream(results: Iterator[Any], as_json: bool) -> None:
     """Print every result in its place, the failures, too; exit with status 1 if there are any."""
@@ -28,20 +36,28 @@ def show_stream(results: Iterator[Any], as_json: bool) -> None:
 
     failed = False
     for result in results:
-        typer.echo(result.json() if as_json else str(result))
+        typer.echo(result.json() if as_json else line(result))
         failed |= isinstance(result, Failure)
     raise typer.Exit(1 if failed else 0)
 
 
-def show(result: Any, as_json: bool) -> bool:
+def show(result: Any, as_json: bool, named: bool) -> bool:
     """Print a prediction, or a failure on standard error; return whether it is a failure."""
     from pipeline.inference.predict import Failure
 
     if isinstance(result, Failure):
         typer.echo(str(result), err=True)
         return True
-    typer.echo(result.json() if as_json else str(result))
+    typer.echo(result.json() if as_json else line(result) if named else str(result))
     return False
+
+
+def line(result: Any) -> str:
+    """A result after its input, which a story begins with and an error quotes."""
+    from pipeline.inference.predict import Failure
+
+    alone = isinstance(result, Failure) or result.story
+    return str(result) if alone else f"{result.input}: {result}"
 
 
 def stdin_lines() -> Iterator[str]:
@@ -59,5 +75,8 @@ def prompt() -> Iterator[str]:
         raise PipelineError(
             "no input was given; give some after the model's name, or - to read lines from standard input."
         )
-    while text := typer.prompt("input, or nothing to end", default="", show_default=False).strip():
-        yield text
+    with suppress(ImportError):
+        import readline  # noqa: F401  # gives `input` line editing and a history
+    with suppress(EOFError):  # Ctrl-D
+        while text := input("input, or nothing to end: ").strip():
+            yield text

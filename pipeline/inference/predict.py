@@ -6,17 +6,19 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 from pipeline import tasks
 from pipeline.dataset import DatasetInfo, load_info
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, quoted
 from pipeline.inference.onnx_session import Session
 from pipeline.paths import MODELS, ModelPaths, repro
 
+SHOWN = 0.0005  # probability of a runner-up that is printed: 0.1 %
 BATCH = 64  # lines of a stream that are predicted at once
-RUNNERS_UP = 2
+TOP = 3  # classes that are shown
 
 
 @dataclass(frozen=True)
@@ -27,32 +29,45 @@ class Options:
     temperature: float = 0.0  # of the words drawn: 0 takes the most probable word, 1 draws as the model says
     seed: int = 0  # of what is drawn
     digits: bool = False  # read all the digits of a picture, left to right
+    top: int = TOP  # the most probable classes that a prediction has, the predicted one among them
 
 
 DEFAULT = Options()
 
 
 @dataclass(frozen=True)
+class Story:
+    """An input and the words that follow."""
+
+    text: str
+    probabilities: tuple[float, ...]  # of each word that follows, 0 to 1
+
+
+@dataclass(frozen=True)
 class Prediction:
-    """The result for one input: the class, its probability, the runners-up; for a story, its continuation, too."""
+    """The result for one input: the class, its probability, the most probable classes; of a story, what follows."""
 
     input: str
     label: str
     probability: float  # 0 to 1
-    runners_up: tuple[tuple[str, float], ...]  # class name, probability
-    text: str = ""  # the continued story
-    codes: tuple[np.ndarray, ...] = ()  # the encoded inputs that were predicted: one, or one for each digit
+    top: tuple[tuple[str, float], ...]  # class name, probability; the most probable first; none for several digits
+    codes: tuple[np.ndarray, ...]  # the encoded inputs that were predicted: one, or one for each digit
+    story: Story | None = None
 
     def json(self) -> str:
         """One line of JSON."""
-        content: dict[str, object] = {"input": self.input}
-        content |= {"text": self.text} if self.text else {"label": self.label, "probability": self.probability}
+        content: dict[str, object] = {"input": self.input, "label": self.label, "probability": self.probability}
+        if self.top:
+            content["top"] = [{"label": label, "probability": probability} for label, probability in self.top]
+        if self.story:
+            content |= {"text": self.story.text, "probabilities": list(self.story.probabilities)}
         return json.dumps(content, ensure_ascii=False)
 
     def __str__(self) -> str:
-        runners_up = ", ".join(f"{label} {probability:.1%}" for label, probability in self.runners_up)
-        best = f"{self.label}  {self.probability:.1%}" + (f"  (then {runners_up})" if runners_up else "")
-        return f"{self.text}\n  first: {best}" if self.text else best
+        """One line, or two for a story; a runner-up of 0.0 % is left out."""
+        shown = [f"{label} {probability:.1%}" for label, probability in self.top[1:] if probability >= SHOWN]
+        best = f"{self.label}  {self.probability:.1%}" + (f"  (then {', '.join(shown)})" if shown else "")
+        return f"{self.story.text}\n  first: {best}" if self.story else best
 
 
 @dataclass(frozen=True)
@@ -117,8 +132,8 @@ class Predictor:
             probabilities = iter(self._probabilities(encoded, steps))
             for row in rows:
                 scores = [next(probabilities) for _ in codes[row]]
-                text = self._continue(codes[row][0], scores[0], options, first + row)
-                results[row] = self._prediction(inputs[row], scores, text, codes[row])
+                story = self._continue(codes[row][0], scores[0], options, first + row)
+                results[row] = self._prediction(inputs[row], scores, options.top, story, codes[row])
         return [results[row] for row in range(len(inputs))]
 
     def _encode(self, text: str, options: Options) -> list[np.ndarray]:
@@ -131,28 +146,29 @@ class Predictor:
         return self._session.probabilities(self._task.features(encoded, info))
 
     def _prediction(
-        self, text: str, scores: list[np.ndarray], continuation: str, codes: list[np.ndarray]
+        self, text: str, scores: list[np.ndarray], top: int, story: Story | None, codes: list[np.ndarray]
     ) -> Prediction:
         names = self.info.class_names
         best = [int(probabilities.argmax()) for probabilities in scores]
         label = "".join(names[i] for i in best)
         probability = float(np.prod([probabilities[i] for i, probabilities in zip(best, scores, strict=True)]))
-        others = np.argsort(-scores[0], kind="stable")[1 : RUNNERS_UP + 1].tolist() if len(scores) == 1 else []
-        runners_up = tuple((names[i], float(scores[0][i])) for i in others)
-        return Prediction(text, label, probability, runners_up, continuation, tuple(codes))
+        first = np.argsort(-scores[0], kind="stable")[:top].tolist() if len(scores) == 1 else []
+        most_probable = tuple((names[i], float(scores[0][i])) for i in first)
+        return Prediction(text, label, probability, most_probable, tuple(codes), story)
 
-    def _continue(self, code: np.ndarray, probabilities: np.ndarray, options: Options, row: int) -> str:
-        """The input followed by words, each of which becomes the last step of the next input; "" if it is no story."""
+    def _continue(self, code: np.ndarray, probabilities: np.ndarray, options: Options, row: int) -> Story | None:
+        """The input followed by words, each of which becomes the last step of the next input; None for other tasks."""
         if not self.info.autoregressive:
-            return ""
+            return None
         rng = np.random.default_rng([options.seed, row])
-        words, steps = list(code), self.info.shape[0]
+        words, steps, shares = list(code), self.info.shape[0], []
         for word in range(options.words):
             if word:
                 context = np.array(words[-steps:], dtype=code.dtype)[None]
                 probabilities = self._probabilities(context, steps)[0]
             words.append(_draw(probabilities, options.temperature, rng))
-        return self._task.decode(np.array(words), self.info)
+            shares.append(float(probabilities[words[-1]]))
+        return Story(self._task.decode(np.array(words), self.info), tuple(shares))
 
 
 def _draw(probabilities: np.ndarray, temperature: float, rng: np.random.Generator) -> int:
@@ -164,11 +180,33 @@ def _draw(probabilities: np.ndarray, temperature: float, rng: np.random.Generato
     return int(rng.choice(len(weights), p=weights / weights.sum()))
 
 
+def inputs_by_task() -> list[tuple[str, str]]:
+    """For each task its name, and what an input of it is."""
+    return [(name, tasks.load(name).input_help) for name in tasks.names()]
+
+
 def load(name: str) -> Predictor:
-    """The exported model `name`. Raises PipelineError if it does not exist, or if its info file is damaged."""
-    names = sorted(path.parent.parent.name for path in MODELS.glob(f"*/{ModelPaths('').info.relative_to(MODELS)}"))
+    """The exported model `name` of the project in whose folder, or below it, the program was started.
+
+    Raises PipelineError if it does not exist, or if its info file is damaged.
+    """
+    here = Path.cwd()
+    root = next((folder for folder in (here, *here.parents) if _exported(folder)), None)
+    if root is None:
+        raise PipelineError(
+            f"neither {here} nor a folder above it has exported models; run this command in the project, after "
+            "`dvc repro`."
+        )
+    names = _exported(root)
     if name not in names:
-        known = f"use one of {', '.join(names)}, or run" if names else "run"
-        raise PipelineError(f"there is no exported model {name!r}; {known} `dvc repro` to export the models.")
-    paths = ModelPaths(name)
+        known = ", ".join(names)
+        raise PipelineError(
+            f"there is no exported model {quoted(name)}; use one of {known}, or run `dvc repro` to export the models."
+        )
+    paths = ModelPaths(name, Path() if root == here else root)
     return Predictor(paths, load_info(paths.info, repro("export", name, force=True)))
+
+
+def _exported(root: Path) -> list[str]:
+    """The names of the exported models under a project's root, sorted."""
+    return sorted(path.parent.parent.name for path in (root / MODELS).glob("*/export/info.json"))

@@ -70,7 +70,9 @@ def test_a_person_gets_the_class_its_probability_and_the_runners_up(
 def test_it_predicts_what_evaluate_measured(exported: Path, evaluated: dict[str, tuple[str, float]]) -> None:
     lines = predict("bits-lstm24", "--json", "-", stdin="\n".join(evaluated)).stdout.splitlines()
     results = [json.loads(line) for line in lines]
-    assert {tuple(result) for result in results} == {("input", "label", "probability")}
+    assert {tuple(result) for result in results} == {("input", "label", "probability", "top")}
+    assert all(result["top"][0] == {key: result[key] for key in ("label", "probability")} for result in results)
+    assert all(len(result["top"]) == 3 for result in results)
     assert [result["input"] for result in results] == list(evaluated)
     assert [result["label"] for result in results] == [label for label, _ in evaluated.values()]
     probabilities = [probability for _, probability in evaluated.values()]
@@ -85,8 +87,10 @@ def test_a_story_is_continued_by_as_many_words_as_asked(exported: Path) -> None:
         options = [] if more == 32 else ["--words", str(more)]
         (line,) = predict("fable-lstm512", "--json", start, *options).stdout.splitlines()
         result = json.loads(line)
-        assert list(result) == ["input", "text"]
+        assert list(result) == ["input", "label", "probability", "top", "text", "probabilities"]
         assert len(result["text"].split(" ")) == 3 + more
+        assert len(result["probabilities"]) == more
+        assert result["probabilities"][0] == result["probability"]
         texts.append(result["text"])
     assert texts[2].startswith(f"{texts[1]} ")
     assert texts[1].startswith(f"{texts[0]} ")
@@ -143,15 +147,51 @@ def test_invalid_input_gets_one_sentence_and_status_two(exported: Path, words: l
     assert result.stdout == ""
 
 
-def test_without_any_exported_model_the_command_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outside_a_project_the_command_says_where_to_run_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = predict("bits-lstm24", BITS, status=2)
-    assert result.stderr == ("error: there is no exported model 'bits-lstm24'; run `dvc repro` to export the models.\n")
+    assert result.stderr == (
+        f"error: neither {tmp_path} nor a folder above it has exported models; run this command in the project, after "
+        "`dvc repro`.\n"
+    )
+
+
+def test_the_project_is_found_from_a_folder_in_it(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = exported / "docs" / "more"
+    inside.mkdir(parents=True)
+    expected = predict("bits-lstm24", BITS).stdout
+    monkeypatch.chdir(inside)
+    assert predict("bits-lstm24", BITS).stdout == expected
+    picture(inside / "one.png")
+    predict("mnist-lstm128", "one.png")
+
+
+def test_each_of_several_inputs_is_named(exported: Path, tmp_path: Path) -> None:
+    paths = [str(picture(tmp_path / name)) for name in ("one.png", "two.png")]
+    for result in (predict("mnist-lstm128", *paths), predict("mnist-lstm128", "-", stdin="\n".join(paths))):
+        lines = result.stdout.splitlines()
+        alone = [predict("mnist-lstm128", path).stdout.strip() for path in paths]
+        assert lines == [f"{path}: {line}" for path, line in zip(paths, alone, strict=True)]
+
+
+def test_as_many_classes_are_shown_as_asked_and_none_of_no_probability(exported: Path) -> None:
+    for top in (1, 2, 9, 100):
+        classes = json.loads(predict("bits-lstm24", "--json", "--top", str(top), BITS).stdout)["top"]
+        assert len(classes) == min(top, 9)
+        shown = predict("bits-lstm24", "--top", str(top), BITS).stdout
+        assert shown.count("%") == 1 + sum(each["probability"] >= 0.0005 for each in classes[1:])
+    assert sum(each["probability"] for each in classes) == pytest.approx(1, abs=1e-5)
+
+
+def test_help_says_what_the_inputs_of_each_task_are() -> None:
+    text = " ".join(predict("--help").stdout.split())
+    assert "Inputs, by task: bits a string of bits, such as 01101010" in text
+    assert "mnist the path of a picture" in text
 
 
 def test_valid_inputs_beside_an_invalid_one_are_predicted(exported: Path) -> None:
     result = predict("bits-lstm24", BITS, "012", status=2)
-    assert result.stdout == predict("bits-lstm24", BITS).stdout
+    assert result.stdout == f"{BITS}: {predict('bits-lstm24', BITS).stdout}"
     assert "contains '2'" in result.stderr
 
 
@@ -165,11 +205,12 @@ def test_the_three_ways_to_call_it_print_the_same(exported: Path) -> None:
         assert len({(way.stdout, way.stderr) for way in ways}) == 1
 
 
-def test_it_asks_in_a_terminal_until_an_empty_line(exported: Path) -> None:
+@pytest.mark.parametrize("end", ["\n", "\x04"])
+def test_it_asks_in_a_terminal_until_an_empty_line_or_the_end(exported: Path, end: str) -> None:
     ours, theirs = pty.openpty()
     command = [str(project.BIN / "pipeline"), "predict", "bits-lstm24"]
     with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as asking:
-        os.write(ours, f"{BITS}\n0120\n\n".encode())
+        os.write(ours, f"{BITS}\n0120\n{end}".encode())
         out, error = (text.decode() for text in asking.communicate(timeout=60))
     os.close(ours)
     os.close(theirs)
@@ -219,7 +260,8 @@ def test_shorter_strings_are_read_where_every_step_was_supervised(exported: Path
     lines = predict("bits-lstm24", "0", BITS, "01", BITS[:5], "1").stdout.splitlines()
     assert len(lines) == 5
     for text, line in zip(["0", BITS, "01"], lines, strict=False):
-        assert predict("bits-lstm24", text).stdout.strip() == line, "alone as beside strings of other lengths"
+        alone = predict("bits-lstm24", text).stdout.strip()
+        assert line == f"{text}: {alone}", "alone as beside strings of other lengths"
 
 
 def test_show_prints_what_the_model_sees(exported: Path, tmp_path: Path) -> None:
