@@ -24,9 +24,9 @@ AnySection = TypeVar("AnySection", bound=Section)
 class Network(Section):
     """The layers between an example (steps, features) and its class."""
 
-    cell: Literal["lstm", "gru"]
+    cell: Literal["lstm", "gru"] = "lstm"
     units: Annotated[list[Positive], Field(min_length=1)]  # of each recurrent layer, first to last
-    dense: Positive | None  # units of a linear layer before them, applied at every step; null: none
+    dense: Positive | None = None  # units of a linear layer before them, applied at every step; null: none
     embedding: Positive | None = None  # values of a learned vector for each class, which stands for a step's number
 
     @property
@@ -108,22 +108,23 @@ class Recipe(Section):
 class Reference(Section):
     """What the program that the model re-creates printed."""
 
-    accuracy: Annotated[float, Field(gt=0, le=1)] | None  # null: it printed none
+    accuracy: Annotated[float, Field(gt=0, le=1)] | None = None  # null: it printed none
     dataset: str | None = None  # the dataset that it had; on another one, the two cannot be compared
 
 
 class Gate(Section):
     """What a version in the registry must reach to become the champion."""
 
-    floor: Annotated[float, Field(ge=0, le=1)]  # accuracy
+    floor: Annotated[float, Field(ge=0, le=1)] = 0.0  # accuracy
+    worst_class: Annotated[float, Field(ge=0, le=1)] = 0.0  # accuracy of the class that has the lowest
 
 
 class ModelParams(Section):
     """One network for one task, and the recipes that train it."""
 
     task: str
-    reference: Reference
-    gate: Gate
+    reference: Reference = Reference()
+    gate: Gate = Gate()
     network: Network
     recipes: Annotated[dict[Name, Recipe], Field(min_length=1)]
 
@@ -205,13 +206,8 @@ class ModelSetup:
             "network": self.network.model_dump(exclude_unset=True),
             "recipes": {self.recipe_name: self.recipe.model_dump(exclude_unset=True)},
         }
-        return flatten(
-            {
-                "seed": self.seed,
-                "models": {self.name: model},
-                "tasks": {self.task.name: self.task.params.model_dump(exclude_unset=True)},
-            }
-        )
+        task = self.task.params.model_dump(exclude_unset=True)
+        return flatten({"seed": self.seed, "models": {self.name: model}, "tasks": {self.task.name: task}})
 
 
 class Config(Section):

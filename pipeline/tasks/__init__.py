@@ -10,6 +10,7 @@ section in params.yaml; see docs/extending.md.
 """
 
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,11 +29,16 @@ if TYPE_CHECKING:
 
 SampleLine = Callable[[np.ndarray, int, int, DatasetInfo], str]
 
-CONTRACT = {  # file: the names that it must define
-    "data": ("Generate", "Split", "generate", "split"),
-    "features": ("features",),
-    "inputs": ("encode",),
-    "evaluation": ("evaluate",),
+CONTRACT: dict[str, dict[str, tuple[str, ...] | None]] = {  # file: what it must define; functions with parameters
+    "data": {
+        "Generate": None,
+        "Split": None,
+        "generate": ("params", "source", "folder"),
+        "split": ("params", "folder", "rng"),
+    },
+    "features": {"features": ("encoded", "info")},
+    "inputs": {"encode": ("text", "info")},
+    "evaluation": {"evaluate": ("examples", "predictions", "model")},
 }
 
 
@@ -41,6 +47,14 @@ class Task:
     """The code of one task. Each file of its folder is imported when it is first used; none needs TensorFlow."""
 
     name: str
+
+    def check(self) -> None:
+        """Raise PipelineError unless every file defines what CONTRACT lists, with these parameters."""
+        for part, definitions in CONTRACT.items():
+            module = self._file(part)
+            for name, parameters in definitions.items():
+                if problem := _problem(getattr(module, name), parameters):
+                    raise PipelineError(f"pipeline/tasks/{self.name}/{part}.py: {name} {problem}; change it.")
 
     # data.py
 
@@ -87,7 +101,12 @@ class Task:
         """The file that decides the features."""
         return Path(__file__).parent / self.name / "features.py"
 
-    # inputs.py
+    # inputs.py, and what __init__.py says of it
+
+    @property
+    def input_help(self) -> str:
+        """What an input of a user is: `INPUT` of the folder's __init__.py."""
+        return str(getattr(importlib.import_module(f"{__name__}.{self.name}"), "INPUT", "see its inputs.py"))
 
     def encode(self, text: str, info: DatasetInfo) -> np.ndarray:
         """One input of a user as a code (code,). Raises PipelineError if it is not a valid input."""
@@ -155,10 +174,27 @@ def load(name: str) -> Task:
     return Task(name)
 
 
+def _problem(definition: Any, parameters: tuple[str, ...] | None) -> str:
+    """What is wrong with a definition: a section without parameters, or a function with them. "" if nothing is."""
+    if parameters is None:
+        is_section = isinstance(definition, type) and issubclass(definition, Section)
+        return "" if is_section else "is not a subclass of pipeline.section.Section, expected one"
+    if not callable(definition):
+        return f"is not a function, expected one of ({', '.join(parameters)})"
+    signature = inspect.signature(definition)
+    try:
+        signature.bind(*parameters)
+    except TypeError:
+        return f"takes ({', '.join(signature.parameters)}), expected ({', '.join(parameters)})"
+    return ""
+
+
 def _import(task: str, part: str) -> ModuleType:
     module = f"{__name__}.{task}.{part}"
     try:
         return importlib.import_module(module)
+    except SyntaxError as error:
+        raise PipelineError(f"pipeline/tasks/{task}/{part}.py, line {error.lineno}: {error.msg}; fix it.") from None
     except ModuleNotFoundError as error:
         if error.name != module:
             raise

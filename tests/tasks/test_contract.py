@@ -3,6 +3,7 @@
 import ast
 import inspect
 import io
+import shutil
 import tempfile
 from collections.abc import Iterable
 from functools import cache
@@ -201,6 +202,41 @@ def test_features_import_nothing_of_ours_but_the_dataset(name: str) -> None:
             module = node.module or ""
             imported |= {f"pipeline.{alias.name}" for alias in node.names} if module == "pipeline" else {module}
     assert {module for module in imported if module.split(".")[0] == "pipeline"} <= {"pipeline.dataset"}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "sentence"),
+    [
+        ("evaluation.py", "", r"evaluation\.py does not define evaluate; add it\."),
+        (
+            "evaluation.py",
+            "evaluate = 1\n",
+            r"evaluation\.py: evaluate is not a function, expected one of \(examples, ",
+        ),
+        (
+            "data.py",
+            "from pipeline.tasks.bits.data import Generate, Split, generate\ndef split(folder): ...\n",
+            r"data\.py: split takes \(folder\), expected \(params, folder, rng\); change it\.",
+        ),
+        (
+            "data.py",
+            "Generate = Split = int\ngenerate = split = print\n",
+            r"Generate is not a subclass of pipeline\.sec",
+        ),
+        ("features.py", "def features(:\n", r"features\.py, line 1: invalid syntax; fix it\."),
+    ],
+)
+def test_a_folder_is_checked_before_its_first_stage_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: str, text: str, sentence: str
+) -> None:
+    folder = tmp_path / f"check_{abs(hash((file, text)))}"  # a name that no other case has imported
+    shutil.copytree(Path(tasks.__file__).parent / "bits", folder)
+    monkeypatch.setattr(tasks, "__path__", [*tasks.__path__, str(tmp_path)])
+    tasks.load(folder.name).check()
+    other = shutil.copytree(folder, tmp_path / f"{folder.name}_broken")
+    (other / file).write_text(text)
+    with pytest.raises(PipelineError, match=sentence):
+        tasks.load(other.name).check()
 
 
 def test_a_folder_that_lacks_a_file_or_a_name_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
