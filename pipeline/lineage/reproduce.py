@@ -100,13 +100,11 @@ def _hash(path: Path) -> str:
 
 
 def _run_stage(verb: str, model: str, folder: Path) -> None:
-    """Run one stage in the work tree.
-
-    It records to an MLflow store of its own there: a reproduction is not a new run.
-    """
+    """Run one stage in the work tree. It records nothing: a reproduction is not a new run."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("DVC_", "MLFLOW_", "PYTHON"))}
     own = {
-        "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
+        "PIPELINE_RECORD": "off",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",  # for a commit whose code records anyway
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "ORT_DISABLE_TELEMETRY": "1",
     }

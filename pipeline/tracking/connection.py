@@ -81,10 +81,13 @@ def connected(create: bool = False) -> Iterator["MlflowClient"]:
 
 
 class BestEffort:
-    """Runs actions that must not stop a stage: the first that fails is logged as a warning, later ones are skipped."""
+    """Runs actions that must not stop a stage: the first that fails is logged as a warning, later ones are skipped.
+
+    None is run where the environment says PIPELINE_RECORD=off, as for the stages of a reproduction.
+    """
 
     def __init__(self, name: str):
-        self.name, self.failed = name, False
+        self.name, self.failed = name, os.environ.get("PIPELINE_RECORD") == "off"
 
     def __call__(self, what: str, action: Callable[[], Any]) -> Any:
         """The result of `action`, which records `what`; None if it or an earlier action failed."""

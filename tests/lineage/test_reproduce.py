@@ -104,7 +104,7 @@ def assert_refused(result: Result, *parts: str) -> None:
 
 @pytest.mark.system
 def test_a_run_of_uncommitted_code_is_reproduced_to_the_byte_and_another_version_alone_is_a_note(
-    trained_project: Path,
+    trained_project: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     clean = newest_run(trained_project)
     # The stages run in this process, with the code of this repository; the reproduction runs the code of the patch.
@@ -133,8 +133,10 @@ def test_a_run_of_uncommitted_code_is_reproduced_to_the_byte_and_another_version
     provenance["environment"]["numpy"] = "0.1"
     store(trained_project).log_text(run.info.run_id, json.dumps(provenance), "provenance.json")
 
+    capfd.readouterr()
     result = invoke(run.info.run_id[:8])
     assert result.exit_code == 0, result.output
+    assert "warning" not in capfd.readouterr().err, "a reproduction records nothing, so nothing is missing in MLflow"
     assert result.stdout.splitlines() == [
         f"{run.info.run_name}: commit {provenance['commit'][:10]} with uncommitted changes",
         f"note: library version: numpy was 0.1, now {np.__version__}",
