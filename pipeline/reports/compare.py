@@ -34,8 +34,11 @@ def differences(group: Sequence[RunSummary]) -> pd.DataFrame:
 def table(group: Sequence[RunSummary], markdown: bool = False) -> str:
     """The differences as text.
 
-    Two runs are two columns, and a third holds the difference of each metric. From ROW_EACH runs on, each is a row.
+    Two runs are two columns, and a third holds the difference of each metric. From ROW_EACH runs on, each is a row, and
+    the best is the first.
     """
+    if len(group) >= ROW_EACH:
+        group = sorted(group, key=lambda run: -run.metrics.get("accuracy", 0.0))
     frame = differences(group)
     metrics = {metric(name).title: metric(name) for run in group for name in run.metrics}
     headers = ["", *frame.columns]
@@ -53,12 +56,37 @@ def table(group: Sequence[RunSummary], markdown: bool = False) -> str:
     return tabulate(rows, headers, "github" if markdown else "simple", disable_numparse=True, colalign=alignment)
 
 
+def over_seeds(group: Sequence[RunSummary], markdown: bool = False) -> str:
+    """The mean accuracy and its standard deviation over the runs that differ in nothing but the seed, the best first.
+
+    "" unless some runs do.
+    """
+    same: dict[tuple[tuple[str, str], ...], list[RunSummary]] = {}
+    for run in group:
+        params = {"model": run.model} | run.params
+        same.setdefault(tuple((key, value) for key, value in params.items() if key != "seed"), []).append(run)
+    if len(same) == len(group):
+        return ""
+    differing = _that_differ(_by_key([dict(params) for params in same], "-"))
+    rows = []
+    for place, runs in enumerate(same.values()):
+        accuracy = pd.Series([run.metrics["accuracy"] for run in runs if "accuracy" in run.metrics])
+        spread = f"± {100 * accuracy.std():.3f}" if len(accuracy) > 1 else ""
+        mean = f"{metric('accuracy').text(accuracy.mean())} {spread}".strip()
+        rows.append((accuracy.mean(), [*(values[place] for values in differing.values()), len(runs), mean]))
+    cells = [row for _, row in sorted(rows, key=lambda row: -row[0])]
+    headers = [*differing, "seeds", "mean accuracy"]
+    return tabulate(cells, headers, "github" if markdown else "simple", disable_numparse=True)
+
+
 def text(groups: Sequence[Sequence[RunSummary]], picture: Path, markdown: bool = False) -> str:
     """For each group its title, its table and the paired tests; at the end the name of the picture of the curves."""
     paragraphs = []
     for group in groups:
         title = " and ".join(dict.fromkeys(run.model for run in group))
         paragraphs += [f"### {title}" if markdown else title, table(group, markdown)]
+        if seeds := over_seeds(group, markdown) if len(group) >= ROW_EACH else "":
+            paragraphs.append(seeds)
         tests = [_paired_line(group[0], run) for run in group[1:]]
         if markdown:
             tests = [f"- {test}" for test in tests]
@@ -100,7 +128,7 @@ def _cell(value: Any, known: Metric | None) -> str:
 
 def _difference(values: list[Any], known: Metric | None) -> str:
     first, other = values
-    if known is None or pd.isna(first) or pd.isna(other):
+    if known is None or pd.isna(first) or pd.isna(other) or first == other:
         return ""
     return known.difference(other - first)
 

@@ -6,6 +6,7 @@ from pipeline.lineage.run_summary import RunSummary
 from pipeline.paths import TaskPaths
 
 SIGNIFICANCE = 0.05  # a smaller p is called more than chance
+SMALLEST = 1e-300  # a smaller p is not computed exactly
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,12 @@ class PairedTest:
     def __str__(self) -> str:
         if not self.better + self.worse:
             return f"{self.run}: the same {self.examples:,} examples are right and wrong"
-        verdict = "more than chance" if self.p < SIGNIFICANCE else "within chance"
+        p = f"p = {self.p:.2g}" if self.p > SMALLEST else f"p < {SMALLEST}"
+        which = "better" if self.better > self.worse else "worse"
+        verdict = f"{which} by more than chance" if self.p < SIGNIFICANCE else "within chance"
         return (
             f"{self.run}: of the same {self.examples:,} examples, {self.better:,} that were wrong are right and "
-            f"{self.worse:,} that were right are wrong; p = {self.p:.2g}, {verdict}"
+            f"{self.worse:,} that were right are wrong; {p}, {verdict}"
         )
 
 

@@ -1,15 +1,14 @@
 """Read runs: find them by what a user types, and load what comparing or reproducing them takes."""
 
-import re
 import tempfile
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.config import Config
 from pipeline.errors import PipelineError, quoted
-from pipeline.files import load_parquet
+from pipeline.files import load_parquet, md5
 from pipeline.lineage import dvc, git
 from pipeline.lineage import provenance as lineage
 from pipeline.lineage.artifacts import Entries, trained_weights
@@ -18,12 +17,14 @@ from pipeline.lineage.run_summary import RunSummary
 from pipeline.paths import ModelPaths, repro
 from pipeline.tracking import connection
 from pipeline.tracking.names import PATCH, PROVENANCE, WEIGHTS, history_column, is_curve
+from pipeline.tracking.registry import is_champion
 from pipeline.tracking.search import recorded_runs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+WORKSPACE, CHAMPION = GROUPS = ("workspace", "champion")  # names of a run for each model
 SHORTEST_ID = 6  # characters of a run's id that are accepted for it
 
 
@@ -61,8 +62,8 @@ def find_groups(texts: list[str], config: Config) -> list[list[RunSummary]]:
 
 def _groups(client: "MlflowClient", texts: list[str], config: Config) -> list[list["Run"]]:
     if not texts:
-        newest = [_runs_of_model(client, model)[:2] for model in config.models]
-        pairs = [[before, now] for now, before in (runs for runs in newest if len(runs) > 1)]
+        newest = [runs[0] for model in config.models if (runs := _runs_of_model(client, model))]
+        pairs = [[before, run] for run in newest if (before := _previous(client, run))]
         if not pairs:
             raise PipelineError("no model has two runs yet; change a parameter, run `dvc repro`, and compare again.")
         return pairs
@@ -99,7 +100,7 @@ MATCHERS: tuple[Callable[["Run", str], bool], ...] = (by_id, by_name, by_experim
 
 
 def _matching(client: "MlflowClient", text: str, config: Config) -> list["Run"]:
-    """The runs that `text` names: a model (its newest run), what MATCHERS try in their order, or a revision of git.
+    """The runs that `text` names: a model (its newest run), one of GROUPS, what MATCHERS find, or a revision of git.
 
     Raises PipelineError if there are none.
     """
@@ -108,9 +109,11 @@ def _matching(client: "MlflowClient", text: str, config: Config) -> list["Run"]:
             return newest
         raise PipelineError(f"no run of {text} is recorded yet; `{repro('evaluate', text)}` records one.")
     runs = recorded_runs(client)
+    if text in GROUPS:
+        return _group(client, runs, text, config)
     for matches in MATCHERS:
         if matching := [run for run in runs if matches(run, text)]:
-            return sorted(matching, key=lambda run: (_natural_order(run), run.info.start_time))
+            return sorted(matching, key=lambda run: run.info.start_time)
     if commit := git.commit(text):
         return _at_revision(runs, text, dvc.lock_entries(commit), config)
     raise PipelineError(
@@ -118,6 +121,29 @@ def _matching(client: "MlflowClient", text: str, config: Config) -> list["Run"]:
         f"{connection.redact(connection.tracking_uri())}; name one of the models ({', '.join(config.models)}), or a "
         "run that `mlflow ui` lists."
     )
+
+
+def _group(client: "MlflowClient", runs: list["Run"], text: str, config: Config) -> list["Run"]:
+    """The run of each model in the workspace, or of each champion."""
+    if text == WORKSPACE:
+        files = [ModelPaths(model).weights for model in config.models]
+        weights = {md5(file) for file in files if file.is_file()}
+        found = [run for run in runs if run.data.tags.get(WEIGHTS) in weights]
+        hint = "run `dvc repro`, then `pipeline track`"
+    else:
+        models = [model for model in client.search_registered_models() if model.name in config.models]
+        versions = [
+            (model.name, str(version))
+            for model in models
+            for alias, version in model.aliases.items()
+            if is_champion(alias)
+        ]
+        ids = {client.get_model_version(*version).run_id for version in versions}
+        found = [run for run in runs if run.info.run_id in ids]
+        hint = "run `pipeline promote`"
+    if not found:
+        raise PipelineError(f"{text} has no recorded run; {hint} first.")
+    return found
 
 
 def _at_revision(runs: list["Run"], revision: str, entries: Entries, config: Config) -> list["Run"]:
@@ -141,11 +167,18 @@ def _runs_of_model(client: "MlflowClient", model: str) -> list["Run"]:
 
 
 def _with_previous(client: "MlflowClient", run: "Run") -> list["Run"]:
+    if before := _previous(client, run):
+        return [before, run]
+    raise PipelineError(f"{run.info.run_name} is the first run of its model; name another to compare it with.")
+
+
+def _previous(client: "MlflowClient", run: "Run") -> "Run | None":
+    """The newest earlier run of the same model; one with the same seed and of no sweep, if there is one."""
     runs = _runs_of_model(client, run.data.tags["model"])
     earlier = [other for other in runs if other.info.start_time < run.info.start_time]
-    if not earlier:
-        raise PipelineError(f"{run.info.run_name} is the first run of its model; name another to compare it with.")
-    return [earlier[0], run]
+    alike = [other for other in earlier if other.data.params.get("seed") == run.data.params.get("seed")]
+    single = [other for other in alike if not other.data.tags.get("experiment")]
+    return next(iter(single or alike or earlier), None)
 
 
 def _by_model(runs: list["Run"]) -> list[list["Run"]]:
@@ -156,11 +189,6 @@ def _by_model(runs: list["Run"]) -> list[list["Run"]]:
     if not comparable:
         raise PipelineError("there is only one run of each model among these; name others to compare them with.")
     return comparable
-
-
-def _natural_order(run: "Run") -> list[Any]:
-    """A sort key that puts sweep-2 before sweep-10."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", run.info.run_name)]
 
 
 def _unique(runs: list["Run"]) -> list["Run"]:

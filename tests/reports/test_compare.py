@@ -56,7 +56,7 @@ def test_the_paired_test_is_mcnemar_s_exact_one(better: int, worse: int) -> None
     assert test.p == pytest.approx(exact(better, worse), rel=1e-9)
 
 
-@pytest.mark.parametrize(("better", "verdict"), [(5, "within chance"), (6, "more than chance")])
+@pytest.mark.parametrize(("better", "verdict"), [(5, "within chance"), (6, "better by more than chance")])
 def test_its_sentence_says_whether_it_is_more_than_chance(better: int, verdict: str) -> None:
     assert (exact(5, 0) > significance.SIGNIFICANCE > exact(6, 0)) and significance.SIGNIFICANCE == 0.05
     test = significance.paired_test(a_run("a", predictions([False] * better)), a_run("b", predictions([True] * better)))
@@ -64,6 +64,12 @@ def test_its_sentence_says_whether_it_is_more_than_chance(better: int, verdict: 
         f"b: of the same {better} examples, {better} that were wrong are right and 0 that were right are wrong; "
         f"p = {exact(better, 0):.2g}, {verdict}"
     )
+
+
+def test_a_p_that_is_too_small_to_compute_is_not_zero() -> None:
+    many = 2000
+    test = significance.paired_test(a_run("a", predictions([True] * many)), a_run("b", predictions([False] * many)))
+    assert str(test).endswith("p < 1e-300, worse by more than chance")
 
 
 @pytest.mark.parametrize(
@@ -154,9 +160,32 @@ def test_three_stand_side_by_side_without_one() -> None:
 
 
 def test_from_four_on_each_is_a_row() -> None:
-    rows = lines([a_run(name, params={"learning_rate": name}) for name in "abcd"])
-    assert rows[0] == ["learning_rate", "accuracy", "wrong", "training_seconds"]
-    assert rows[2:] == [[name, name, "50.000%", "1,000", "2.5"] for name in "abcd"]
+    group = [
+        a_run(name, params={"learning_rate": name}, metrics={"accuracy": accuracy, "wrong": 7.0})
+        for name, accuracy in zip("abcd", (0.5, 0.75, 0.25, 1.0), strict=True)
+    ]
+    rows = lines(group)
+    assert rows[0] == ["learning_rate", "accuracy", "wrong"]
+    assert [row[:3] for row in rows[2:]] == [
+        *(["d", "d", "100.000%"], ["b", "b", "75.000%"], ["a", "a", "50.000%"], ["c", "c", "25.000%"]),
+    ], "the best first"
+
+
+def test_a_sweep_over_seeds_has_their_mean_and_spread() -> None:
+    group = [
+        a_run(f"{rate}-{seed}", params={"learning_rate": rate, "seed": str(seed)}, metrics={"accuracy": accuracy})
+        for rate, seed, accuracy in (("0.1", 1, 0.5), ("0.1", 2, 0.7), ("0.2", 1, 0.8), ("0.2", 2, 0.9))
+    ]
+    rows = [line.split() for line in compare.over_seeds(group).splitlines()]
+    assert rows[0] == ["learning_rate", "seeds", "mean", "accuracy"]
+    assert rows[2:] == [["0.2", "2", "85.000%", "±", "7.071"], ["0.1", "2", "60.000%", "±", "14.142"]]
+    assert compare.over_seeds(group) in compare.text([group], PICTURE)
+    assert compare.over_seeds(group[::2]) == "", "two runs that differ in more than the seed"
+
+
+def test_what_is_the_same_has_no_difference() -> None:
+    rows = lines([a_run("a", metrics={"examples": 10.0}), a_run("b", metrics={"examples": 10.0})])
+    assert ["examples", "10", "10"] in rows
 
 
 def test_as_text_each_group_has_its_model_its_tests_and_the_picture() -> None:
@@ -212,16 +241,18 @@ def test_the_picture_has_a_panel_for_each_group_and_a_line_for_each_run(split: s
     )
     groups = [[a_run("a"), a_run("b")], [a_run("c", history=monitored), a_run("d"), a_run("e")]]
     first, second = curves.plot(groups).axes
-    assert [line.get_label() for line in first.lines] == ["a", "b"]
-    assert np.array(first.lines[0].get_data()).tolist() == [[10, 20], [25.0, 50.0]]
+    assert [line.get_label() for line in first.lines if not str(line.get_label()).startswith("_")] == ["a", "b"]
+    assert np.array(first.lines[0].get_data()).tolist() == [[10, 20], [75.0, 50.0]]
     legend = second.get_legend()
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == ["c", "d", "e"]
-    (dashed,) = [line for line in second.lines if line.get_linestyle() == "--"]
-    assert np.array(dashed.get_data()).tolist() == [[10, 20], [20.0, 40.0]]
-    assert dashed.get_color() == second.lines[0].get_color()
-    assert "dashed" in second.get_title()
-    assert "dashed" not in first.get_title()
+    assert np.array(second.lines[0].get_data()).tolist() == [[10, 20], [80.0, 60.0]], "the monitored split"
+    (dotted,) = [line for line in second.lines if line.get_linestyle() == ":"]
+    assert np.array(dotted.get_data()).tolist() == [[10, 20], [75.0, 50.0]]
+    assert dotted.get_color() == second.lines[0].get_color()
+    final = [line for line in second.lines if line.get_marker() == "o"]
+    assert [line.get_ydata() for line in final] == [[50.0]] * 3, "of the evaluated model"
+    assert second.get_yscale() == "symlog"
 
 
 def test_a_picture_is_saved_as_png(tmp_path: Path) -> None:

@@ -120,9 +120,30 @@ def test_a_sweep_is_one_table(in_experiments: Path, tmp_path: Path) -> None:
     lines = compare(tmp_path, "sweep-*", "temp", "first")  # up to three runs are columns, more are rows
     (head,) = [line for line in lines if "accuracy" in line]
     assert head.split()[:2] == ["network.units", "learning_rate"]
-    rows = [line.split()[:3] for line in lines if line.startswith(f"{MODEL}@") and "%" in line]
+    rows = [line.split() for line in lines if line.startswith(f"{MODEL}@") and "%" in line]
     sweep = [[f"{MODEL}@{name}", units, "0.01"] for name, units in SWEEP.items()]
-    assert rows == sweep + [[f"{MODEL}@{name}", "[8]", str(RATES[name])] for name in ("temp", "first")]
+    expected = sweep + [[f"{MODEL}@{name}", "[8]", str(RATES[name])] for name in ("temp", "first")]
+    assert sorted(row[:3] for row in rows) == sorted(expected)
+    shares = [float(row[3].removesuffix("%")) for row in rows]
+    assert shares == sorted(shares, reverse=True), "the best first"
+
+
+def test_the_partner_of_a_run_is_of_no_sweep(in_experiments: Path, tmp_path: Path) -> None:
+    head = compare(tmp_path)[2].split()
+    assert head == [original(in_experiments), f"{MODEL}@first", "difference"]
+    assert compare(tmp_path, "first")[2].split() == head
+
+
+def test_the_workspace_and_the_champion_have_names(project_copy: Path, tmp_path: Path) -> None:
+    assert compare(tmp_path, "temp", "workspace")[2].split()[1] == f"{MODEL}@first"
+    refused = project.invoke("compare", "champion")
+    assert (refused.exit_code, refused.stderr) == (
+        2,
+        "error: champion has no recorded run; run `pipeline promote` first.\n",
+    )
+    project.change(project_copy, f"models.{MODEL}.gate.floor", 0.0)
+    assert project.invoke("promote").exit_code == 0
+    assert compare(tmp_path, "temp", "champion")[2].split()[1] == f"{MODEL}@first"
 
 
 def test_a_comparison_keeps_the_order_of_its_arguments(in_experiments: Path, tmp_path: Path) -> None:
