@@ -133,7 +133,7 @@ def evaluate(model: ModelName) -> None:
     evaluate.run(setup)
     files = artifacts.workspace(setup.name, setup.task.name)
     provenance.save_training_note(files, provenance.current_source(setup))
-    BestEffort(setup.name)("the metrics", lambda: record.record(files, setup.params.gate.floor))
+    BestEffort(setup.name)("the metrics", lambda: record.record(files, setup.params.gate))
 
 
 @app.command()
@@ -152,10 +152,29 @@ def track(
 
 
 @app.command()
+def promote(
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL]...", help="models of params.yaml; all by default")
+    ] = None,
+) -> None:
+    """Make models of the workspace the champions of their datasets, if they pass the gate; else exit status 1."""
+    from pipeline import config
+    from pipeline.tracking import promote
+
+    settings = config.load()
+    outcomes = [promote.promote(settings.model(name)) for name in models or settings.models]
+    for _, line in outcomes:
+        typer.echo(line)
+    raise typer.Exit(0 if all(passed for passed, _ in outcomes) else 1)
+
+
+@app.command()
 def compare(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN]...", help="runs, models, DVC experiments, revisions or patterns of names"),
+        typer.Argument(
+            metavar="[RUN]...", help="runs, models, DVC experiments, revisions, patterns, workspace, champion"
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="print Markdown")] = False,
@@ -229,18 +248,19 @@ def results(
     typer.echo(results.show(table))
 
 
-@app.command(cls=terminal.ShowInTerminal)
+@app.command(cls=terminal.PredictCommand)
 def predict(
     model: ModelName,
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[INPUT]...", help="strings of bits, picture files or words; - reads lines"),
+        typer.Argument(metavar="[INPUT]...", help="see below; - reads one from each line of standard input"),
     ] = None,
     words: Annotated[int, typer.Option(min=1, max=10_000, help="how many words to continue a story by")] = 32,
     temperature: Annotated[
         float, typer.Option(min=0.0, max=100.0, help="draw the words of a story: 1 as the model says; 0 takes the best")
     ] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="of the words that are drawn")] = 0,
+    top: Annotated[int, typer.Option(min=1, help="how many of the most probable classes to show")] = 3,
     digits: Annotated[bool, typer.Option("--digits", help="read all the digits of a picture, left to right")] = False,
     show: Annotated[
         str | None,
@@ -252,7 +272,7 @@ def predict(
     from pipeline.inference import images, predict
 
     predictor = predict.load(model)
-    options = predict.Options(words, temperature, seed, digits)
+    options = predict.Options(words, temperature, seed, digits, top)
     if show and show != "-" and os.path.lexists(show):
         raise PipelineError(
             f"{quoted(show, 200)} exists, and --show FILE.png writes a new file; name another one, or put --show after "
@@ -266,7 +286,7 @@ def predict(
     asked = not inputs
     predictions, failed = [], False
     for result in predictor.predict(inputs or terminal.prompt(), options, batch_size=1 if asked else predict.BATCH):
-        failed |= terminal.show(result, as_json)
+        failed |= terminal.show(result, as_json, named=len(inputs or []) > 1)
         if show and isinstance(result, predict.Prediction):
             predictions.append(predictor.image(result))
             if show == "-":

@@ -122,8 +122,7 @@ def _verdict(setup: ModelSetup, before: Snapshot, now: Snapshot) -> Verdict:
     if old:
         same_examples = before.examples(model, task) == now.examples(model, task)
         champion = Champion(before.name, old["accuracy"] if same_examples else None)
-    floor = setup.params.gate.floor
-    return judge(model, metrics["dataset"], metrics["stand_in"], metrics["accuracy"], floor, champion)
+    return judge(model, metrics, setup.params.gate, champion)
 
 
 def _list(names: Iterable[str]) -> str:

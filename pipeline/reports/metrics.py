@@ -45,6 +45,8 @@ METRICS = {
     metric.name: metric
     for metric in (
         Metric("accuracy", "%"),
+        Metric("balanced_accuracy", "%"),
+        Metric("worst_class_accuracy", "%"),
         Metric("ceiling", "%"),  # of the dataset, not of the model
         Metric("loss", "", label="test_loss"),  # not the loss that training minimizes
         Metric("expected_calibration_error", "%", label="calibration_error"),

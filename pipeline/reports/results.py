@@ -16,7 +16,8 @@ from pipeline.lineage.provenance import load_training_note
 from pipeline.reports.metrics import metric
 
 COLUMNS = (
-    *("model", "dataset", "recipe", "examples", "wrong", "accuracy", "ceiling", "reference"),
+    *("model", "dataset", "recipe", "examples", "wrong", "accuracy", "balanced_accuracy", "worst_class"),
+    *("worst_class_accuracy", "ceiling", "reference"),
     *("seconds", "device", "commit"),
 )
 SEED_COLUMNS = ("model", "dataset", "recipe", "seed", "examples", "wrong", "accuracy", "reference", "seconds")
@@ -49,13 +50,14 @@ def show(table: pd.DataFrame) -> str:
             row["recipe"],
             f"{row['wrong']:,} of {row['examples']:,}",
             accuracy.text(row["accuracy"]),
+            f"{row['worst_class']}: {accuracy.text(row['worst_class_accuracy'], decimals=1)}",
             "-" if pd.isna(row["reference"]) else accuracy.text(row["reference"], decimals=2),
             "-" if pd.isna(row["seconds"]) else seconds.text(row["seconds"], decimals=1),
         ]
         for row in table.to_dict("records")
     ]
-    headers = ["model", "dataset", "recipe", "wrong", "accuracy", "reference", "training"]
-    alignment = [*["left"] * 3, *["right"] * 4]
+    headers = ["model", "dataset", "recipe", "wrong", "accuracy", "worst class", "reference", "training"]
+    alignment = [*["left"] * 3, *["right"] * 5]
     return tabulate(rows, headers, "pipe", disable_numparse=True, colalign=alignment)
 
 
@@ -145,7 +147,7 @@ def _row(setup: ModelSetup, recipe: str) -> dict[str, Any]:
         "recipe": artifacts.recipe or recipe,
         "examples": metrics["examples"],
         "wrong": metrics["wrong"],
-        "accuracy": metrics["accuracy"],
+        **{name: metrics[name] for name in ("accuracy", "balanced_accuracy", "worst_class", "worst_class_accuracy")},
         "ceiling": metrics.get("ceiling"),
         "reference": _reference(setup, metrics),
         "seconds": environment.get("seconds"),

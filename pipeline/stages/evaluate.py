@@ -1,10 +1,12 @@
 """Measure the exported ONNX file, batch by batch: the published metrics are those of the file that predicts."""
 
 import logging
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from pipeline.config import ModelSetup
@@ -60,25 +62,39 @@ def _save(figure: "Figure", path: Path) -> None:
 
 
 def metrics(predictions: Predictions, loss: float) -> dict[str, Any]:
-    """The content of metrics.json; accuracy is 0 to 1, loss the mean cross-entropy in nats."""
+    """The content of metrics.json; accuracy is 0 to 1, loss the mean cross-entropy in nats.
+
+    The balanced accuracy is the mean over the classes that occur, so a rare class counts as much as any. Of classes
+    with the same accuracy, the worst is the first.
+    """
     wrong, examples = int(predictions.wrong.sum()), len(predictions.targets)
+    classes = by_class(predictions).set_index("class")["accuracy"]
     return {
         "dataset": predictions.info.dataset,
         "stand_in": predictions.info.stand_in,
         "examples": examples,
         "wrong": wrong,
         "accuracy": (examples - wrong) / examples,
+        "balanced_accuracy": round(float(classes.mean()), 9),
+        "worst_class": str(classes.idxmin()),
+        "worst_class_accuracy": float(classes.min()),
         "loss": round(loss, 9),
         "expected_calibration_error": round(calibration.expected_calibration_error(predictions), 6),
     }
 
 
 def confusion(predictions: Predictions) -> pd.DataFrame:
-    """How often each class was predicted for each actual class; pairs that do not occur are left out."""
-    pairs = pd.DataFrame({"actual": predictions.targets, "predicted": predictions.predicted})
-    table = pairs.value_counts(sort=False).rename("examples").reset_index().sort_values(["actual", "predicted"])
+    """How often each class was predicted for each actual class.
+
+    The pairs of a class with itself come first: plots show classes in the order in which they appear. Other pairs that
+    do not occur are left out.
+    """
     names = predictions.info.class_names
-    return table.assign(**{column: [names[i] for i in table[column]] for column in ("actual", "predicted")})
+    same = [(i, i) for i in np.unique([predictions.targets, predictions.predicted]).tolist()]
+    found = Counter(zip(predictions.targets.tolist(), predictions.predicted.tolist(), strict=True))
+    others = sorted(pair for pair in found if pair[0] != pair[1])
+    rows = [(names[actual], names[predicted], found[actual, predicted]) for actual, predicted in [*same, *others]]
+    return pd.DataFrame(rows, columns=["actual", "predicted", "examples"])
 
 
 def by_class(predictions: Predictions) -> pd.DataFrame:

@@ -1,6 +1,10 @@
-"""Whether a model may become the champion: it reaches the floor, and is not worse than the present champion."""
+"""Whether a model may become the champion: it reaches the floors, and is not worse than the present champion."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from pipeline.config import Gate
 
 
 @dataclass(frozen=True)
@@ -23,14 +27,17 @@ class Verdict:
     reasons: list[str]
 
 
-def judge(
-    model: str, dataset: str, stand_in: bool, accuracy: float, floor: float, champion: Champion | None
-) -> Verdict:
-    """Judge a model by its accuracy (0 to 1) on `dataset`. The verdict has the reason of each check, passed or not."""
-    checks = [_check_dataset(dataset, stand_in), _check_floor(accuracy, floor), _check_champion(accuracy, champion)]
-    return Verdict(
-        model, all(passed for passed, _ in checks), accuracy, floor, champion, [reason for _, reason in checks]
-    )
+def judge(model: str, metrics: Mapping[str, Any], gate: Gate, champion: Champion | None) -> Verdict:
+    """Judge a model by its metrics.json. The verdict has the reason of each check, passed or not."""
+    accuracy = float(metrics["accuracy"])
+    checks = [
+        _check_dataset(metrics["dataset"], metrics["stand_in"]),
+        _check_floor("its accuracy", accuracy, gate.floor),
+        *_check_worst_class(metrics, gate),
+        _check_champion(accuracy, champion),
+    ]
+    reasons = [reason for _, reason in checks]
+    return Verdict(model, all(passed for passed, _ in checks), accuracy, gate.floor, champion, reasons)
 
 
 def _check_dataset(dataset: str, stand_in: bool) -> tuple[bool, str]:
@@ -39,11 +46,18 @@ def _check_dataset(dataset: str, stand_in: bool) -> tuple[bool, str]:
     return True, f"it was measured on {dataset} itself"
 
 
-def _check_floor(accuracy: float, floor: float) -> tuple[bool, str]:
+def _check_floor(name: str, accuracy: float, floor: float) -> tuple[bool, str]:
     passed = accuracy >= floor
     how = "at least" if passed else "below"
     own, least = _distinct_percents(accuracy, floor)
-    return passed, f"its accuracy of {own} is {how} the floor of {least}"
+    return passed, f"{name} of {own} is {how} the floor of {least}"
+
+
+def _check_worst_class(metrics: Mapping[str, Any], gate: Gate) -> list[tuple[bool, str]]:
+    if not gate.worst_class:
+        return []
+    name = f"the accuracy of its worst class, {metrics['worst_class']},"
+    return [_check_floor(name, float(metrics["worst_class_accuracy"]), gate.worst_class)]
 
 
 def _check_champion(accuracy: float, champion: Champion | None) -> tuple[bool, str]:

@@ -2,10 +2,11 @@
 
 import json
 import tempfile
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.config import Gate
 from pipeline.files import md5_of, write_json
 from pipeline.lineage import provenance as lineage
 from pipeline.lineage.artifacts import Artifacts
@@ -13,6 +14,7 @@ from pipeline.lineage.provenance import Provenance, SourceCode, strip_prefixes
 from pipeline.paths import ModelPaths, stage
 from pipeline.tracking import connection, registry, ui
 from pipeline.tracking.experiments import experiment_id
+from pipeline.tracking.gate import Verdict
 from pipeline.tracking.names import (
     CONTENTS,
     ENVIRONMENT,
@@ -31,22 +33,31 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-def record(artifacts: Artifacts, floor: float) -> str:
-    """Bring the run of a model, and its version in the registry, up to date; return the run's name.
+@dataclass(frozen=True)
+class Recorded:
+    """What MLflow has of a model."""
 
-    `floor` is the accuracy that the gate demands. Calling it again changes nothing, and completes what a call that
+    run: str  # its name
+    version: str  # in the registry
+    verdict: Verdict | None  # of the gate; None if the version is the champion
+
+
+def record(artifacts: Artifacts, gate: Gate) -> Recorded:
+    """Bring the run of a model, and its version in the registry, up to date.
+
+    Calling it again changes nothing, and completes what a call that
     failed left undone. Raises PipelineError if the files do not belong together, and whatever MLflow raises.
     """
     artifacts.check_consistent()
     provenance, source = lineage.provenance(artifacts)
     client = connection.client()
     with connection.exclusive():  # two processes would each create a run
-        return _record(client, artifacts, provenance, source, floor)
+        return _record(client, artifacts, provenance, source, gate)
 
 
 def _record(
-    client: "MlflowClient", artifacts: Artifacts, provenance: Provenance, source: SourceCode, floor: float
-) -> str:
+    client: "MlflowClient", artifacts: Artifacts, provenance: Provenance, source: SourceCode, gate: Gate
+) -> Recorded:
     artifacts.metrics()  # a damaged file is found before anything is written
     run_id = _find_or_create(client, artifacts, provenance)
     tags = client.get_run(run_id).data.tags
@@ -59,11 +70,12 @@ def _record(
         log_inputs(client, run_id, provenance.inputs)
         _write_artifacts(client, run_id, artifacts, provenance, source)
     version = registry.register_version(client, run_id, artifacts, provenance)
-    if verdict := registry.promote(client, version, artifacts, provenance, floor):
+    verdict = registry.assess(client, version, artifacts, provenance, gate)
+    if verdict:
         write_json(asdict(verdict), artifacts.paths.verdict)
         client.log_artifact(run_id, str(artifacts.paths.verdict))
     client.set_tag(run_id, CONTENTS, contents)
-    return str(client.get_run(run_id).info.run_name)
+    return Recorded(str(client.get_run(run_id).info.run_name), version, verdict)
 
 
 def _find_or_create(client: "MlflowClient", artifacts: Artifacts, provenance: Provenance) -> str:

@@ -1,11 +1,16 @@
-"""MLflow's registry: each exported model is a version, and the best one that passed the gate is the champion."""
+"""MLflow's registry: each exported model is a version; of each dataset, one that passed the gate is the champion.
 
+The title is an alias of the registered model: champion-mnist. Only `promote` gives it.
+"""
+
+import re
 import tempfile
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import tasks
+from pipeline.config import Gate
 from pipeline.dataset import load_examples
 from pipeline.files import load_json
 from pipeline.inference import predict_split
@@ -17,7 +22,7 @@ from pipeline.tracking.gate import Champion, Verdict, judge
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-ALIAS = "champion"
+CHAMPION = "champion-"  # an alias begins with it
 ONNX_FILE = "model.onnx"  # MLflow's name for it, in the folder of a packaged model
 REQUIREMENTS = ("mlflow", "numpy", "onnx", "onnxruntime")  # what a packaged model needs to answer
 
@@ -73,7 +78,7 @@ def register_version(client: "MlflowClient", run_id: str, artifacts: Artifacts, 
     else:
         source = f"runs:/{run_id}/{package_name(provenance)}"
         version = str(client.create_model_version(model, source, run_id).version)
-    if version != _champion_version(client, model):  # the champion keeps what it was judged by
+    if version != champion_version(client, model, metrics["dataset"]):  # the champion keeps what it was judged by
         tags = {
             "model": onnx_md5,
             "examples": _examples_md5(provenance),
@@ -85,29 +90,43 @@ def register_version(client: "MlflowClient", run_id: str, artifacts: Artifacts, 
     return version
 
 
-def promote(
-    client: "MlflowClient", version: str, artifacts: Artifacts, provenance: Provenance, floor: float
+def assess(
+    client: "MlflowClient", version: str, artifacts: Artifacts, provenance: Provenance, gate: Gate
 ) -> Verdict | None:
-    """Judge a version against the champion on the artifacts' test data, and make it the champion if it passes.
+    """Judge a version against the champion on the artifacts' test data, and describe it by the verdict.
 
     Returns the verdict; None if it is the champion already.
     """
     model, metrics = provenance.model, artifacts.metrics()
-    present = _champion_version(client, model)
+    present = champion_version(client, model, metrics["dataset"])
     if present == version:
         return None
     champion = _champion(client, model, present, _examples_md5(provenance), artifacts.task) if present else None
-    verdict = judge(model, metrics["dataset"], metrics["stand_in"], metrics["accuracy"], floor, champion)
+    verdict = judge(model, metrics, gate, champion)
     outcome = "passed" if verdict.passed else "did not pass"
     client.set_model_version_tag(model, version, "verdict", outcome)
     client.update_model_version(model, version, f"{outcome}: {'; '.join(verdict.reasons)}.")
-    if verdict.passed:
-        client.set_registered_model_alias(model, ALIAS, version)
     return verdict
 
 
-def _champion_version(client: "MlflowClient", model: str) -> str:
-    return str(client.get_registered_model(model).aliases.get(ALIAS, ""))  # MLflow gives a number or a text
+def promote(client: "MlflowClient", model: str, version: str, dataset: str) -> None:
+    """Make a version the champion of a dataset."""
+    client.set_registered_model_alias(model, alias(dataset), version)
+
+
+def alias(dataset: str) -> str:
+    """The alias of the champion: MLflow takes letters, digits, _ and -."""
+    return CHAMPION + re.sub(r"[^A-Za-z0-9_-]+", "-", dataset)
+
+
+def is_champion(alias: str) -> bool:
+    """Whether a version with this alias is the champion of a dataset."""
+    return alias.startswith(CHAMPION)
+
+
+def champion_version(client: "MlflowClient", model: str, dataset: str) -> str:
+    """The version that is the champion of a dataset; "" if there is none."""
+    return str(client.get_registered_model(model).aliases.get(alias(dataset), ""))  # MLflow gives a number or a text
 
 
 def _champion(client: "MlflowClient", model: str, version: str, examples_md5: str, task: TaskPaths) -> Champion:

@@ -73,7 +73,7 @@ def _track_revision(revision: str, config: Config) -> Iterator[str]:
 
 def _record(artifacts: Artifacts, config: Config, recorded: set[str]) -> str:
     """Record one model, add its weights to `recorded`, and return the line for it."""
-    name = record(artifacts, config.model(artifacts.model).params.gate.floor)
+    name = record(artifacts, config.model(artifacts.model).params.gate).run
     outcome = "up to date:" if artifacts.weights_md5 in recorded else "recorded"
     recorded.add(artifacts.weights_md5)
     return f"{outcome} {name}"

@@ -36,6 +36,9 @@ def test_metrics_count_the_predictions(predictions: Predictions) -> None:
         "examples": 5,
         "wrong": 2,
         "accuracy": 0.6,
+        "balanced_accuracy": pytest.approx(7 / 9),
+        "worst_class": "1",
+        "worst_class_accuracy": pytest.approx(1 / 3),
         "loss": 0.25,
         "expected_calibration_error": 0.1,
     }
@@ -44,7 +47,7 @@ def test_metrics_count_the_predictions(predictions: Predictions) -> None:
 def test_the_tables_count_pairs_and_classes(predictions: Predictions) -> None:
     confusion = evaluate.confusion(predictions)
     assert confusion.columns.tolist() == ["actual", "predicted", "examples"]
-    assert confusion.to_numpy().tolist() == [["0", "0", 1], ["1", "0", 2], ["1", "1", 1], ["2", "2", 1]]
+    assert confusion.to_numpy().tolist() == [["0", "0", 1], ["1", "1", 1], ["2", "2", 1], ["1", "0", 2]]
     by_class = evaluate.by_class(predictions)
     assert by_class.columns.tolist() == ["class", "examples", "wrong", "accuracy"]
     table = by_class.set_index("class")

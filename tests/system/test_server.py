@@ -81,6 +81,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with server.started() as running:
         site = Site(folder, running)
         site.run("dvc", "repro", MLFLOW_TRACKING_URI=with_password(running.uri))
+        site.run("pipeline", "promote", MLFLOW_TRACKING_URI=with_password(running.uri), ok=False)
         project.commit(folder, "trained")
         yield site
 
@@ -202,7 +203,7 @@ def test_each_export_is_a_version_and_a_stand_in_is_no_champion(recorded: Record
         (version,) = recorded.versions[model]
         assert version.tags["verdict"] == ("passed" if passed else "did not pass")
         assert version.tags["dataset"] == ("bits-8" if passed else "uci-digits")
-        assert recorded.aliases[model] == ({"champion": "1"} if passed else {})
+        assert recorded.aliases[model] == ({"champion-bits-8": "1"} if passed else {})
 
 
 def test_tracking_again_changes_nothing(recorded: Recorded, tracked_again: list[dict[str, Any]]) -> None:

@@ -2,12 +2,24 @@
 
 import pytest
 
+from pipeline.config import Gate
 from pipeline.tracking import gate
 from pipeline.tracking.gate import Champion
 
 
 def judge(accuracy: float, floor: float, champion: Champion | None = None, stand_in: bool = False) -> gate.Verdict:
-    return gate.judge("a-model", "a-dataset", stand_in, accuracy, floor, champion)
+    metrics = {"dataset": "a-dataset", "stand_in": stand_in, "accuracy": accuracy}
+    return gate.judge("a-model", metrics, Gate(floor=floor), champion)
+
+
+@pytest.mark.parametrize(("accuracy", "passed"), [(0.79, False), (0.8, True)])
+def test_a_class_that_is_rarely_right_stops_a_model_with_a_good_accuracy(accuracy: float, passed: bool) -> None:
+    metrics = {"dataset": "a-dataset", "stand_in": False, "accuracy": 0.99}
+    metrics |= {"worst_class": "7", "worst_class_accuracy": accuracy}
+    verdict = gate.judge("a-model", metrics, Gate(floor=0.9, worst_class=0.8), None)
+    assert verdict.passed == passed
+    how = "at least" if passed else "below"
+    assert f"the accuracy of its worst class, 7, of {accuracy:.3%} is {how} the floor of 80.000%" in verdict.reasons
 
 
 def test_the_first_needs_only_the_floor() -> None:

@@ -19,25 +19,28 @@ from pipeline import config
 from pipeline.files import md5, parse_yaml
 from pipeline.inference import predict_split
 from pipeline.paths import ModelPaths, TaskPaths
-from pipeline.stages import evaluate, export, split, train
+from pipeline.stages import evaluate, export, generate, split, train
 from tests.harness import project
 from tests.harness.process import free_port, responds, running, with_path
 
 MODEL, MNIST, _ = project.MODELS
-STAGES = ("split@bits", f"train@{MODEL}", f"export@{MODEL}", f"evaluate@{MODEL}")
+STAGES = ("generate@bits", "split@bits", f"train@{MODEL}", f"export@{MODEL}", f"evaluate@{MODEL}")
 Variant = Callable[[str], Path]
 
 
 @pytest.fixture(scope="module")
 def variant(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Variant:
-    """A project with one model: as it is (`first`), trained longer (`better`), or so on other data (`other data`)."""
+    """A project with one model: as it is (`first`), trained longer (`better`), or so on other examples (`other data`)
+    or on shorter strings (`other dataset`).
+    """
     variants: dict[str, Path] = {}
 
     def get(name: str) -> Path:
         if name not in variants:
             variants[name] = _copy(trained, tmp_path_factory.mktemp("variant") / "project", MODEL)
             if name != "first":
-                _train_longer(variants[name], examples=120 if name == "other data" else 100)
+                length = 7 if name == "other dataset" else 8
+                _train_longer(variants[name], examples=120 if name == "other data" else 100, length=length)
         return variants[name]
 
     return get
@@ -55,13 +58,15 @@ def _copy(trained: Path, folder: Path, model: str) -> Path:
     return folder
 
 
-def _train_longer(folder: Path, examples: int) -> None:
+def _train_longer(folder: Path, examples: int, length: int) -> None:
     project.change(folder, f"models.{MODEL}.recipes.fast.steps", 400)
     project.change(folder, f"models.{MODEL}.recipes.fast.log_every", 200)
     project.change(folder, "tasks.bits.split.train", examples)
+    project.change(folder, "tasks.bits.generate.length", length)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         setup = config.load().model(MODEL)
+        generate.run(setup.task)
         split.run(setup.task)
         for stage in (train, export, evaluate):
             stage.run(setup)
@@ -84,8 +89,15 @@ def track(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "skipped" not in done.stdout, done.stdout
 
 
-def champion(client: MlflowClient, model: str = MODEL) -> str | None:
-    version = client.get_registered_model(model).aliases.get("champion")  # MLflow gives a number or a text
+def promote(status: int = 0) -> str:
+    """Promote the model of the working folder."""
+    done = project.invoke("promote")
+    assert done.exit_code == status, done.output
+    return done.stdout
+
+
+def champion(client: MlflowClient, model: str = MODEL, dataset: str = "bits-8") -> str | None:
+    version = client.get_registered_model(model).aliases.get(f"champion-{dataset}")  # MLflow gives a number or a text
     return None if version is None else str(version)
 
 
@@ -119,6 +131,9 @@ def test_a_version_holds_the_model_its_signature_an_example_and_the_verdict(
     folder = variant("first")
     for _ in range(2):
         track(folder, monkeypatch)
+    assert champion(client) is None, "only `pipeline promote` gives the title"
+    assert promote().startswith(f"{MODEL} version 1 is the champion of bits-8 now: it was measured on bits-8 itself; ")
+    assert promote() == f"{MODEL} version 1 is the champion of bits-8 already\n"
     (version,) = client.search_model_versions(f"name = '{MODEL}'")
     assert champion(client) == str(version.version) == "1"
     assert version.tags == {
@@ -139,7 +154,7 @@ def test_a_version_holds_the_model_its_signature_an_example_and_the_verdict(
     described = parse_yaml((packed / "MLmodel").read_text())
     assert described["flavors"]["python_function"]["loader_module"] == "mlflow.onnx"
     assert described["metadata"]["class_names"] == class_names(folder)
-    model = mlflow.pyfunc.load_model(f"models:/{MODEL}@champion")
+    model = mlflow.pyfunc.load_model(f"models:/{MODEL}@champion-bits-8")
     assert model.metadata.signature.inputs.to_dict() == [
         {"type": "tensor", "name": "sequence", "tensor-spec": {"dtype": "float32", "shape": (-1, 8, 1)}}
     ]
@@ -157,11 +172,12 @@ def test_below_the_floor_there_is_no_champion_until_the_floor_is_lowered(
     folder = shutil.copytree(variant("first"), tmp_path / "project")
     project.change(folder, f"models.{MODEL}.gate.floor", 0.995)
     track(folder, monkeypatch)
+    assert promote(status=1).startswith(f"{MODEL} version 1 is not promoted: it was measured on bits-8 itself; its acc")
     assert champion(client) is None
     assert client.get_model_version(MODEL, "1").tags["verdict"] == "did not pass"
     assert not verdict(client, "1")["passed"]
     project.change(folder, f"models.{MODEL}.gate.floor", 0.0)
-    track(folder, monkeypatch)
+    promote()
     assert champion(client) == "1", "the same version passes"
     assert client.get_model_version(MODEL, "1").tags["verdict"] == "passed"
     assert verdict(client, "1")["passed"]
@@ -171,8 +187,9 @@ def test_a_better_version_becomes_the_champion(
     client: MlflowClient, variant: Variant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert accuracy(variant("first")) < accuracy(variant("better"))
-    track(variant("first"), monkeypatch)
-    track(variant("better"), monkeypatch)
+    for name in ("first", "better"):
+        track(variant(name), monkeypatch)
+        promote()
     assert champion(client) == "2"
     assert verdict(client, "2")["champion"] == {"name": "version 1", "accuracy": accuracy(variant("first"))}
 
@@ -181,7 +198,9 @@ def test_a_worse_version_does_not_become_the_champion(
     client: MlflowClient, variant: Variant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     track(variant("better"), monkeypatch)
+    promote()
     track(variant("first"), monkeypatch)
+    promote(status=1)
     assert champion(client) == "1"
     decided = verdict(client, "2")
     assert not decided["passed"]
@@ -193,9 +212,12 @@ def test_an_equal_version_becomes_the_champion(
     client: MlflowClient, variant: Variant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     track(variant("first"), monkeypatch)
+    promote()
     (run,) = client.search_runs([each.experiment_id for each in client.search_experiments()])
     client.delete_run(run.info.run_id)  # so that the same model becomes another run, and another version
     track(variant("first"), monkeypatch)
+    assert champion(client) == "1", "until it is promoted"
+    promote()
     assert champion(client) == "2"
     assert verdict(client, "2")["champion"] == {"name": "version 1", "accuracy": accuracy(variant("first"))}
 
@@ -205,18 +227,31 @@ def test_on_other_test_data_the_champion_is_measured_again(
 ) -> None:
     folder = variant("other data")
     track(variant("first"), monkeypatch)
+    promote()
     track(folder, monkeypatch)
+    promote()
     measured = predict_split.accuracy(package(client, "1") / "model.onnx", TaskPaths("bits", folder))
     assert verdict(client, "2")["champion"] == {"name": "version 1", "accuracy": measured}
     assert measured != accuracy(variant("first"))
     assert champion(client) == "2"
 
 
+def test_each_dataset_has_a_champion_of_its_own(
+    client: MlflowClient, variant: Variant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("better", "other dataset"):
+        track(variant(name), monkeypatch)
+        promote()
+    assert (champion(client), champion(client, dataset="bits-7")) == ("1", "2")
+    assert verdict(client, "2")["champion"] is None
+
+
 def test_a_stand_in_is_a_version_and_never_the_champion(
     client: MlflowClient, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     track(_copy(trained, tmp_path / "project", MNIST), monkeypatch)
-    assert champion(client, MNIST) is None
+    promote(status=1)
+    assert champion(client, MNIST, "uci-digits") is None
     version = client.get_model_version(MNIST, "1")
     assert (version.tags["dataset"], version.tags["verdict"]) == ("uci-digits", "did not pass")
     decided = verdict(client, "1", MNIST)
@@ -228,6 +263,7 @@ def test_the_champion_predicts_as_the_export_does_loaded_or_served(
     client: MlflowClient, variant: Variant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     track(variant("better"), monkeypatch)
+    promote()
     assert champion(client) == "1"
     strings = ["00000000", "11111111", "01101010", "10000001", "00000111"]
     printed = project.invoke("predict", MODEL, "--json", *strings).stdout
@@ -241,10 +277,10 @@ def test_the_champion_predicts_as_the_export_does_loaded_or_served(
         assert shares.max(axis=1).tolist() == pytest.approx([each["probability"] for each in expected], abs=1e-6)
 
     assert len({each["label"] for each in expected}) > 1
-    check(mlflow.pyfunc.load_model(f"models:/{MODEL}@champion").predict({"sequence": sequence})["probabilities"])
+    check(mlflow.pyfunc.load_model(f"models:/{MODEL}@champion-bits-8").predict({"sequence": sequence})["probabilities"])
 
     address = f"http://127.0.0.1:{(port := free_port())}"
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", f"models:/{MODEL}@champion"]
+    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", f"models:/{MODEL}@champion-bits-8"]
     command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
     environment = with_path(os.environ, project.BIN)
     with running(command, tmp_path / "serve.log", lambda: responds(f"{address}/ping"), env=environment):

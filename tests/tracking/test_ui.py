@@ -25,7 +25,7 @@ def champion(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     project.change(folder, f"models.{MODEL}.gate.floor", 0.0)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert project.invoke("track").exit_code == 0
+        assert project.invoke("promote", MODEL).exit_code == 0
     return folder
 
 
@@ -82,4 +82,4 @@ def test_a_runs_page_says_its_result_and_shows_the_picture_of_its_errors(
 
 
 def test_a_models_page_names_its_champion(window: browser.Browser) -> None:
-    window.open(f"/models/{MODEL}", MODEL, "Version 1", "@ champion", "passed: it was")
+    window.open(f"/models/{MODEL}", MODEL, "Version 1", "@ champion-bits-8", "passed: it was")
