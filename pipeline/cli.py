@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from pipeline import __version__, terminal
-from pipeline.errors import PipelineError, quoted
+from pipeline.errors import PipelineError
 
 ENVIRONMENT = {  # of the libraries; what a user has set stays
     "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow's messages about its build
@@ -215,6 +215,9 @@ def report(
     picture: Annotated[Path, typer.Option(metavar="FILE", help="where to write the learning curves")] = Path(
         "report.png"
     ),
+    fail_on_gate: Annotated[
+        bool, typer.Option("--fail-on-gate", help="exit with status 1 if a model does not pass the gate")
+    ] = False,
 ) -> None:
     """Report in Markdown what a branch changes: parameters, the stages that ran, metrics, learning curves, the gate."""
     from pipeline import config
@@ -224,6 +227,8 @@ def report(
     if report.pairs:
         curves.save(curves.plot(report.pairs), picture)
     typer.echo(branch.text(report, picture))
+    if fail_on_gate and not all(verdict.passed for verdict in report.verdicts):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -273,13 +278,7 @@ def predict(
 
     predictor = predict.load(model)
     options = predict.Options(words, temperature, seed, digits, top)
-    if show and show != "-" and os.path.lexists(show):
-        raise PipelineError(
-            f"{quoted(show, 200)} exists, and --show FILE.png writes a new file; name another one, or put --show after "
-            "the inputs to see the images in the terminal."
-        )
-    if show and inputs == ["-"]:
-        raise PipelineError("--show needs the inputs as arguments, not a stream; name the pictures after the model.")
+    terminal.check_show(show, inputs)
     if inputs == ["-"]:
         terminal.show_stream(predictor.predict(terminal.stdin_lines(), options), as_json)
         return

@@ -1,5 +1,6 @@
 """Predictions in the terminal: inputs from arguments, a stream or a prompt; results as lines."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -8,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, quoted
 
 
 class PredictCommand(TyperCommand):
@@ -28,6 +29,17 @@ class PredictCommand(TyperCommand):
 
         with formatter.section("Inputs, by task"):
             formatter.write_dl(predict.inputs_by_task())
+
+
+def check_show(show: str | None, inputs: list[str] | None) -> None:
+    """Raise PipelineError if --show names a file that exists, or if the inputs are a stream."""
+    if show and show != "-" and os.path.lexists(show):
+        raise PipelineError(
+            f"{quoted(show, 200)} exists, and --show FILE.png writes a new file; name another one, or put --show after "
+            "the inputs to see the images in the terminal."
+        )
+    if show and inputs == ["-"]:
+        raise PipelineError("--show needs the inputs as arguments, not a stream; name the pictures after the model.")
 
 
 def show_stream(results: Iterator[Any], as_json: bool) -> None:

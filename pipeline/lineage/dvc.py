@@ -124,8 +124,8 @@ class Cache:
                 reason = f"it is not in the cache, and the remote failed: {' '.join(str(error).split())[:150]}"
         if not cached.is_file() or md5(cached) != hash_name.removesuffix(".dir"):
             raise PipelineError(
-                f"{path.name} with the hash {hash_name} is gone ({reason}); restore DVC's cache (`dvc pull`), or "
-                "choose another run."
+                f"{path.name} with the hash {hash_name} is not on this machine ({reason}); `dvc pull` fetches it from "
+                "a remote that has it, `dvc repro` makes the files of the commit that is checked out."
             )
         return cached
 

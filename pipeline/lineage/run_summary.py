@@ -1,7 +1,8 @@
 """A trained model as reports compare it, whether it comes from MLflow or from git."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,3 +21,10 @@ class RunSummary:
     metrics: dict[str, float]
     history: "pd.DataFrame"  # a row for each log, by step: loss, accuracy, batch_accuracy, ...
     predictions: "pd.DataFrame | None"  # a row for each evaluated example: target, predicted; None if not recorded
+
+
+def numeric(content: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics of metrics.json, without what else it holds: names, and whether the dataset is a stand-in."""
+    return {
+        name: value for name, value in content.items() if isinstance(value, int | float) and not isinstance(value, bool)
+    }

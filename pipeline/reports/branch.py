@@ -4,17 +4,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 from tabulate import tabulate
 
 from pipeline.config import Config, ModelSetup
 from pipeline.errors import PipelineError, quoted
 from pipeline.lineage import dvc, git
 from pipeline.lineage.run_summary import RunSummary
+from pipeline.lineage.snapshot import Snapshot
 from pipeline.paths import LOCK, ModelPaths
-from pipeline.reports import branch_changes, compare
+from pipeline.reports import branch_changes, compare, curves
 from pipeline.reports.branch_changes import Rows
-from pipeline.reports.snapshot import Snapshot
 from pipeline.tracking.gate import Champion, Verdict, judge
+
+ROWS = 10  # of a learning curve that is a table
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,9 @@ class Report:
     changes: Rows  # parameter or input, its value before, its value now
     ran: list[str]  # stages that ran because of the changes
     skipped: list[str]
-    pairs: list[list[RunSummary]]  # before and now, for each model whose stages ran
-    new: list[str]  # models that the base does not have
+    pairs: list[list[RunSummary]]  # before and now, for each model with other results
+    differing: list[str]  # models whose stages did not run, and whose metrics differ
+    new: list[RunSummary]  # models that the base does not have
     verdicts: list[Verdict]
 
 
@@ -45,11 +49,16 @@ def make(base: str, config: Config) -> Report:
     ran = branch_changes.stages_that_ran(before.entries, entries)
     items = {_item(name) for name in ran}
     models = [setup for setup in config.all_models() if setup.name in items]
-    new = [setup.name for setup in models if not before.entry("evaluate", setup.name)]
+    new = [setup for setup in models if not before.entry("evaluate", setup.name)]
+    differing = [
+        setup
+        for setup in config.all_models()
+        if setup not in models and before.metrics(setup.name) not in ({}, now.metrics(setup.name))
+    ]
     pairs = [
         [side.summary(setup.name, setup.task.name) for side in (before, now)]
-        for setup in models
-        if setup.name not in new and before.read(ModelPaths(setup.name).metrics)
+        for setup in [*models, *differing]
+        if setup not in new and before.read(ModelPaths(setup.name).metrics)
     ]
     return Report(
         base,
@@ -57,7 +66,8 @@ def make(base: str, config: Config) -> Report:
         sorted(ran),
         sorted(entries.keys() - ran),
         pairs,
-        new,
+        [setup.name for setup in differing],
+        [now.summary(setup.name, setup.task.name) for setup in new],
         [_verdict(setup, before, now) for setup in models],
     )
 
@@ -65,7 +75,7 @@ def make(base: str, config: Config) -> Report:
 def text(report: Report, picture: Path) -> str:
     """The report as Markdown, with a link to the `picture` of the learning curves if models are compared."""
     title = f"# What differs from {report.base}"
-    if not report.changes and not report.ran:
+    if not report.changes and not report.ran and not report.differing:
         return f"{title}\n\nNo stage ran: nothing that a stage depends on has changed."
     stages = [
         [f"ran ({len(report.ran)})", _list(report.ran)],
@@ -80,8 +90,14 @@ def text(report: Report, picture: Path) -> str:
     ]
     if report.pairs:
         parts += ["## Metrics", compare.text(report.pairs, picture, markdown=True)]
-    if report.new:
-        parts.append(f"New models, which {report.base} does not have: {_list(report.new)}.")
+        parts += [_curves(pair) for pair in report.pairs]
+    if report.differing:
+        parts.append(
+            f"Of the same inputs, this machine made other results than those of {report.base}: "
+            f"{_list(report.differing)}. Another processor or library rounds differently."
+        )
+    for run in report.new:
+        parts += [f"### {run.model}, which {report.base} does not have", compare.table([run], markdown=True)]
     if report.verdicts:
         rows = [
             [verdict.model, "passed" if verdict.passed else "**did not pass**", "; ".join(verdict.reasons)]
@@ -89,6 +105,21 @@ def text(report: Report, picture: Path) -> str:
         ]
         parts += ["## Gate", _table(rows, ["model", "verdict", "reasons"])]
     return "\n\n".join(parts)
+
+
+def _curves(pair: list[RunSummary]) -> str:
+    """The error of both runs by step, as a table: a job summary shows no picture that is a file."""
+    columns = {}
+    for run in pair:
+        name = next((name for name in (*curves.MONITORED, "accuracy") if name in run.history), "")
+        if name:
+            columns[f"{run.name}, {name.replace('accuracy', 'error').replace('_', ' ')}, %"] = 100 * (
+                1 - run.history[name]
+            )
+    table = pd.DataFrame(columns)
+    table = table.iloc[:: max(1, len(table) // ROWS)].round(3).reset_index().astype(object)
+    shown = _table(table.where(table.notna(), "-").to_numpy().tolist(), ["step", *columns])
+    return f"<details><summary>Learning curves of {pair[0].model}</summary>\n\n{shown}\n\n</details>"
 
 
 def _branch_point(base: str) -> str:

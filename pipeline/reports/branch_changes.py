@@ -11,10 +11,20 @@ ABSENT = "-"
 
 
 def parameters(before: dict[str, Any], now: dict[str, Any]) -> Rows:
-    """The parameters that differ, each with its dotted key and its value before and now; "-" where it is absent."""
-    keys = dict.fromkeys([*before, *now])
+    """The parameters that differ, each with its dotted key and its value before and now; "-" where it is absent.
+
+    Those of recipes that neither side uses are left out.
+    """
+    recipes = {before.get("recipe"), now.get("recipe")}
+    keys = [key for key in dict.fromkeys([*before, *now]) if _recipe(key) in {None, *recipes}]
     rows = [[key, before.get(key, ABSENT), now.get(key, ABSENT)] for key in keys]
     return [[key, old, new] for key, old, new in rows if old != new]
+
+
+def _recipe(key: str) -> str | None:
+    """The recipe that a key of params.yaml belongs to: models.M.recipes.RECIPE.steps."""
+    parts = key.split(".")
+    return parts[3] if len(parts) > 3 and parts[0] == "models" and parts[2] == "recipes" else None
 
 
 def inputs(before: Entries, now: Entries) -> Rows:

@@ -1,8 +1,6 @@
 """What is known of each metric: its name, its unit, and its name in tables."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -68,13 +66,6 @@ def metric(name: str) -> Metric:
     if name.startswith("accuracy"):
         return Metric(name, "%")
     return Metric(name, "")
-
-
-def numeric(content: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics of metrics.json, without what else it holds: the dataset and whether it is a stand-in."""
-    return {
-        name: value for name, value in content.items() if isinstance(value, int | float) and not isinstance(value, bool)
-    }
 
 
 def _format(value: float, decimals: int | None = None) -> str:

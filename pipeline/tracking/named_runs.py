@@ -1,19 +1,20 @@
 """Read runs: find them by what a user types, and load what comparing or reproducing them takes."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 from pipeline.config import Config
 from pipeline.errors import PipelineError, quoted
 from pipeline.files import load_parquet, md5
 from pipeline.lineage import dvc, git
 from pipeline.lineage import provenance as lineage
-from pipeline.lineage.artifacts import Entries, trained_weights
+from pipeline.lineage.artifacts import trained_weights
 from pipeline.lineage.provenance import Provenance, strip_prefixes
 from pipeline.lineage.run_summary import RunSummary
+from pipeline.lineage.snapshot import Snapshot
 from pipeline.paths import ModelPaths, repro
 from pipeline.tracking import connection
 from pipeline.tracking.names import PATCH, PROVENANCE, WEIGHTS, history_column, is_curve
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+Found = Union["Run", RunSummary]  # a run of MLflow, or what git holds of a model
 WORKSPACE, CHAMPION = GROUPS = ("workspace", "champion")  # names of a run for each model
 SHORTEST_ID = 6  # characters of a run's id that are accepted for it
 
@@ -34,7 +36,10 @@ def find_run(text: str, config: Config) -> tuple[str, Provenance, bytes]:
     Raises PipelineError if none or several do, or if the run cannot be reproduced.
     """
     with connection.connected() as client:
-        runs = _matching(client, text, config)
+        found = _matching(client, text, config)
+        runs = [run for run in found if not isinstance(run, RunSummary)]
+        if not runs:
+            raise PipelineError(f"no run at {quoted(text)} is recorded; run `pipeline track {text}`, then try again.")
         if len(runs) > 1:
             names = ", ".join(f"{run.info.run_name} ({run.info.run_id[:8]})" for run in runs[:8])
             raise PipelineError(f"{quoted(text)} matches {len(runs)} runs: {names}; name one of them, or give its id.")
@@ -54,13 +59,14 @@ def find_groups(texts: list[str], config: Config) -> list[list[RunSummary]]:
     """The runs to compare with each other, in groups.
 
     Without a text, for each model its newest run and the one before. With one text that matches one run, that run and
-    the one before. With several texts that match one run each, those runs. Otherwise, a group for each model.
+    the one before. With several texts that match one run each, those runs. Otherwise, a group for each model. Of a
+    revision that MLflow does not have, a run is what git holds.
     """
     with connection.connected() as client:
         return [[_summary(client, run) for run in _unique(group)] for group in _groups(client, texts, config)]
 
 
-def _groups(client: "MlflowClient", texts: list[str], config: Config) -> list[list["Run"]]:
+def _groups(client: "MlflowClient", texts: list[str], config: Config) -> Sequence[Sequence["Found"]]:
     if not texts:
         newest = [runs[0] for model in config.models if (runs := _runs_of_model(client, model))]
         pairs = [[before, run] for run in newest if (before := _previous(client, run))]
@@ -99,7 +105,7 @@ def by_pattern(run: "Run", text: str) -> bool:
 MATCHERS: tuple[Callable[["Run", str], bool], ...] = (by_id, by_name, by_experiment, by_pattern)
 
 
-def _matching(client: "MlflowClient", text: str, config: Config) -> list["Run"]:
+def _matching(client: "MlflowClient", text: str, config: Config) -> Sequence["Found"]:
     """The runs that `text` names: a model (its newest run), one of GROUPS, what MATCHERS find, or a revision of git.
 
     Raises PipelineError if there are none.
@@ -113,9 +119,9 @@ def _matching(client: "MlflowClient", text: str, config: Config) -> list["Run"]:
         return _group(client, runs, text, config)
     for matches in MATCHERS:
         if matching := [run for run in runs if matches(run, text)]:
-            return sorted(matching, key=lambda run: run.info.start_time)
+            return matching[::-1]  # the oldest first
     if commit := git.commit(text):
-        return _at_revision(runs, text, dvc.lock_entries(commit), config)
+        return _at_revision(runs, text, commit, config)
     raise PipelineError(
         f"there is no run, experiment, revision or model {quoted(text)} in "
         f"{connection.redact(connection.tracking_uri())}; name one of the models ({', '.join(config.models)}), or a "
@@ -146,27 +152,28 @@ def _group(client: "MlflowClient", runs: list["Run"], text: str, config: Config)
     return found
 
 
-def _at_revision(runs: list["Run"], revision: str, entries: Entries, config: Config) -> list["Run"]:
-    """The newest run of each model that the revision's dvc.lock has."""
+def _at_revision(runs: list["Run"], revision: str, commit: str, config: Config) -> list["Found"]:
+    """For each model that the revision's dvc.lock has, its newest run, or else what git holds of it."""
+    entries, snapshot = dvc.lock_entries(commit), Snapshot(revision, commit)
     trained = {model: weights for model in config.models if (weights := trained_weights(entries, model))}
     if not trained:
         raise PipelineError(
             f"revision {revision} has no trained model of params.yaml in its dvc.lock; choose another revision."
         )
-    newest = []
+    found: list[Found] = []
     for model, weights in trained.items():
         recorded = [run for run in runs if run.data.tags.get(WEIGHTS) == weights]
-        if not recorded:
-            raise PipelineError(f"no run of {model} at {revision} is recorded; run `pipeline track {revision}`.")
-        newest.append(recorded[0])
-    return newest
+        found.append(recorded[0] if recorded else snapshot.summary(model, config.model(model).task.name))
+    return found
 
 
 def _runs_of_model(client: "MlflowClient", model: str) -> list["Run"]:
     return recorded_runs(client, f"tags.model = '{model}'")
 
 
-def _with_previous(client: "MlflowClient", run: "Run") -> list["Run"]:
+def _with_previous(client: "MlflowClient", run: "Found") -> list["Found"]:
+    if isinstance(run, RunSummary):
+        raise PipelineError(f"{run.name} is one run; name another to compare it with, such as workspace.")
     if before := _previous(client, run):
         return [before, run]
     raise PipelineError(f"{run.info.run_name} is the first run of its model; name another to compare it with.")
@@ -181,18 +188,18 @@ def _previous(client: "MlflowClient", run: "Run") -> "Run | None":
     return next(iter(single or alike or earlier), None)
 
 
-def _by_model(runs: list["Run"]) -> list[list["Run"]]:
-    groups: dict[str, list[Run]] = {}
+def _by_model(runs: Sequence["Found"]) -> list[list["Found"]]:
+    groups: dict[str, list[Found]] = {}
     for run in _unique(runs):
-        groups.setdefault(run.data.tags["model"], []).append(run)
+        groups.setdefault(run.model if isinstance(run, RunSummary) else run.data.tags["model"], []).append(run)
     comparable = [group for group in groups.values() if len(group) > 1]
     if not comparable:
         raise PipelineError("there is only one run of each model among these; name others to compare them with.")
     return comparable
 
 
-def _unique(runs: list["Run"]) -> list["Run"]:
-    return list({run.info.run_id: run for run in runs}.values())
+def _unique(runs: Sequence["Found"]) -> list["Found"]:
+    return list({run.name if isinstance(run, RunSummary) else run.info.run_id: run for run in runs}.values())
 
 
 def _artifact_names(client: "MlflowClient", run: "Run") -> set[str]:
@@ -217,8 +224,11 @@ def _load_patch(client: "MlflowClient", run: "Run", folder: Path) -> bytes:
     return Path(client.download_artifacts(run.info.run_id, PATCH, str(folder))).read_bytes()
 
 
-def _summary(client: "MlflowClient", run: "Run") -> RunSummary:
+def _summary(client: "MlflowClient", run: "Found") -> RunSummary:
     import pandas as pd
+
+    if isinstance(run, RunSummary):
+        return run
 
     run_id, metrics = run.info.run_id, run.data.metrics
     curves = {}

@@ -64,11 +64,20 @@ def _track_revision(revision: str, config: Config) -> Iterator[str]:
         raise PipelineError(
             f"revision {revision} has no trained model of params.yaml in its dvc.lock; choose another revision."
         )
+    failures = 0
     with connection.connected(create=True) as client:
         recorded = _recorded_weights(client)
         for model in models:
-            with checked_out(model, entries, commit) as artifacts:
-                yield _record(artifacts, config, recorded)
+            try:
+                with checked_out(model, entries, commit) as artifacts:
+                    yield _record(artifacts, config, recorded)
+            except PipelineError as error:
+                failures += 1
+                yield f"note: {model} at {revision} is not recorded: {error}"
+    if failures == len(models):
+        raise PipelineError(
+            f"no model of {revision} could be recorded; `pipeline compare {revision} workspace` shows what git holds."
+        )
 
 
 def _record(artifacts: Artifacts, config: Config, recorded: set[str]) -> str:

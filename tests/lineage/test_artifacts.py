@@ -142,7 +142,7 @@ def test_a_file_that_is_in_neither_git_nor_the_cache_is_refused(trained_project:
     hash_name = md5(PATHS.weights)
     (Path(".dvc/cache/files/md5") / hash_name[:2] / hash_name[2:]).unlink()
     with (
-        pytest.raises(PipelineError, match=rf"model\.weights\.h5 with the hash {hash_name} is gone"),
+        pytest.raises(PipelineError, match=rf"model\.weights\.h5 with the hash {hash_name} is not on this machine"),
         artifacts.checked_out(MODEL, entries, "HEAD"),
     ):
         pytest.fail("there is nothing to work with")

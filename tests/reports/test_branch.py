@@ -1,5 +1,6 @@
 """The report of a branch, as `pipeline report` prints it."""
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from typer.testing import Result
 
 from pipeline import config
 from pipeline.errors import PipelineError
+from pipeline.files import write_json
+from pipeline.paths import ModelPaths
 from pipeline.reports import branch as branch_report
 from pipeline.reports.branch_changes import inputs, parameters, stages_that_ran
 from tests.harness import project
@@ -75,6 +78,47 @@ def test_it_holds_metrics_before_and_after_the_paired_test_the_picture_and_the_v
     assert verdict[0] == "**did not pass**"
     assert "below the floor" in verdict[1]
     assert "the champion (main)" in verdict[1]
+    curves = output.split(f"<details><summary>Learning curves of {MODEL}</summary>")[1].split("</details>")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in curves.strip().splitlines()]
+    assert rows[0] == ["step", f"{MODEL}@main, error, %", f"{MODEL}@now, error, %"]
+    assert [row[0] for row in rows[2:]] == ["10", "20", "25"], "a job summary shows tables, and no file"
+
+
+def test_a_model_that_does_not_pass_the_gate_can_fail_the_job(
+    branch: Branch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--base", "main", "--picture", str(tmp_path / "report.png"))
+    assert report(branch.folder, monkeypatch, *words).exit_code == 0
+    failed = report(branch.folder, monkeypatch, *words, "--fail-on-gate")
+    assert failed.exit_code == 1
+    assert "**did not pass**" in failed.stdout
+
+
+def test_results_that_differ_although_no_stage_ran_are_shown(
+    trained_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after `make repro` on another processor: the same inputs, other bytes."""
+    path = ModelPaths(MODEL, trained_project).metrics
+    metrics = json.loads(path.read_text())
+    write_json(metrics | {"wrong": metrics["wrong"] + 1}, path)
+    project.run(trained_project, "dvc", "commit", "--force", f"evaluate@{MODEL}")
+    output = report(trained_project, monkeypatch, "--base", "HEAD", "--picture", str(tmp_path / "report.png")).stdout
+    assert f"this machine made other results than those of HEAD: `{MODEL}`. Another processor" in output
+    assert re.search(r"^\| wrong +\| +\d+ +\| +\d+ +\| +\+1 \|$", output, re.MULTILINE)
+
+
+def test_a_new_model_has_its_metrics_and_only_the_parameters_of_its_recipe(
+    trained_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = project.read(trained_project)
+    params["models"]["bits-new"] = params["models"][MODEL] | {"network": {"units": [4]}}
+    project.write(trained_project, params)
+    project.run(trained_project, "dvc", "repro", "evaluate@bits-new")
+    output = report(trained_project, monkeypatch, "--base", "HEAD", "--picture", str(tmp_path / "report.png")).stdout
+    table = output.split("### bits-new, which HEAD does not have")[1]
+    assert re.search(r"^\| accuracy +\| +[\d.]+% \|$", table, re.MULTILINE)
+    assert "models.bits-new.recipes.fast.learning_rate" in output
+    assert "recipes.published" not in output
 
 
 def test_a_branch_that_changes_nothing_says_so(branch: Branch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

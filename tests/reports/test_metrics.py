@@ -2,7 +2,8 @@
 
 import pytest
 
-from pipeline.reports.metrics import METRICS, metric, numeric
+from pipeline.lineage.run_summary import numeric
+from pipeline.reports.metrics import METRICS, metric
 
 
 @pytest.mark.parametrize(

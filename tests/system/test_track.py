@@ -152,6 +152,21 @@ def test_a_comparison_keeps_the_order_of_its_arguments(in_experiments: Path, tmp
         assert head.split() == [*(f"{MODEL}@{name}" for name in names), "difference"]
 
 
+def test_a_revision_whose_files_are_gone_is_compared_by_what_git_holds(project_copy: Path, tmp_path: Path) -> None:
+    assert project.run(project_copy, "git", "checkout", "--quiet", "--", ".").returncode == 0
+    shutil.rmtree(project_copy / ".dvc" / "cache")
+    for suffix in ("", ".lock"):
+        (project_copy / f"mlflow.db{suffix}").unlink(missing_ok=True)
+    refused = project.invoke("track", "HEAD")
+    assert refused.exit_code == 2
+    assert f"note: {MODEL} at HEAD is not recorded: " in refused.stdout
+    assert "is not on this machine" in refused.stdout
+    assert refused.stderr.startswith("error: no model of HEAD could be recorded; `pipeline compare HEAD workspace`")
+    lines = compare(tmp_path, "HEAD~1", "HEAD")
+    assert lines[2].split() == [f"{MODEL}@HEAD~1", f"{MODEL}@HEAD", "difference"]
+    assert any(line.startswith("accuracy") for line in lines)
+
+
 def test_a_run_that_mlflow_missed_is_recorded_by_track(project_copy: Path) -> None:
     assert track() == [f"recorded {MODEL}@missed"]
     missed = runs(project_copy)[f"{MODEL}@missed"]

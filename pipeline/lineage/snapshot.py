@@ -1,4 +1,4 @@
-"""One side of a branch report: the project at a revision of git, or in the workspace."""
+"""The project at a revision of git, or in the workspace, from what git holds: metrics, history, params, dvc.lock."""
 
 import io
 import json
@@ -15,14 +15,13 @@ from pipeline.errors import PipelineError
 from pipeline.files import parse_yaml
 from pipeline.lineage import dvc, git
 from pipeline.lineage.provenance import strip_prefixes
-from pipeline.lineage.run_summary import RunSummary
+from pipeline.lineage.run_summary import RunSummary, numeric
 from pipeline.paths import PARAMS, ModelPaths, TaskPaths, stage
-from pipeline.reports.metrics import numeric
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The project before or after: a revision, or the workspace if there is none."""
+    """The project at a revision, or in the workspace if there is none."""
 
     name: str
     revision: str | None
@@ -65,7 +64,8 @@ class Snapshot:
             name=f"{model}@{self.name}",
             model=model,
             task=task,
-            params={key: str(value) for key, value in strip_prefixes(dvc.params(train)).items()},
+            params={"recipe": str(self.params().get("recipe", ""))}
+            | {key: str(value) for key, value in strip_prefixes(dvc.params(train)).items()},
             inputs=dvc.hashes(train, "deps"),
             metrics=numeric(self.metrics(model)),
             history=pd.read_csv(io.BytesIO(history), index_col="step"),
