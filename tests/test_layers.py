@@ -15,7 +15,6 @@ from tests.harness import project
 BASE = {"errors", "files", "paths", "section", "dataset"}
 ROOMS: dict[str, set[str]] = {
     "cli": {
-        "terminal",
         "reports",
         "tracking",
         "lineage",
@@ -26,7 +25,6 @@ ROOMS: dict[str, set[str]] = {
         "config",
         "tasks",
     },
-    "terminal": {"inference"},
     "reports": {"tracking", "lineage", "config"},
     "tracking": {"lineage", "inference", "config", "tasks"},
     "lineage": {"config"},

@@ -67,7 +67,7 @@ def _record(
         provenance = _with_recorded(provenance, tags)
         _complete_training(client, run_id, artifacts, provenance)
         _write_results(client, run_id, artifacts, provenance)
-        log_inputs(client, run_id, provenance.inputs)
+        log_inputs(client, run_id, artifacts.metrics()["dataset"], provenance.inputs)
         _write_artifacts(client, run_id, artifacts, provenance, source)
     version = registry.register_version(client, run_id, artifacts, provenance)
     verdict = registry.assess(client, version, artifacts, provenance, gate)
@@ -140,6 +140,8 @@ def _write_results(client: "MlflowClient", run_id: str, artifacts: Artifacts, pr
     tags = {"dataset": metrics["dataset"], ui.DESCRIPTION: ui.run_description(info, metrics)}
     tags |= {key: str(environment[key]) for key in ENVIRONMENT if key in environment}
     tags |= source_tags(provenance.commit, provenance.uncommitted, provenance.experiment)
+    if ui.COLOUR not in client.get_run(run_id).data.tags:
+        tags[ui.COLOUR] = ui.next_colour(client, info.experiment_id)
     client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
 

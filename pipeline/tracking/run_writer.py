@@ -3,14 +3,19 @@
 import json
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.files import md5_of
 from pipeline.lineage.provenance import input_kind
+from pipeline.paths import TaskPaths
 from pipeline.tracking.connection import redact
 from pipeline.tracking.names import curve
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+EXAMPLES = TaskPaths("").examples.name
 
 
 def log_params(client: "MlflowClient", run_id: str, params: Mapping[str, Any]) -> None:
@@ -34,13 +39,13 @@ def log_report(client: "MlflowClient", run_id: str, row: Mapping[str, float]) ->
     log_metrics(client, run_id, int(row["step"]), points)
 
 
-def log_inputs(client: "MlflowClient", run_id: str, inputs: Mapping[str, str]) -> None:
-    """Write every input (path: MD5) as one of MLflow's datasets."""
+def log_inputs(client: "MlflowClient", run_id: str, dataset: str, inputs: Mapping[str, str]) -> None:
+    """Write the examples as MLflow's dataset, with their MD5, and an MD5 of the code's MD5s as a tag."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    datasets = []
-    for path, md5 in sorted(inputs.items()):
-        dataset = Dataset(path, md5, "dvc", json.dumps({"path": path, "md5": md5}))
-        datasets.append(DatasetInput(dataset, [InputTag("mlflow.data.context", input_kind(path))]))
-    if datasets:
-        client.log_inputs(run_id, datasets=datasets)
+    data = {path: md5 for path, md5 in inputs.items() if Path(path).name == EXAMPLES}
+    for path, md5 in data.items():
+        entity = Dataset(dataset, md5, "dvc", json.dumps({"path": path, "md5": md5}))
+        client.log_inputs(run_id, datasets=[DatasetInput(entity, [InputTag("mlflow.data.context", "training")])])
+    code = sorted((path, md5) for path, md5 in inputs.items() if input_kind(path) == "code")
+    client.set_tag(run_id, "code", md5_of(json.dumps(code).encode())[:7])

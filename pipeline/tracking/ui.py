@@ -1,5 +1,6 @@
 """What `mlflow ui` shows: descriptions, and a saved view of an experiment's runs with its columns and charts."""
 
+import colorsys
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -7,16 +8,19 @@ from typing import TYPE_CHECKING, Any
 from pipeline.tracking.names import CURVES
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities import RunInfo
 
 VIEW = "runs"  # the key of the saved view
 TAG = f"mlflow.sharedViewState.{VIEW}"  # the tag in which MLflow's own "Save view" puts it
+COLOUR = "mlflow.runColor"  # the tag of a run's colour in charts
 DESCRIPTION = "mlflow.note.content"  # the tag of the description of a run or an experiment
 COLUMNS = {  # with their widths
     "metrics.`accuracy`": 100,
     "metrics.`wrong`": 75,
     "metrics.`training_seconds`": 125,
     "params.`recipe`": 85,
+    "params.`seed`": 60,
     "params.`network.cell`": 105,
     "params.`network.units`": 105,
     "params.`steps`": 70,
@@ -36,9 +40,14 @@ SECTIONS = {"Learning curves": True, "Results": True}
 SECTIONS |= dict.fromkeys([*(prefix.rstrip("/") for prefix in CURVES), "Model metrics"], False)
 
 
+def page(experiment_id: str) -> str:
+    """The page that shows the runs of an experiment in the saved view."""
+    return f"#/experiments/{experiment_id}/runs?viewStateShareKey={VIEW}&workflowType=machine_learning"
+
+
 def experiment_tags(task: str, experiment_id: str) -> dict[str, str]:
     """The tags of an experiment: its description, which links to the saved view, and the view itself."""
-    address = f"#/experiments/{experiment_id}/runs?viewStateShareKey={VIEW}&workflowType=machine_learning"
+    address = page(experiment_id)
     description = (
         f"One run for each trained model of the task `{task}`: "
         f"[metrics and parameters]({address}) or [learning curves]({address}&compareRunsMode=CHART)."
@@ -63,10 +72,22 @@ def run_description(run: "RunInfo", metrics: dict[str, Any]) -> str:
     )
 
 
+def next_colour(client: "MlflowClient", experiment_id: str) -> str:
+    """A colour that differs from those of the runs before."""
+    return colour(len(client.search_runs([experiment_id], f"tags.`{COLOUR}` LIKE '#%'", max_results=1000)))
+
+
+def colour(number: int) -> str:
+    """The colour of a run by its number, #rrggbb: each hue is the golden angle away from the last."""
+    red, green, blue = colorsys.hsv_to_rgb(number * 0.381966 % 1, 0.75, 0.8)
+    return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
+
+
 def _view_state() -> dict[str, Any]:
     """The state of MLflow's page; what is left out keeps MLflow's default."""
     lines = {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""}  # MLflow's default smooths by 70 %
-    charts = [_chart("LINE", "Learning curves", metric) | lines for metric in CHARTS]
+    scales = {metric: {"scaleType": "log"} if metric.endswith("loss") else {} for metric in CHARTS}
+    charts = [_chart("LINE", "Learning curves", metric) | lines | scales[metric] for metric in CHARTS]
     charts += [_chart("BAR", "Results", metric) for metric in RESULTS]
     return {
         "orderByKey": "attributes.start_time",

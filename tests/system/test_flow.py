@@ -151,7 +151,10 @@ def test_a_trained_model_has_one_run_with_its_curves_metrics_and_files(trained: 
     }
     assert run.inputs
     inputs = {each.dataset.name: each.dataset.digest for each in run.inputs.dataset_inputs}
-    assert inputs == {dep["path"]: dep["md5"] for dep in lock(trained, f"train@{model}")["deps"]}
+    deps = {dep["path"]: dep["md5"] for dep in lock(trained, f"train@{model}")["deps"]}
+    dataset = metrics(trained, model)["dataset"]
+    assert inputs == {dataset: deps[f"data/split/{task}/examples.parquet"]}, "the dataset is the data"
+    assert len(run.data.tags["code"]) == 7
 
 
 def test_tracking_again_changes_nothing(trained_project: Path) -> None:

@@ -49,7 +49,7 @@ CODE = [
     {
         "pipeline/tasks/bits/inputs.py": {"generate@bits", "split@bits", f"evaluate@{BITS}"},
         "pipeline/tasks/fable/data.py": {"generate@fable", "split@fable", f"evaluate@{FABLE}"},
-        "pipeline/cli.py": set(),
+        "pipeline/cli/runs.py": set(),
         "pipeline/inference/predict.py": set(),
         "pipeline/lineage/git.py": set(),
         "pipeline/reports/compare.py": set(),

@@ -1,0 +1,12 @@
+"""The commands of `pipeline`, in the order in which its help lists them: `app` has all of them."""
+
+from pipeline.cli import stages
+
+# isort: split
+from pipeline.cli import prediction
+
+# isort: split
+from pipeline.cli import runs
+from pipeline.cli.app import app
+
+__all__ = ["app", "prediction", "runs", "stages"]

@@ -1,0 +1,75 @@
+"""The commands. Each parses its arguments, resolves names, calls one function, and prints.
+
+A command imports what it needs when it runs, so that --help is instant and predictions need no TensorFlow.
+"""
+
+import logging
+import os
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from pipeline import __version__
+from pipeline.errors import PipelineError
+
+ENVIRONMENT = {  # of the libraries; what a user has set stays
+    "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow's messages about its build
+    "ORT_DISABLE_TELEMETRY": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # a server that is down must not delay a training
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds
+}
+
+
+class Commands(TyperGroup):
+    """Commands that answer a PipelineError with its message and exit status 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; print a PipelineError on standard error."""
+        try:
+            return super().invoke(ctx)
+        except PipelineError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(2) from None
+
+
+class StandardError(logging.Handler):
+    """Prints warnings on standard error, as it is when they come."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one warning on one line."""
+        typer.echo(f"{record.levelname.lower()}: {record.getMessage()}", err=True)
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+TaskName = Annotated[str, typer.Argument(metavar="TASK", help="a task of params.yaml", show_default=False)]
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="a model of params.yaml", show_default=False)]
+
+
+def _version(requested: bool) -> None:
+    if requested:
+        typer.echo(f"pipeline {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version and exit")
+    ] = False,
+) -> None:
+    """LSTMs that read a short sequence and predict its class, from raw data to a prediction."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    log = logging.getLogger("pipeline")
+    if not log.handlers:
+        log.addHandler(StandardError())

@@ -1,0 +1,139 @@
+"""The commands for recorded runs: MLflow, comparisons, reports."""
+
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.app import app
+
+
+@app.command()
+def track(
+    revisions: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[REVISION]...", help="commits, branches, tags or DVC experiments"),
+    ] = None,
+) -> None:
+    """Bring MLflow and its registry up to date with the models of the workspace, or of revisions."""
+    from pipeline import config
+    from pipeline.tracking import track
+
+    for line in track.track(revisions or [], config.load()):
+        typer.echo(line)
+
+
+@app.command()
+def promote(
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL]...", help="models of params.yaml; all by default")
+    ] = None,
+) -> None:
+    """Make models of the workspace the champions of their datasets, if they pass the gate; else exit status 1."""
+    from pipeline import config
+    from pipeline.tracking import promote
+
+    settings = config.load()
+    outcomes = [promote.promote(settings.model(name)) for name in models or settings.models]
+    for _, line in outcomes:
+        typer.echo(line)
+    raise typer.Exit(0 if all(passed for passed, _ in outcomes) else 1)
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN]...", help="runs, models, DVC experiments, revisions, patterns, workspace, champion"
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="print Markdown")] = False,
+    picture: Annotated[Path, typer.Option(metavar="FILE", help="where to write the learning curves")] = Path(
+        "compare.png"
+    ),
+) -> None:
+    """Show what differs between runs, and their metrics; without RUN, each model's newest run and the one before."""
+    from pipeline import config
+    from pipeline.reports import compare, curves
+    from pipeline.tracking import named_runs
+
+    groups = named_runs.find_groups(runs or [], config.load())
+    curves.save(curves.plot(groups), picture)
+    typer.echo(compare.as_json(groups, picture) if as_json else compare.text(groups, picture, markdown))
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="of this machine")] = 5000,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="open the page in a browser")] = True,
+) -> None:
+    """Show the runs in MLflow's user interface, on this machine alone, until Ctrl-C."""
+    from pipeline import config
+    from pipeline.tracking import serve
+
+    serve.serve(config.load(), port, browser, typer.echo)
+
+
+@app.command()
+def reproduce(run: Annotated[str, typer.Argument(metavar="RUN", help="its name or id", show_default=False)]) -> None:
+    """Train a run's model again in a temporary work tree: identical (exit status 0), or what differs first (1)."""
+    from pipeline import config
+    from pipeline.lineage import reproduce
+    from pipeline.tracking import named_runs
+
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the work tree is removed
+    name, provenance, patch = named_runs.find_run(run, config.load())
+    typer.echo(f"{name}: commit {provenance.commit[:10]}{' with uncommitted changes' if patch else ''}")
+    difference, versions = reproduce.run(provenance, patch)
+    for version in versions:
+        typer.echo(f"note: {version}")
+    typer.echo(f"{name}: {difference or 'identical'}")
+    raise typer.Exit(1 if difference else 0)
+
+
+@app.command()
+def report(
+    base: Annotated[str, typer.Option(metavar="REVISION", help="what to compare the workspace with")] = "main",
+    picture: Annotated[Path, typer.Option(metavar="FILE", help="where to write the learning curves")] = Path(
+        "report.png"
+    ),
+    fail_on_gate: Annotated[
+        bool, typer.Option("--fail-on-gate", help="exit with status 1 if a model does not pass the gate")
+    ] = False,
+) -> None:
+    """Report in Markdown what a branch changes: parameters, the stages that ran, metrics, learning curves, the gate."""
+    from pipeline import config
+    from pipeline.reports import branch, curves
+
+    report = branch.make(base, config.load())
+    if report.pairs:
+        curves.save(curves.plot(report.pairs), picture)
+    typer.echo(branch.text(report, picture))
+    if fail_on_gate and not all(verdict.passed for verdict in report.verdicts):
+        raise typer.Exit(1)
+
+
+@app.command()
+def results(
+    write: Annotated[Path | None, typer.Option(metavar="FILE", help="also write the table as CSV")] = None,
+    update: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="bring the tables of a Markdown file up to date with their CSV files"),
+    ] = None,
+) -> None:
+    """Show the models' metrics beside the references."""
+    from pipeline import config
+    from pipeline.reports import results
+
+    for path in update or []:
+        results.update(path)
+    if update:
+        return
+    table = results.collect(config.load())
+    if write:
+        results.save(table, write)
+    typer.echo(results.show(table))

@@ -1,0 +1,61 @@
+"""The commands of the stages of dvc.yaml."""
+
+from pipeline.cli.app import ModelName, TaskName, app
+
+
+@app.command()
+def generate(task: TaskName) -> None:
+    """Make the raw data of a task: data/raw/TASK."""
+    from pipeline import config
+    from pipeline.stages import generate
+
+    generate.run(config.load().task(task))
+
+
+@app.command()
+def split(task: TaskName) -> None:
+    """Make checked examples of a task's raw data: data/split/TASK."""
+    from pipeline import config
+    from pipeline.stages import split
+
+    split.run(config.load().task(task))
+
+
+@app.command()
+def train(model: ModelName) -> None:
+    """Train a model: models/MODEL/model.weights.h5 and history.csv."""
+    from pipeline import config
+    from pipeline.lineage import artifacts, provenance
+    from pipeline.stages import train
+    from pipeline.tracking.live_run import live_run
+
+    setup = config.load().model(model)
+    source = provenance.current_source(setup)
+    with live_run(setup, source) as on_report:
+        environment = train.run(setup, on_report)
+        provenance.save_training_note(artifacts.workspace(setup.name, setup.task.name), source, environment)
+
+
+@app.command()
+def export(model: ModelName) -> None:
+    """Export a trained model as ONNX and SavedModel, and compare both with it: models/MODEL/export."""
+    from pipeline import config
+    from pipeline.stages import export
+
+    export.run(config.load().model(model))
+
+
+@app.command()
+def evaluate(model: ModelName) -> None:
+    """Measure an exported model: models/MODEL/metrics.json, tables and a picture of its errors."""
+    from pipeline import config
+    from pipeline.lineage import artifacts, provenance
+    from pipeline.stages import evaluate
+    from pipeline.tracking import record
+    from pipeline.tracking.connection import BestEffort
+
+    setup = config.load().model(model)
+    evaluate.run(setup)
+    files = artifacts.workspace(setup.name, setup.task.name)
+    provenance.save_training_note(files, provenance.current_source(setup))
+    BestEffort(setup.name)("the metrics", lambda: record.record(files, setup.params.gate))

@@ -1,0 +1,45 @@
+"""`pipeline ui`: MLflow's user interface on the project's store."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.tracking import ui
+from tests.harness import project
+from tests.harness.process import free_port, responds, running, with_path
+
+
+@pytest.mark.slow
+def test_it_serves_the_store_of_the_project_and_ctrl_c_ends_it(trained: Path, tmp_path: Path) -> None:
+    folder, port = project.copy(trained, tmp_path / "project"), free_port()
+    address, log = f"http://127.0.0.1:{port}", tmp_path / "ui.log"
+    command = [sys.executable, "-m", "pipeline", "ui", "--port", str(port), "--no-browser"]
+    environment = with_path(os.environ, project.BIN)
+    with running(command, log, lambda: address in log.read_text(), cwd=folder, env=environment) as server:
+        assert responds(f"{address}/health")
+        assert f"{address}/#/experiments/" in log.read_text()
+        assert f"viewStateShareKey={ui.VIEW}" in log.read_text()
+        sockets = subprocess.run(["ss", "-ltn"], capture_output=True, text=True, check=True).stdout
+        assert [line.split()[3] for line in sockets.splitlines() if f":{port} " in line] == [f"127.0.0.1:{port}"]
+        server.send_signal(signal.SIGINT)
+        assert server.wait(30) == 0
+    assert not responds(f"{address}/health")
+
+
+def test_a_server_has_a_user_interface_of_its_own(trained_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:hush@mlflow.example.org")
+    refused = project.invoke("ui")
+    assert refused.exit_code == 2
+    assert refused.stderr == (
+        "error: the MLflow store is a server; open https://***@mlflow.example.org in a browser.\n"
+    )
+
+
+def test_each_run_has_a_colour_of_its_own() -> None:
+    colours = [ui.colour(number) for number in range(50)]
+    assert len(set(colours)) == 50
+    assert all(len(colour) == 7 and colour.startswith("#") for colour in colours)
