@@ -11,7 +11,7 @@ import onnx
 import tensorflow as tf
 
 from pipeline.config import ModelSetup
-from pipeline.dataset import DatasetInfo, Examples, load_examples, save_info
+from pipeline.dataset import DatasetInfo, Examples, load_examples, load_info, save_info
 from pipeline.errors import PipelineError
 from pipeline.files import require
 from pipeline.inference.calibration import fit_temperature
@@ -37,9 +37,8 @@ def run(setup: ModelSetup) -> None:
     tf.config.set_visible_devices([], "GPU")  # a graph that is traced with a GPU holds cuDNN and loads on no CPU
     keras.utils.clear_session()  # layers are numbered from one again, as in a new process
     paths = setup.paths
-    require(paths.weights, repro("train", setup.name))
+    model = load_model(setup)
     examples = load_examples(setup.task.paths)
-    model = _load(setup, examples.info)
     temperature = _calibrate(model, setup, examples)
     model = keras_network.with_probabilities(model)
     encoded, _ = examples.eval_split()
@@ -92,7 +91,13 @@ def compare(model: keras.Model, folder: Path, sequence: np.ndarray) -> float:
     return largest
 
 
-def _load(setup: ModelSetup, info: DatasetInfo) -> keras.Model:
+def load_model(setup: ModelSetup) -> keras.Model:
+    """The trained Keras model: float32 (batch, steps, features) to logits (batch, classes). It can be trained further.
+
+    Raises PipelineError if it was not trained.
+    """
+    require(setup.paths.weights, repro("train", setup.name))
+    info = load_info(setup.task.paths.info, repro("split", setup.task.name))
     model = keras_network.build(setup.network, setup.recipe, info.shape, len(info.class_names))
     model.load_weights(setup.paths.weights)
     return model

@@ -1,7 +1,10 @@
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 
 from pipeline.dataset import load_examples
@@ -9,7 +12,7 @@ from pipeline.errors import PipelineError
 from pipeline.files import load_json, md5
 from pipeline.networks import keras_network
 from pipeline.stages import export, train
-from tests.harness import project
+from tests.harness import documents, project
 from tests.harness.stages import prepare
 
 pytestmark = pytest.mark.slow
@@ -40,6 +43,23 @@ def test_an_export_that_differs_from_the_trained_model_is_refused(untrained_proj
     onnx.save(graph, draft / "model.onnx")
     with pytest.raises(PipelineError, match=r"model\.onnx differs from the trained model: \d+ of \d+ classes"):
         export.compare(model, draft, sequence)
+
+
+def test_a_trained_model_is_rebuilt_as_documented_and_learns_on(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained)
+    (block,) = documents.sections(project.ROOT / "docs" / "extending.md")["Train a model further"]
+    names: dict[str, Any] = {}
+    exec(block.text, names)  # noqa: S102  # a document's own code
+    setup, model = names["setup"], names["model"]
+    examples = load_examples(setup.task.paths)
+    encoded, targets = examples.eval_split()
+    features = setup.task.code.features(encoded[:200], examples.info)
+    expected = pd.read_parquet(setup.paths.predictions)["predicted"][:200]
+    assert model(features).numpy().argmax(axis=1).tolist() == expected.tolist()
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss)
+    losses = model.fit(features, targets[:200], epochs=3, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
 
 
 def test_a_refused_export_leaves_the_one_before(untrained_project: Path) -> None:
