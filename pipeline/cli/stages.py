@@ -25,10 +25,12 @@ def split(task: TaskName) -> None:
 def train(model: ModelName) -> None:
     """Train a model: models/MODEL/model.weights.h5 and history.csv."""
     from pipeline import config
+    from pipeline.cli.quiet import without_notes
     from pipeline.lineage import artifacts, provenance
-    from pipeline.stages import train
     from pipeline.tracking.live_run import live_run
 
+    with without_notes():
+        from pipeline.stages import train
     setup = config.load().model(model)
     source = provenance.current_source(setup)
     with live_run(setup, source) as on_report:
@@ -40,8 +42,10 @@ def train(model: ModelName) -> None:
 def export(model: ModelName) -> None:
     """Export a trained model as ONNX and SavedModel, and compare both with it: models/MODEL/export."""
     from pipeline import config
-    from pipeline.stages import export
+    from pipeline.cli.quiet import without_notes
 
+    with without_notes():
+        from pipeline.stages import export
     export.run(config.load().model(model))
 
 

@@ -59,6 +59,13 @@ def test_every_stage_ran_once_and_wrote_its_outputs(trained: Path) -> None:
     assert not list(trained.rglob(".writing-*")), "no draft is left"
 
 
+def test_a_repro_prints_nothing_that_says_nothing(trained: Path) -> None:
+    printed = (trained.parent / "trained.stderr").read_text()
+    assert "absl" not in printed
+    assert "cuda" not in printed.lower()
+    assert "oneDNN" not in printed
+
+
 def test_a_stand_in_comes_with_a_warning_and_is_named(trained: Path) -> None:
     warnings = (trained.parent / "trained.stderr").read_text()
     assert "uci-digits" in warnings
