@@ -29,9 +29,9 @@ def train(model: ModelName) -> None:
     from pipeline.lineage import artifacts, provenance
     from pipeline.tracking.live_run import live_run
 
+    setup = config.load().model(model)  # before TensorFlow, which takes seconds
     with without_notes():
         from pipeline.stages import train
-    setup = config.load().model(model)
     source = provenance.current_source(setup)
     with live_run(setup, source) as on_report:
         environment = train.run(setup, on_report)
@@ -44,9 +44,10 @@ def export(model: ModelName) -> None:
     from pipeline import config
     from pipeline.cli.quiet import without_notes
 
+    setup = config.load().model(model)
     with without_notes():
         from pipeline.stages import export
-    export.run(config.load().model(model))
+    export.run(setup)
 
 
 @app.command()
