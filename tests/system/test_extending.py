@@ -14,7 +14,7 @@ from tests.harness import project
 from tests.harness.documents import Block, commands, sections
 
 ADDITIONS = sections(project.ROOT / "docs" / "extending.md")
-TASK, MODEL, RECIPE = ADDITIONS
+TASK, MODEL, RECIPE = [heading for heading in ADDITIONS if heading.startswith("A ")]
 
 
 def add(folder: Path, blocks: list[Block]) -> None:
