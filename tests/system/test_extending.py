@@ -109,7 +109,7 @@ def test_no_existing_test_needs_an_edit(tmp_path: Path) -> None:
         if (project.ROOT / name).is_file():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(project.ROOT / name, tmp_path / name)
-    for heading in ADDITIONS:
+    for heading in (TASK, MODEL, RECIPE):
         add(tmp_path, ADDITIONS[heading])
     tests = ["tests/test_config.py", "tests/test_layers.py", "tests/tasks/test_contract.py"]
     pytest_command = (sys.executable, "-m", "pytest", "--numprocesses=0", "-p", "no:cacheprovider", *tests)
