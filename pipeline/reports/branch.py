@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
@@ -111,13 +112,12 @@ def _curves(pair: list[RunSummary]) -> str:
     """The error of both runs by step, as a table: a job summary shows no picture that is a file."""
     columns = {}
     for run in pair:
-        name = next((name for name in (*curves.MONITORED, "accuracy") if name in run.history), "")
-        if name:
-            columns[f"{run.name}, {name.replace('accuracy', 'error').replace('_', ' ')}, %"] = 100 * (
-                1 - run.history[name]
-            )
+        column = curves.shown_column(run)
+        title = f"{run.name}, {column.replace('accuracy', 'error').replace('_', ' ')}, %"
+        columns[title] = 100 * (1 - run.history[column])
     table = pd.DataFrame(columns)
-    table = table.iloc[:: max(1, len(table) // ROWS)].round(3).reset_index().astype(object)
+    rows = np.unique(np.linspace(0, len(table) - 1, min(len(table), ROWS)).astype(int))  # the first and the last, too
+    table = table.iloc[rows].round(3).reset_index().astype(object)
     shown = _table(table.where(table.notna(), "-").to_numpy().tolist(), ["step", *columns])
     return f"<details><summary>Learning curves of {pair[0].model}</summary>\n\n{shown}\n\n</details>"
 

@@ -70,13 +70,12 @@ def over_seeds(group: Sequence[RunSummary], markdown: bool = False) -> str:
     differing = _that_differ(_by_key([dict(params) for params in same], "-"))
     rows = []
     for place, runs in enumerate(same.values()):
-        accuracy = pd.Series([run.metrics["accuracy"] for run in runs if "accuracy" in run.metrics])
-        spread = f"± {100 * accuracy.std():.3f}" if len(accuracy) > 1 else ""
-        mean = f"{metric('accuracy').text(accuracy.mean())} {spread}".strip()
-        rows.append((accuracy.mean(), [*(values[place] for values in differing.values()), len(runs), mean]))
-    cells = [row for _, row in sorted(rows, key=lambda row: -row[0])]
+        accuracy = pd.Series([run.metrics["accuracy"] for run in runs])
+        cells = [*(values[place] for values in differing.values()), len(runs), metric("accuracy").mean(accuracy)]
+        rows.append((accuracy.mean(), cells))
+    best_first = [cells for _, cells in sorted(rows, key=lambda row: -row[0])]
     headers = [*differing, "seeds", "mean accuracy"]
-    return tabulate(cells, headers, "github" if markdown else "simple", disable_numparse=True)
+    return tabulate(best_first, headers, "github" if markdown else "simple", disable_numparse=True)
 
 
 def text(groups: Sequence[Sequence[RunSummary]], picture: Path, markdown: bool = False) -> str:

@@ -31,10 +31,15 @@ def plot(groups: Sequence[Sequence[RunSummary]]) -> Figure:
     return figure
 
 
+def shown_column(run: RunSummary) -> str:
+    """The column of the history that a curve shows: the accuracy on the monitored split, else on training examples."""
+    return next((name for name in MONITORED if name in run.history), "accuracy")
+
+
 def _plot_run(axes: Axes, run: RunSummary) -> None:
     if "accuracy" not in run.history:
         return
-    column = next((name for name in MONITORED if name in run.history), "accuracy")
+    column = shown_column(run)
     errors = 100 * (1 - run.history)
     label = run.name.replace("$", r"\$")  # matplotlib would read $...$ as mathematics
     (line,) = axes.plot(errors.index, errors[column], lw=1.5, label=label)

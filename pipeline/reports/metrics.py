@@ -1,6 +1,10 @@
 """What is known of each metric: its name, its unit, and its name in tables."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,16 @@ class Metric:
         if self.unit == "%":
             return f"{value:.{3 if decimals is None else decimals}%}"
         return f"{value:{_format(value, decimals)}}"
+
+    def mean(self, values: "pd.Series[float]") -> str:
+        """The mean of shares with their standard deviation in points, if there are several: "99.437% ± 0.045".
+
+        A dash if one of them is missing.
+        """
+        if values.isna().any():
+            return "-"
+        spread = f" ± {100 * values.std(ddof=1):.3f}" if len(values) > 1 else ""
+        return self.text(values.mean()) + spread
 
     def difference(self, value: float) -> str:
         """A difference of two values, with its sign and its unit: "+12.500 points", "-0.5 s"."""

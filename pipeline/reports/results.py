@@ -77,23 +77,15 @@ def show_seeds(table: pd.DataFrame) -> str:
 
 def _over_seeds(group: pd.DataFrame) -> list[str]:
     """The cells of the seeds of one model."""
-    reference, seconds = group["reference"].iloc[0], group["seconds"].mean()
+    accuracy, reference, seconds = metric("accuracy"), group["reference"].iloc[0], group["seconds"].mean()
     return [
         str(len(group)),
         ", ".join(f"{wrong:,}" for wrong in group["wrong"]) + f" of {group['examples'].iloc[0]:,}",
-        _mean(group["accuracy"]),
-        *([_mean(group[LAST_STEPS])] if LAST_STEPS in group else []),
-        "-" if pd.isna(reference) else metric("accuracy").text(reference, decimals=2),
+        accuracy.mean(group["accuracy"]),
+        *([accuracy.mean(group[LAST_STEPS])] if LAST_STEPS in group else []),
+        "-" if pd.isna(reference) else accuracy.text(reference, decimals=2),
         "-" if pd.isna(seconds) else metric("training_seconds").text(seconds, decimals=0),
     ]
-
-
-def _mean(shares: "pd.Series[float]") -> str:
-    """The mean of shares in per cent, with the standard deviation in points if there are several."""
-    if shares.isna().any():
-        return "-"
-    deviation = f" ± {100 * shares.std(ddof=1):.3f}" if len(shares) > 1 else ""
-    return metric("accuracy").text(shares.mean()) + deviation
 
 
 def generate(text: str, folder: Path, name: str = "the text") -> str:

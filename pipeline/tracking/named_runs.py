@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 Found = Union["Run", RunSummary]  # a run of MLflow, or what git holds of a model
-WORKSPACE, CHAMPION = GROUPS = ("workspace", "champion")  # names of a run for each model
+WORKSPACE = "workspace"
+GROUPS = (WORKSPACE, "champion")  # names of a run for each model
 SHORTEST_ID = 6  # characters of a run's id that are accepted for it
 
 
