@@ -1,6 +1,7 @@
 """`mlflow ui` on the project's store, with its settings, and the page that shows the runs."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ def serve(config: Config, port: int, browser: bool, report: Callable[[str], None
 
     Raises PipelineError if the store is a server, which has a user interface already, or if the port is taken.
     """
+    _require_free(port)  # another server there would answer in the place of ours
     uri = connection.tracking_uri()
     if uri.startswith(("http://", "https://")):
         raise PipelineError(f"the MLflow store is a server; open {connection.redact(uri)} in a browser.")
@@ -48,6 +50,15 @@ def serve(config: Config, port: int, browser: bool, report: Callable[[str], None
             server.terminate()
 
 
+def _require_free(port: int) -> None:
+    with socket.socket() as door:
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            door.bind((HOST, port))
+        except OSError as error:
+            raise PipelineError(f"port {port} cannot be used ({error.strerror}); choose another with --port.") from None
+
+
 def _wait(server: "subprocess.Popen[bytes]", address: str) -> None:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy for this machine
     for _ in range(SECONDS * 5):
@@ -59,5 +70,4 @@ def _wait(server: "subprocess.Popen[bytes]", address: str) -> None:
             time.sleep(0.2)
         else:
             return
-    port = address.rpartition(":")[2]
-    raise PipelineError(f"mlflow ui did not start on port {port}; choose another one with --port, if it is taken.")
+    raise PipelineError(f"`mlflow ui` did not start at {address}; start it yourself to see why.")

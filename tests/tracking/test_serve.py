@@ -7,27 +7,34 @@ import sys
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from pipeline.tracking import ui
 from tests.harness import project
-from tests.harness.process import free_port, responds, running, with_path
+from tests.harness.process import free_port, responds, running, until, with_path
 
 
 @pytest.mark.slow
 def test_it_serves_the_store_of_the_project_and_ctrl_c_ends_it(trained: Path, tmp_path: Path) -> None:
     folder, port = project.copy(trained, tmp_path / "project"), free_port()
+    (folder / "mlflow.db").rename(folder / "store.db")
     address, log = f"http://127.0.0.1:{port}", tmp_path / "ui.log"
     command = [sys.executable, "-m", "pipeline", "ui", "--port", str(port), "--no-browser"]
-    environment = with_path(os.environ, project.BIN)
+    environment = with_path(os.environ, project.BIN) | {"MLFLOW_TRACKING_URI": "sqlite:///store.db"}
     with running(command, log, lambda: address in log.read_text(), cwd=folder, env=environment) as server:
         assert responds(f"{address}/health")
         assert f"{address}/#/experiments/" in log.read_text()
         assert f"viewStateShareKey={ui.VIEW}" in log.read_text()
+        models = MlflowClient(address).search_registered_models()
+        assert {model.name for model in models} == set(project.MODELS), "those of the store that is set"
         sockets = subprocess.run(["ss", "-ltn"], capture_output=True, text=True, check=True).stdout
         assert [line.split()[3] for line in sockets.splitlines() if f":{port} " in line] == [f"127.0.0.1:{port}"]
+        refused = project.run(folder, *command, ok=False)
+        assert refused.returncode == 2
+        assert refused.stderr.startswith(f"error: port {port} cannot be used (")
         server.send_signal(signal.SIGINT)
         assert server.wait(30) == 0
-    assert not responds(f"{address}/health")
+        assert until(lambda: not responds(f"{address}/health"), 10), "no process of it stays"
 
 
 def test_a_server_has_a_user_interface_of_its_own(trained_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
