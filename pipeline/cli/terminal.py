@@ -89,6 +89,8 @@ def prompt() -> Iterator[str]:
         )
     with suppress(ImportError):
         import readline  # noqa: F401  # gives `input` line editing and a history
-    with suppress(EOFError):  # Ctrl-D
+    try:
         while text := input("input, or nothing to end: ").strip():
             yield text
+    except EOFError:  # Ctrl-D
+        typer.echo()
