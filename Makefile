@@ -65,6 +65,6 @@ help:  ## list these commands
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --require-hashes -r $<
 	.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
-	.venv/bin/python -m pipeline.reports.plots_page .dvc/tmp/plots.html
-	.venv/bin/dvc config --local plots.html_template tmp/plots.html
+	.venv/bin/python -m pipeline.reports.plots_page .venv/plots.html
+	.venv/bin/dvc config --local plots.html_template ../.venv/plots.html
 	touch $@
