@@ -46,7 +46,7 @@ def main(
                 if any([row[key] for key in ROW] == [model, dataset, recipe, seed] for row in rows):
                     continue
                 rows.append(_run(clone, model, recipe, seed, as_printed=fable is not None))
-                write_csv(pd.DataFrame(rows), write)
+                write_csv(pd.DataFrame(rows).sort_values(ROW), write)
                 print(rows[-1], flush=True)
 
 
