@@ -12,6 +12,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from typer.testing import CliRunner, Result
 
+from bench.clone import set_params
 from pipeline import cli
 from tests.harness.process import with_path, without
 
@@ -89,12 +90,7 @@ def write(folder: Path, params: dict[str, Any]) -> None:
 
 def change(folder: Path, key: str, value: Any) -> None:
     """Set one parameter of a copy by its dotted key."""
-    params = section = read(folder)
-    *path, last = key.split(".")
-    for part in path:
-        section = section[part]
-    section[last] = value
-    write(folder, params)
+    set_params(folder, {key: value})
 
 
 def commit(folder: Path, message: str) -> None:
