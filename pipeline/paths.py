@@ -68,9 +68,12 @@ class ModelPaths:
         self.by_class = self.folder / "by_class.csv"
         self.errors = self.folder / "errors.png"
         self.reliability = self.folder / "reliability.png"  # whether its probabilities are right
-        self.logs = root / LOGS / name / "tensorboard"
         self.verdict = root / LOGS / name / "verdict.json"  # what the gate decided
 
     def training_note(self, weights_md5: str) -> Path:
         """What is known of the training that made these weights, in the repository's logs."""
         return repository() / LOGS / self.name / f"{weights_md5}.json"
+
+    def events(self, fingerprint: str) -> Path:
+        """Where TensorBoard's files of one training are, in the repository's logs."""
+        return repository() / LOGS / self.name / "tensorboard" / fingerprint[:7]

@@ -44,23 +44,23 @@ def check_show(show: str | None, inputs: list[str] | None) -> None:
 
 def show_stream(results: Iterator[Any], as_json: bool) -> None:
     """Print every result in its place, the failures, too; exit with status 1 if there are any."""
-    from pipeline.inference.predict import Failure
+    from pipeline.inference.predict import Failure, json_line
 
     failed = False
     for result in results:
-        typer.echo(result.json() if as_json else line(result))
+        typer.echo(json_line(result) if as_json else line(result))
         failed |= isinstance(result, Failure)
     raise typer.Exit(1 if failed else 0)
 
 
 def show(result: Any, as_json: bool, named: bool) -> bool:
     """Print a prediction, or a failure on standard error; return whether it is a failure."""
-    from pipeline.inference.predict import Failure
+    from pipeline.inference.predict import Failure, json_line
 
     if isinstance(result, Failure):
         typer.echo(str(result), err=True)
         return True
-    typer.echo(result.json() if as_json else line(result) if named else str(result))
+    typer.echo(json_line(result) if as_json else line(result) if named else str(result))
     return False
 
 

@@ -15,10 +15,12 @@ from pipeline.dataset import DatasetInfo, load_info
 from pipeline.errors import PipelineError, quoted
 from pipeline.inference.onnx_session import Session
 from pipeline.paths import MODELS, ModelPaths, repro
+from pipeline.tasks import UserInput
 
 SHOWN = 0.0005  # probability of a runner-up that is printed: 0.1 %
 BATCH = 64  # lines of a stream that are predicted at once
 TOP = 3  # classes that are shown
+RANGES = {"words": (1, 10_000), "temperature": (0, 100), "seed": (0, 2**63 - 1), "top": (1, 1_000_000)}
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,12 @@ class Options:
     seed: int = 0  # of what is drawn
     digits: bool = False  # read all the digits of a picture, left to right
     top: int = TOP  # the most probable classes that a prediction has, the predicted one among them
+
+    def __post_init__(self) -> None:
+        """Raise PipelineError for a value out of its range."""
+        for name, (low, high) in RANGES.items():
+            if not low <= getattr(self, name) <= high:
+                raise PipelineError(f"{name} is {getattr(self, name)}, expected {low:,} to {high:,}; change it.")
 
 
 DEFAULT = Options()
@@ -54,14 +62,14 @@ class Prediction:
     codes: tuple[np.ndarray, ...]  # the encoded inputs that were predicted: one, or one for each digit
     story: Story | None = None
 
-    def json(self) -> str:
-        """One line of JSON."""
-        content: dict[str, object] = {"input": self.input, "label": self.label, "probability": self.probability}
+    def answer(self) -> dict[str, object]:
+        """What is predicted, for JSON."""
+        content: dict[str, object] = {"label": self.label, "probability": self.probability}
         if self.top:
             content["top"] = [{"label": label, "probability": probability} for label, probability in self.top]
         if self.story:
             content |= {"text": self.story.text, "probabilities": list(self.story.probabilities)}
-        return json.dumps(content, ensure_ascii=False)
+        return content
 
     def __str__(self) -> str:
         """One line, or two for a story; a runner-up of 0.0 % is left out."""
@@ -77,9 +85,9 @@ class Failure:
     input: str
     error: str
 
-    def json(self) -> str:
-        """One line of JSON."""
-        return json.dumps({"input": self.input, "error": self.error}, ensure_ascii=False)
+    def answer(self) -> dict[str, object]:
+        """What is wrong, for JSON."""
+        return {"error": self.error}
 
     def __str__(self) -> str:
         return f"error: {self.error}"
@@ -88,57 +96,79 @@ class Failure:
 Result = Prediction | Failure
 
 
+def json_line(result: Result) -> str:
+    """A result as one line of JSON, with its input."""
+    return json.dumps({"input": result.input} | result.answer(), ensure_ascii=False)
+
+
 @dataclass(frozen=True)
 class Predictor:
     """An exported model and the facts of its dataset."""
 
-    paths: ModelPaths
+    name: str
+    onnx: Path
     info: DatasetInfo
 
     @cached_property
     def _session(self) -> Session:
-        return Session(self.paths.onnx, repro("export", self.paths.name, force=True))
+        return Session(self.onnx, _export(self.name))
 
     @property
     def _task(self) -> tasks.Task:
         return tasks.load(self.info.task)
 
-    def predict(self, inputs: Iterable[str], options: Options = DEFAULT, batch_size: int = BATCH) -> Iterator[Result]:
+    @property
+    def reads_files(self) -> bool:
+        """Whether an input is a file: its path, or its content as bytes."""
+        return self._task.reads_files
+
+    def predict(
+        self, inputs: Iterable[UserInput], options: Options = DEFAULT, batch_size: int = BATCH
+    ) -> Iterator[Result]:
         """A result for each input, in order. Raises PipelineError if the model's inputs do not have these options."""
         if options.digits and not self._task.has_parts:
-            raise PipelineError(f"{self.paths.name} does not read pictures; leave out --digits.")
+            raise PipelineError(f"{self.name} does not read pictures; leave out --digits.")
         lines = iter(inputs)
         first = 0
         while batch := list(itertools.islice(lines, batch_size)):
             yield from self._predict(batch, options, first)
             first += len(batch)
 
+    def probabilities(self, sequence: np.ndarray) -> np.ndarray:
+        """float32 (batch, classes) for features float32 (batch, steps, features). Raises PipelineError for others."""
+        if sequence.ndim != 3 or not self._session.reads(sequence.shape[1:]):
+            raise PipelineError(
+                f"an array {sequence.shape} came, expected (batch, {self.info.shape[0]}, {self.info.shape[1]}); pass "
+                "float32 features."
+            )
+        return self._session.probabilities(sequence)
+
     def image(self, prediction: Prediction) -> np.ndarray:
         """What the model saw, uint8 (rows, columns), several digits side by side. Raises PipelineError if no image."""
         return np.hstack([self._task.image(code, self.info) for code in prediction.codes])
 
-    def _predict(self, inputs: list[str], options: Options, first: int) -> list[Result]:
+    def _predict(self, inputs: list[UserInput], options: Options, first: int) -> list[Result]:
         results: dict[int, Result] = {}
         codes: dict[int, list[np.ndarray]] = {}
         rows_by_steps: defaultdict[int, list[int]] = defaultdict(list)
-        for row, text in enumerate(inputs):
+        for row, given in enumerate(inputs):
             try:
-                codes[row] = self._encode(text, options)
-                rows_by_steps[self._task.steps(text, self.info)].append(row)
+                codes[row] = self._encode(given, options)
+                rows_by_steps[self._task.steps(given, self.info)].append(row)
             except PipelineError as error:
-                results[row] = Failure(text, str(error))
+                results[row] = Failure(_name(given), str(error))
         for steps, rows in rows_by_steps.items():
             encoded = np.stack([code for row in rows for code in codes[row]])
             probabilities = iter(self._probabilities(encoded, steps))
             for row in rows:
                 scores = [next(probabilities) for _ in codes[row]]
                 story = self._continue(codes[row][0], scores[0], options, first + row)
-                results[row] = self._prediction(inputs[row], scores, options.top, story, codes[row])
+                results[row] = self._prediction(_name(inputs[row]), scores, options.top, story, codes[row])
         return [results[row] for row in range(len(inputs))]
 
-    def _encode(self, text: str, options: Options) -> list[np.ndarray]:
+    def _encode(self, given: UserInput, options: Options) -> list[np.ndarray]:
         """The codes of an input: one, or one for each digit."""
-        return self._task.encode_all(text, self.info) if options.digits else [self._task.encode(text, self.info)]
+        return self._task.encode_all(given, self.info) if options.digits else [self._task.encode(given, self.info)]
 
     def _probabilities(self, encoded: np.ndarray, steps: int) -> np.ndarray:
         """float32 (batch, classes) for encoded inputs (batch, code) of so many steps."""
@@ -185,6 +215,11 @@ def inputs_by_task() -> list[tuple[str, str]]:
     return [(name, tasks.load(name).input_help) for name in tasks.names()]
 
 
+def open_export(name: str, onnx: Path, info: Path) -> Predictor:
+    """The exported model with these files. Raises PipelineError if its info file is damaged."""
+    return Predictor(name, onnx, load_info(info, _export(name)))
+
+
 def load(name: str) -> Predictor:
     """The exported model `name` of the project in whose folder, or below it, the program was started.
 
@@ -204,7 +239,17 @@ def load(name: str) -> Predictor:
             f"there is no exported model {quoted(name)}; use one of {known}, or run `dvc repro` to export the models."
         )
     paths = ModelPaths(name, Path() if root == here else root)
-    return Predictor(paths, load_info(paths.info, repro("export", name, force=True)))
+    return open_export(name, paths.onnx, paths.info)
+
+
+def _export(name: str) -> str:
+    """The command that exports a model again, for messages."""
+    return repro("export", name, force=True)
+
+
+def _name(given: UserInput) -> str:
+    """An input as results name it."""
+    return given if isinstance(given, str) else "a file"
 
 
 def _exported(root: Path) -> list[str]:

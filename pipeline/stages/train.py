@@ -18,7 +18,7 @@ from pipeline.networks import keras_network, loss_and_optimizer
 from pipeline.training import environment
 from pipeline.training.augment import transform
 from pipeline.training.batches import Features, batch_schedule, evaluation_batches, training_batches
-from pipeline.training.callbacks import History, ReportCallback
+from pipeline.training.callbacks import History, ReportCallback, tensorboard
 from pipeline.training.checkpoint import Checkpoint, fingerprint
 
 MONITOR_BATCH = 1000  # examples
@@ -115,7 +115,13 @@ def _fit(
 ) -> tuple[History, float]:
     """Train from the checkpoint, or from the beginning; return the history, and the seconds that all of it took."""
     recipe = data.recipe
-    history = _history(model, setup, data, on_report)
+    write_events = tensorboard(setup.paths.events(checkpoint.fingerprint))
+
+    def report(step: int, row: dict[str, float]) -> None:
+        write_events(step, row)
+        on_report(step, row)
+
+    history = _history(model, setup, data, report)
     before = _resume(model, history, checkpoint)  # seconds
     started = time.monotonic()
 
@@ -136,7 +142,6 @@ def _fit(
             callbacks=[
                 history,
                 keras.callbacks.LambdaCallback(on_epoch_end=save),
-                keras.callbacks.TensorBoard(setup.paths.logs, write_graph=False),
             ],
             shuffle=False,  # the schedule is shuffled
             verbose=0,

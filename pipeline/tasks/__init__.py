@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SampleLine = Callable[[np.ndarray, int, int, DatasetInfo], str]
+UserInput = str | bytes  # what a user types; where that names a file, also the content of one
 
 CONTRACT: dict[str, dict[str, tuple[str, ...] | None]] = {  # file: what it must define; functions with parameters
     "data": {
@@ -108,23 +109,28 @@ class Task:
         """What an input of a user is: `INPUT` of the folder's __init__.py."""
         return str(getattr(importlib.import_module(f"{__name__}.{self.name}"), "INPUT", "see its inputs.py"))
 
-    def encode(self, text: str, info: DatasetInfo) -> np.ndarray:
-        """One input of a user as a code (code,). Raises PipelineError if it is not a valid input."""
-        return np.asarray(self._file("inputs").encode(text, info))
+    @property
+    def reads_files(self) -> bool:
+        """Whether an input is a file: its path, or its content as bytes. `READS_FILES`, if it is defined."""
+        return bool(getattr(self._file("inputs"), "READS_FILES", False))
 
-    def steps(self, text: str, info: DatasetInfo) -> int:
+    def encode(self, given: UserInput, info: DatasetInfo) -> np.ndarray:
+        """One input of a user as a code (code,). Raises PipelineError if it is not a valid input."""
+        return np.asarray(self._file("inputs").encode(given, info))
+
+    def steps(self, given: UserInput, info: DatasetInfo) -> int:
         """How many steps an input has. Only the tasks whose inputs differ in that define it."""
         function = getattr(self._file("inputs"), "steps", None)
-        return info.shape[0] if function is None else int(function(text, info))
+        return info.shape[0] if function is None else int(function(given, info))
 
     @property
     def has_parts(self) -> bool:
         """Whether one input may hold several examples, as a picture of several digits does."""
         return hasattr(self._file("inputs"), "encode_all")
 
-    def encode_all(self, text: str, info: DatasetInfo) -> list[np.ndarray]:
+    def encode_all(self, given: UserInput, info: DatasetInfo) -> list[np.ndarray]:
         """The codes of all examples in one input, if `has_parts`. Raises PipelineError if it is not a valid input."""
-        return [np.asarray(code) for code in self._file("inputs").encode_all(text, info)]
+        return [np.asarray(code) for code in self._file("inputs").encode_all(given, info)]
 
     def image(self, code: np.ndarray, info: DatasetInfo) -> np.ndarray:
         """A code as the image uint8 (rows, columns) that the model sees. Raises PipelineError if it sees no image."""

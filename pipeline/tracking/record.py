@@ -12,7 +12,7 @@ from pipeline.lineage import provenance as lineage
 from pipeline.lineage.artifacts import Artifacts
 from pipeline.lineage.provenance import Provenance, SourceCode, strip_prefixes
 from pipeline.paths import ModelPaths, stage
-from pipeline.tracking import connection, registry, ui
+from pipeline.tracking import connection, package, registry, ui
 from pipeline.tracking.experiments import experiment_id
 from pipeline.tracking.gate import Verdict
 from pipeline.tracking.names import (
@@ -60,16 +60,17 @@ def _record(
 ) -> Recorded:
     artifacts.metrics()  # a damaged file is found before anything is written
     run_id = _find_or_create(client, artifacts, provenance)
+    model_id = package.log(client, client.get_run(run_id), artifacts)
     tags = client.get_run(run_id).data.tags
     contents = _identity(provenance)
     if tags.get(CONTENTS) != contents or not _has_artifacts(client, run_id, provenance):
         client.set_tag(run_id, CONTENTS, "")  # whatever stops this, the next call writes all of it again
         provenance = _with_recorded(provenance, tags)
         _complete_training(client, run_id, artifacts, provenance)
-        _write_results(client, run_id, artifacts, provenance)
+        _write_results(client, run_id, model_id, artifacts, provenance)
         log_inputs(client, run_id, artifacts.metrics()["dataset"], provenance.inputs)
         _write_artifacts(client, run_id, artifacts, provenance, source)
-    version = registry.register_version(client, run_id, artifacts, provenance)
+    version = registry.register_version(client, run_id, model_id, artifacts, provenance)
     verdict = registry.assess(client, version, artifacts, provenance, gate)
     if verdict:
         write_json(asdict(verdict), artifacts.paths.verdict)
@@ -98,7 +99,7 @@ def _has_artifacts(client: "MlflowClient", run_id: str, provenance: Provenance) 
     """Whether the run has the artifacts that other commands read; its folder may have been lost."""
     present = {file.path for file in client.list_artifacts(run_id)}
     predictions = ModelPaths(provenance.model).predictions.name
-    return {PROVENANCE, predictions, registry.package_name(provenance)} <= present
+    return {PROVENANCE, predictions} <= present
 
 
 def _with_recorded(provenance: Provenance, tags: dict[str, str]) -> Provenance:
@@ -127,15 +128,17 @@ def _complete_training(client: "MlflowClient", run_id: str, artifacts: Artifacts
         client.update_run(run_id, "FINISHED")  # without an end time: when the training ended is not known here
 
 
-def _write_results(client: "MlflowClient", run_id: str, artifacts: Artifacts, provenance: Provenance) -> None:
-    """Write the final metrics, the tags and the run's description."""
+def _write_results(
+    client: "MlflowClient", run_id: str, model_id: str, artifacts: Artifacts, provenance: Provenance
+) -> None:
+    """Write the final metrics, also as those of the run's model, the tags and the run's description."""
     from mlflow.entities import RunTag
 
     metrics, environment = artifacts.metrics(), provenance.environment
     final = {key: value for key, value in metrics.items() if not isinstance(value, str | bool)}
     measured = {"training_seconds": "seconds", "peak_memory_mib": "peak_memory_mib"}
     final |= {name: environment[key] for name, key in measured.items() if key in environment}
-    log_metrics(client, run_id, 0, final)
+    log_metrics(client, run_id, 0, final, model_id)
     info = client.get_run(run_id).info
     tags = {"dataset": metrics["dataset"], ui.DESCRIPTION: ui.run_description(info, metrics)}
     tags |= {key: str(environment[key]) for key in ENVIRONMENT if key in environment}
@@ -152,7 +155,6 @@ def _write_artifacts(
         lineage.save(provenance, Path(folder) / PROVENANCE)
         if source.patch:
             (Path(folder) / PATCH).write_bytes(source.patch)
-        registry.package(artifacts, Path(folder) / registry.package_name(provenance))
         client.log_artifacts(run_id, folder)
     for path in sorted(artifacts.paths.folder.glob("*")):
         if path.suffix in (".json", ".csv", ".png", ".parquet"):

@@ -5,62 +5,29 @@ The title is an alias of the registered model: champion-mnist. Only `promote` gi
 
 import re
 import tempfile
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline import tasks
 from pipeline.config import Gate
-from pipeline.dataset import load_examples
-from pipeline.files import load_json
 from pipeline.inference import predict_split
 from pipeline.lineage.artifacts import Artifacts
 from pipeline.lineage.provenance import Provenance
-from pipeline.paths import ModelPaths, TaskPaths, repro
+from pipeline.paths import ModelPaths, TaskPaths
+from pipeline.tracking.connection import tracking_uri
 from pipeline.tracking.gate import Champion, Verdict, judge
+from pipeline.tracking.package import ONNX_FILE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+TAKES = "It takes texts, pictures in base64, or features, float32 `sequence`."
 CHAMPION = "champion-"  # an alias begins with it
-ONNX_FILE = "model.onnx"  # MLflow's name for it, in the folder of a packaged model
-REQUIREMENTS = ("mlflow", "numpy", "onnx", "onnxruntime")  # what a packaged model needs to answer
 
 
-def package_name(provenance: Provenance) -> str:
-    """The artifact's folder. It has the ONNX file's hash in its name, so that no version ever changes."""
-    return _package_name(_onnx_md5(provenance))
-
-
-def package(artifacts: Artifacts, folder: Path) -> None:
-    """Write an exported model in MLflow's format: the ONNX file with its signature and an input example."""
-    import mlflow.onnx
-    import numpy as np
-    import onnx
-    from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
-
-    examples = load_examples(artifacts.task)
-    info = examples.info
-    encoded, _ = examples.eval_split()
-    float32 = np.dtype(np.float32)
-    mlflow.onnx.save_model(
-        onnx.load(artifacts.paths.onnx),
-        folder,
-        signature=ModelSignature(
-            Schema([TensorSpec(float32, (-1, *info.shape), "sequence")]),
-            Schema([TensorSpec(float32, (-1, len(info.class_names)), "probabilities")]),
-        ),
-        input_example={"sequence": tasks.load(artifacts.task.name).features(encoded[:1], info)},
-        pip_requirements=[f"{name}=={installed(name)}" for name in REQUIREMENTS],
-        metadata=load_json(artifacts.paths.info, repro("export", artifacts.model)),
-        onnx_execution_providers=["CPUExecutionProvider"],
-        save_as_external_data=False,
-    )
-
-
-def register_version(client: "MlflowClient", run_id: str, artifacts: Artifacts, provenance: Provenance) -> str:
-    """Make the packaged model of a run a version, unless it is one already, and tag it with what the gate compares.
+def register_version(
+    client: "MlflowClient", run_id: str, model_id: str, artifacts: Artifacts, provenance: Provenance
+) -> str:
+    """Make the model of a run a version, unless it is one already, and tag it with what the gate compares.
 
     Returns the version.
     """
@@ -68,7 +35,7 @@ def register_version(client: "MlflowClient", run_id: str, artifacts: Artifacts, 
 
     model, onnx_md5, metrics = provenance.model, _onnx_md5(provenance), artifacts.metrics()
     try:
-        client.create_registered_model(model, description=f"Task {provenance.task}; pass float32 `sequence`.")
+        client.create_registered_model(model, description=f"Task {provenance.task}. {TAKES}")
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
@@ -76,8 +43,8 @@ def register_version(client: "MlflowClient", run_id: str, artifacts: Artifacts, 
     if versions := client.search_model_versions(same):
         version = str(versions[0].version)
     else:
-        source = f"runs:/{run_id}/{package_name(provenance)}"
-        version = str(client.create_model_version(model, source, run_id).version)
+        source = f"models:/{model_id}"
+        version = str(client.create_model_version(model, source, run_id, model_id=model_id).version)
     if version != champion_version(client, model, metrics["dataset"]):  # the champion keeps what it was judged by
         tags = {
             "model": onnx_md5,
@@ -131,21 +98,21 @@ def champion_version(client: "MlflowClient", model: str, dataset: str) -> str:
 
 def _champion(client: "MlflowClient", model: str, version: str, examples_md5: str, task: TaskPaths) -> Champion:
     """The champion with its accuracy on these examples: as recorded, if they are the same, else measured now."""
+    from mlflow.artifacts import download_artifacts
+
     champion = client.get_model_version(model, version)
     name = f"version {version}"
     if examples_md5 and champion.tags.get("examples") == examples_md5:
         return Champion(name, float(champion.tags["accuracy"]))
     with tempfile.TemporaryDirectory() as folder:
-        path = f"{_package_name(champion.tags['model'])}/{ONNX_FILE}"
-        onnx = Path(client.download_artifacts(str(champion.run_id), path, folder))
+        package = download_artifacts(
+            str(champion.source), dst_path=folder, tracking_uri=tracking_uri(), registry_uri=tracking_uri()
+        )
+        (onnx,) = Path(package).rglob(ONNX_FILE)
         try:
             return Champion(name, predict_split.accuracy(onnx, task))
         except ValueError:  # other shapes or classes
             return Champion(name, None)
-
-
-def _package_name(onnx_md5: str) -> str:
-    return f"model-{onnx_md5[:7]}"
 
 
 def _onnx_md5(provenance: Provenance) -> str:

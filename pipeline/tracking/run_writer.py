@@ -25,12 +25,15 @@ def log_params(client: "MlflowClient", run_id: str, params: Mapping[str, Any]) -
     client.log_batch(run_id, params=[Param(key, redact(str(value))) for key, value in params.items()])
 
 
-def log_metrics(client: "MlflowClient", run_id: str, step: int, metrics: Mapping[str, float]) -> None:
-    """Write the metrics of one step."""
+def log_metrics(
+    client: "MlflowClient", run_id: str, step: int, metrics: Mapping[str, float], model_id: str | None = None
+) -> None:
+    """Write the metrics of one step, of the run and, with `model_id`, of its model."""
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    client.log_batch(run_id, metrics=[Metric(key, float(value), now, step) for key, value in metrics.items()])
+    rows = [Metric(key, float(value), now, step, model_id=model_id) for key, value in metrics.items()]
+    client.log_batch(run_id, metrics=rows)
 
 
 def log_report(client: "MlflowClient", run_id: str, row: Mapping[str, float]) -> None:

@@ -1,9 +1,12 @@
-"""What a training logs, for the terminal, history.csv and MLflow."""
+"""What a training logs, for the terminal, history.csv, TensorBoard and MLflow."""
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
+import tensorflow as tf
 from tqdm import tqdm
 
 from pipeline.config import Recipe
@@ -71,3 +74,17 @@ class History(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no t
         if monitor := self.recipe.monitor:
             line += f"  {monitor} {row[f'{monitor}_accuracy']:.4f}"
         return line
+
+
+def tensorboard(folder: Path) -> ReportCallback:
+    """A callback that writes each row as TensorBoard's scalars. What the folder holds is replaced."""
+    shutil.rmtree(folder, ignore_errors=True)  # a training that resumes reports its rows again
+    writer = tf.summary.create_file_writer(str(folder))
+
+    def on_report(step: int, row: dict[str, float]) -> None:
+        with writer.as_default(step):
+            for name in row.keys() - {"step"}:
+                tf.summary.scalar(name, row[name])
+        writer.flush()
+
+    return on_report

@@ -29,6 +29,7 @@ class Checkpoint:
 
     def __init__(self, model: str, fingerprint: str):
         """`fingerprint` identifies all that the weights depend on."""
+        self.fingerprint = fingerprint
         self.path = repository() / CHECKPOINTS / f"{model}-{fingerprint}.npz"
 
     def save(self, arrays: list[np.ndarray], notes: dict[str, Any]) -> None:

@@ -64,6 +64,7 @@ def copy(source: Path, folder: Path) -> Path:
     columns = {
         "experiments": ["artifact_location"],
         "runs": ["artifact_uri"],
+        "logged_models": ["artifact_location"],
         "model_versions": ["source", "storage_location"],
     }
     with closing(sqlite3.connect(folder / "mlflow.db")) as store, store:

@@ -147,15 +147,13 @@ def test_a_trained_model_has_one_run_with_its_curves_metrics_and_files(trained: 
     assert "CPU" in run.data.tags["device"]
 
     artifacts = {file.path for file in client.list_artifacts(run.info.run_id)}
-    package = f"model-{md5(ModelPaths(model, trained).onnx)[:7]}"
-    assert artifacts >= {
-        "predictions.parquet",
-        "errors.png",
-        "metrics.json",
-        package,
-        "provenance.json",
-        "verdict.json",
-    }
+    assert artifacts >= {"predictions.parquet", "errors.png", "metrics.json", "provenance.json", "verdict.json"}
+    assert run.outputs
+    (output,) = run.outputs.model_outputs
+    logged = client.get_logged_model(output.model_id)
+    assert (logged.name, logged.status) == (model, "READY"), "in MLflow's Models tab"
+    assert logged.tags["onnx"] == md5(ModelPaths(model, trained).onnx)
+    assert {each.key: each.value for each in logged.metrics or []}["wrong"] == run.data.metrics["wrong"]
     assert run.inputs
     inputs = {each.dataset.name: each.dataset.digest for each in run.inputs.dataset_inputs}
     deps = {dep["path"]: dep["md5"] for dep in lock(trained, f"train@{model}")["deps"]}

@@ -192,7 +192,9 @@ def test_each_trained_model_is_one_run_on_the_server(site: Site, recorded: Recor
     assert run.data.params["network.units"] == "[8]"
     assert run.data.tags["task"] == project.read(site.folder)["models"][model]["task"]
     assert {"metrics.json", "errors.png", "provenance.json"} <= recorded.artifacts[model]
-    assert any(name.startswith("model-") for name in recorded.artifacts[model])
+    assert run.outputs
+    (output,) = run.outputs.model_outputs
+    assert any(file.path == "MLmodel" for file in site.client.list_logged_model_artifacts(output.model_id))
     (provenance,) = site.server.artifacts.glob(f"*/{run.info.run_id}/artifacts/provenance.json")
     assert provenance.is_file(), "the server keeps the artifacts"
     assert not list(site.folder.glob("ml*")), "the project has no store"

@@ -205,7 +205,8 @@ def test_what_a_locked_store_missed_is_recorded_later(
     weights = md5(ModelPaths(MODEL).weights)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     (run,) = client.search_runs(experiments, f"tags.weights = '{weights}'")
-    assert list(Path(urlparse(run.info.artifact_uri).path).glob("model-*/model.onnx"))
+    (logged,) = client.search_logged_models([run.info.experiment_id])
+    assert list(Path(urlparse(logged.artifact_location).path).rglob("model.onnx"))
     assert len(client.search_model_versions(f"name = '{MODEL}' and run_id = '{run.info.run_id}'")) == 1
 
 

@@ -1,11 +1,14 @@
 """MLflow's registry: what a version holds, which version is the champion, and that it predicts as the export does."""
 
+import base64
 import json
 import os
+import re
 import shutil
 import sys
 import urllib.request
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -14,12 +17,15 @@ import mlflow.pyfunc
 import numpy as np
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from pipeline import config
 from pipeline.files import md5, parse_yaml
-from pipeline.inference import predict_split
+from pipeline.inference import predict, predict_split
+from pipeline.lineage.artifacts import workspace
 from pipeline.paths import ModelPaths, TaskPaths
 from pipeline.stages import evaluate, export, generate, split, train
+from pipeline.tracking import package as packages
 from tests.harness import project
 from tests.harness.process import free_port, responds, running, with_path
 
@@ -108,8 +114,8 @@ def artifacts(client: MlflowClient, version: str, model: str = MODEL) -> Path:
 
 
 def package(client: MlflowClient, version: str) -> Path:
-    (folder,) = artifacts(client, version).glob("model-*")
-    return folder
+    model_id = str(client.get_model_version(MODEL, version).source).removeprefix("models:/")
+    return Path(urlparse(client.get_logged_model(model_id).artifact_location).path)
 
 
 def verdict(client: MlflowClient, version: str, model: str = MODEL) -> dict[str, Any]:
@@ -149,18 +155,18 @@ def test_a_version_holds_the_model_its_signature_an_example_and_the_verdict(
     assert version.description == f"passed: {'; '.join(decided['reasons'])}."
 
     packed = package(client, "1")
-    assert (packed / "model.onnx").is_file()
+    assert (packed / f"data/{MODEL}/model.onnx").is_file()
     assert not [path for path in packed.rglob("*") if path.suffix in (".pkl", ".pickle", ".cloudpickle", ".joblib")]
     described = parse_yaml((packed / "MLmodel").read_text())
-    assert described["flavors"]["python_function"]["loader_module"] == "mlflow.onnx"
+    assert described["flavors"]["python_function"]["loader_module"] == "pipeline.tracking.served_model"
+    assert not any(
+        str(project.ROOT) in file.read_text(errors="replace") for file in packed.rglob("*") if file.is_file()
+    )
     assert described["metadata"]["class_names"] == class_names(folder)
     model = mlflow.pyfunc.load_model(f"models:/{MODEL}@champion-bits-8")
-    assert model.metadata.signature.inputs.to_dict() == [
-        {"type": "tensor", "name": "sequence", "tensor-spec": {"dtype": "float32", "shape": (-1, 8, 1)}}
-    ]
-    assert model.metadata.signature.outputs.to_dict() == [
-        {"type": "tensor", "name": "probabilities", "tensor-spec": {"dtype": "float32", "shape": (-1, 9)}}
-    ]
+    signature = model.metadata.signature
+    assert [column.name for column in signature.outputs] == ["label", "probability", "top"]
+    assert {param.name: param.default for param in signature.params} == asdict(predict.DEFAULT)
     example = model.input_example
     assert example["sequence"].shape == (1, 8, 1)
     assert model.predict(example)["probabilities"].sum() == pytest.approx(1, abs=1e-5)
@@ -230,7 +236,7 @@ def test_on_other_test_data_the_champion_is_measured_again(
     promote()
     track(folder, monkeypatch)
     promote()
-    measured = predict_split.accuracy(package(client, "1") / "model.onnx", TaskPaths("bits", folder))
+    measured = predict_split.accuracy(package(client, "1") / f"data/{MODEL}/model.onnx", TaskPaths("bits", folder))
     assert verdict(client, "2")["champion"] == {"name": "version 1", "accuracy": measured}
     assert measured != accuracy(variant("first"))
     assert champion(client) == "2"
@@ -277,18 +283,62 @@ def test_the_champion_predicts_as_the_export_does_loaded_or_served(
         assert shares.max(axis=1).tolist() == pytest.approx([each["probability"] for each in expected], abs=1e-6)
 
     assert len({each["label"] for each in expected}) > 1
-    check(mlflow.pyfunc.load_model(f"models:/{MODEL}@champion-bits-8").predict({"sequence": sequence})["probabilities"])
+    loaded = mlflow.pyfunc.load_model(f"models:/{MODEL}@champion-bits-8")
+    check(loaded.predict({"sequence": sequence})["probabilities"])
+    answers = [{key: value for key, value in each.items() if key != "input"} for each in expected]
+    assert loaded.predict(strings) == answers
 
     address = f"http://127.0.0.1:{(port := free_port())}"
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", f"models:/{MODEL}@champion-bits-8"]
     command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
     environment = with_path(os.environ, project.BIN)
     with running(command, tmp_path / "serve.log", lambda: responds(f"{address}/ping"), env=environment):
-        request = urllib.request.Request(  # noqa: S310
-            f"{address}/invocations",
-            json.dumps({"inputs": {"sequence": sequence.tolist()}}).encode(),
-            {"Content-Type": "application/json"},
-        )
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with direct.open(request, timeout=60) as answer:
-            check(json.load(answer)["predictions"]["probabilities"])
+        check(ask(address, inputs={"sequence": sequence.tolist()})["probabilities"])
+        assert ask(address, inputs=strings) == answers
+        (brief, wrong) = ask(address, inputs=[strings[0], "0112"], params={"top": 1})
+        assert brief == {key: value if key != "top" else value[:1] for key, value in answers[0].items()}
+        assert wrong["error"].startswith("'0112' contains '2', expected ")
+
+
+def ask(address: str, **question: Any) -> Any:
+    """The predictions of a model server."""
+    request = urllib.request.Request(  # noqa: S310
+        f"{address}/invocations", json.dumps(question).encode(), {"Content-Type": "application/json"}
+    )
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(request, timeout=60) as answer:
+        return json.load(answer)["predictions"]
+
+
+def test_pictures_come_in_base64_and_no_path_is_opened(
+    client: MlflowClient, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    track(_copy(trained, tmp_path / "project", MNIST), monkeypatch)
+    model = mlflow.pyfunc.load_model(f"models:/{MNIST}/1")
+    picture = project.ROOT / "docs" / "seven.png"
+    printed = json.loads(project.invoke("predict", MNIST, "--json", str(picture)).stdout)
+    sent = base64.b64encode(picture.read_bytes()).decode()
+    (read, path, text) = model.predict([sent, str(picture), base64.b64encode(b"seven").decode()])
+    assert printed == {"input": str(picture)} | read
+    assert path == {"error": "the input is not base64; encode the file, as `base64 FILE` does."}
+    assert text["error"].startswith("the file is not a picture (5 bytes); ")
+
+
+@pytest.mark.parametrize(
+    ("question", "params", "sentence"),
+    [
+        ({"sequence": [[0.0]]}, {}, "an array (1, 1) came, expected (batch, 8, 1); pass float32 features."),
+        ({"sequence": [[["a"]]]}, {}, 'expected {"sequence": (batch, steps, features)}; pass numbers of that name.'),
+        ({"other": [[[0.0]]]}, {}, 'expected {"sequence": (batch, steps, features)}; pass numbers of that name.'),
+        (["01101010"], {"top": 0}, "top is 0, expected 1 to 1,000,000; change it."),
+        (["01101010"], {"words": 10**9}, "words is 1000000000, expected 1 to 10,000; change it."),
+    ],
+)
+def test_a_question_that_cannot_be_answered_gets_a_sentence(
+    trained: Path, tmp_path: Path, question: Any, params: dict[str, Any], sentence: str
+) -> None:
+    artifacts = workspace(MODEL, "bits")
+    artifacts = replace(artifacts, paths=ModelPaths(MODEL, trained), task=TaskPaths("bits", trained))
+    packages.write(artifacts, tmp_path / "package")
+    with pytest.raises(MlflowException, match=re.escape(sentence)):
+        mlflow.pyfunc.load_model(str(tmp_path / "package")).predict(question, params=params)

@@ -61,7 +61,26 @@ def test_a_walk_prints_what_the_published_programs_print(
     assert history.columns.tolist() == ["step", "loss", "accuracy", "batch_accuracy"]
     assert history["step"].tolist() == [10, 20, 25]
     np.testing.assert_allclose(history["loss"], [row["loss"] for row in reported], rtol=1e-8)
-    assert list(setup.paths.logs.rglob("events.*")), "TensorBoard's files"
+
+
+def test_tensorboard_has_a_folder_for_each_training_with_the_history_by_step(untrained_project: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.util.tensor_util import make_ndarray
+
+    setup = prepare(BITS)
+    for seed in (1, 1, 2):
+        train.run(replace(setup, seed=seed))
+    folders = sorted(setup.paths.events("").glob("*"))
+    assert len(folders) == 2, "one for each seed; a training that runs again replaces its own"
+    history = pd.read_csv(setup.paths.history, index_col="step")
+    columns = set(history.columns)
+    values = []
+    for folder in folders:
+        events = EventAccumulator(str(folder)).Reload()
+        assert set(events.Tags()["tensors"]) == columns
+        assert [event.step for event in events.Tensors("loss")] == [10, 20, 25]
+        values.append([float(make_ndarray(event.tensor_proto)) for event in events.Tensors("loss")])
+    assert any(np.allclose(losses, history["loss"]) for losses in values)
 
 
 def test_a_monitored_split_has_its_columns_in_the_history(untrained_project: Path) -> None:

@@ -1,5 +1,6 @@
 """Picture files of digits: photos, scans, drawings; any size, any two colours."""
 
+import io
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,28 +14,29 @@ from pipeline.tasks.mnist.image import SIDE, fit
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+READS_FILES = True  # an input is the path of a file, or its content as bytes
 MAX_PIXELS = 50_000_000  # of a picture file
 ENOUGH = 1000  # pixels: a larger picture is read at this size
 
 
-def encode(text: str, info: DatasetInfo) -> np.ndarray:
-    """The pixels, uint8 (784,), of the only digit in the picture file `text`."""
-    digits = encode_all(text, info)
+def encode(given: str | bytes, info: DatasetInfo) -> np.ndarray:
+    """The pixels, uint8 (784,), of the only digit in a picture file."""
+    digits = encode_all(given, info)
     if len(digits) > 1:
         raise PipelineError(
-            f"{quoted(text, 200)} shows {len(digits)} digits, expected one; use --digits to read all of them."
+            f"{_name(given)} shows {len(digits)} digits, expected one; use --digits to read all of them."
         )
     return digits[0]
 
 
-def encode_all(text: str, info: DatasetInfo) -> list[np.ndarray]:
-    """The pixels, uint8 (784,), of each digit in the picture file `text`, left to right; at least one."""
+def encode_all(given: str | bytes, info: DatasetInfo) -> list[np.ndarray]:
+    """The pixels, uint8 (784,), of each digit in a picture file, left to right; at least one."""
     from pipeline.tasks.mnist import ink
 
-    found = ink.digits(_colours(_open(text)))
+    found = ink.digits(_colours(_open(given)))
     if not found:
         raise PipelineError(
-            f"no digit found in {quoted(text, 200)}; give a picture of a digit, dark on light or light on dark."
+            f"no digit found in {_name(given)}; give a picture of a digit, dark on light or light on dark."
         )
     return [fit(digit).reshape(-1) for digit in found]
 
@@ -71,16 +73,20 @@ def _of_deep_grey(picture: "Image") -> np.ndarray:
     return np.repeat(np.rint(scaled).astype(np.uint8)[:, :, None], 3, axis=2)
 
 
-def _open(path: str) -> "Image":
+def _name(given: str | bytes) -> str:
+    return quoted(given, 200) if isinstance(given, str) else "the file"
+
+
+def _open(given: str | bytes) -> "Image":
     from PIL import Image, ImageOps, UnidentifiedImageError
 
-    name = quoted(path, 200)
+    name = _name(given)
     try:
-        if Path(path).exists() and not Path(path).is_file():  # a folder, or a pipe, which would block
+        if isinstance(given, str) and Path(given).exists() and not Path(given).is_file():  # a folder; a pipe, to block
             raise PipelineError(f"{name} is not a file; give the path of a picture of one digit.")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is stricter
-            with Image.open(path) as picture:
+            with Image.open(given if isinstance(given, str) else io.BytesIO(given)) as picture:
                 if picture.width * picture.height > MAX_PIXELS:
                     raise Image.DecompressionBombError
                 picture.draft("RGB", (ENOUGH, ENOUGH))  # a JPEG is decoded at a smaller size
@@ -91,7 +97,7 @@ def _open(path: str) -> "Image":
     except Image.DecompressionBombError:
         raise PipelineError(f"{name} has more than {MAX_PIXELS:,} pixels; make it smaller.") from None
     except UnidentifiedImageError:
-        size = Path(path).stat().st_size
+        size = Path(given).stat().st_size if isinstance(given, str) else len(given)
         content = f"is not a picture ({size} bytes)" if size else "is empty"
         raise PipelineError(f"{name} {content}; give a PNG, JPEG, GIF, BMP, TIFF or WebP of one digit.") from None
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for a damaged file

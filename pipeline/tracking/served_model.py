@@ -1,0 +1,65 @@
+"""What a packaged model answers, loaded by `mlflow.pyfunc.load_model` or served by `mlflow models serve`.
+
+MLflow imports this module from the copy of `pipeline` in the package: nothing is pickled.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mlflow.exceptions import MlflowException
+
+from pipeline.errors import PipelineError
+from pipeline.inference import predict
+from pipeline.tracking.package import INFO_FILE, ONNX_FILE
+
+NOT_BASE64 = {"error": "the input is not base64; encode the file, as `base64 FILE` does."}
+
+
+class ServedModel:
+    """The predictor of `pipeline predict`, for what a person writes and for arrays."""
+
+    def __init__(self, folder: Path):
+        self._predictor = predict.open_export(folder.name, folder / ONNX_FILE, folder / INFO_FILE)
+
+    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
+        """For a list of inputs, an object for each: label, probability and top, or the error of an invalid one.
+
+        An input is a text; for pictures, a file in base64. `params` are those of `predict.Options`. For {"sequence":
+        float32 (batch, steps, features)}, the result is {"probabilities": float32 (batch, classes)}.
+        """
+        try:
+            if isinstance(model_input, Mapping):
+                return {"probabilities": self._predictor.probabilities(_sequence(model_input))}
+            return self._answers([str(text) for text in np.ravel(np.asarray(model_input))], params or {})
+        except PipelineError as error:
+            raise MlflowException.invalid_parameter_value(str(error)) from None
+
+    def _answers(self, texts: list[str], params: dict[str, Any]) -> list[dict[str, Any]]:
+        inputs = [_content(text) for text in texts] if self._predictor.reads_files else texts
+        valid = [given for given in inputs if given is not None]
+        results = iter(self._predictor.predict(valid, predict.Options(**params)))
+        return [NOT_BASE64 if given is None else next(results).answer() for given in inputs]
+
+
+def _sequence(arrays: Mapping[str, Any]) -> np.ndarray:
+    try:
+        return np.asarray(arrays["sequence"], np.float32)
+    except (KeyError, TypeError, ValueError):
+        raise PipelineError('expected {"sequence": (batch, steps, features)}; pass numbers of that name.') from None
+
+
+def _content(text: str) -> bytes | None:
+    """The file that a text in base64 holds; None if it is none. No path is opened."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        return None
+
+
+def _load_pyfunc(folder: str) -> ServedModel:
+    """What MLflow calls, by this name, with the folder of the package's data, which has the model's name."""
+    return ServedModel(Path(folder))
