@@ -8,14 +8,18 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export ORT_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro test test-fast test-system test-server bench coverage lint docs hooks lock clean help
+.PHONY: repro identity test test-fast test-system test-server bench coverage lint docs hooks lock clean help
 .DEFAULT_GOAL := repro
 
 # An MLflow server that is down is no reason to fail.
-repro: $(STAMP)  ## set up .venv, run every stage that is not up to date, show the results
+repro: $(STAMP) identity  ## set up .venv, run every stage that is not up to date, show the results
 	dvc repro
 	pipeline results
 	-pipeline track
+
+identity:
+	@git config user.name >/dev/null && git config user.email >/dev/null || echo "note: git has no user.name or user.email, \
+	without which git commit and dvc exp run fail; set them with git config --global user.name NAME" >&2
 
 test: $(STAMP) lint  ## set up .venv, lint, check types, run the tests
 	python -m pytest

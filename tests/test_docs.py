@@ -41,12 +41,12 @@ def test_every_command_is_in_a_document() -> None:
         assert f"pipeline {name}" in text, name
 
 
-def test_every_room_is_in_the_readme_from_top_to_bottom() -> None:
-    from tests.test_layers import ROOMS
+def test_every_layer_is_in_the_readme_from_top_to_bottom() -> None:
+    from tests.test_layers import LAYERS
 
     tree = README.split("```\npipeline/\n")[1].split("```")[0]
-    rooms = [re.split(r"[/.]", line.split()[0])[0] for line in tree.splitlines()]
-    assert rooms == list(ROOMS)
+    layers = [re.split(r"[/.]", line.split()[0])[0] for line in tree.splitlines()]
+    assert layers == list(LAYERS)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -1,4 +1,4 @@
-"""Which room may import which, and that DVC knows what each stage imports."""
+"""Which layer may import which, and that DVC knows what each stage imports."""
 
 import ast
 import re
@@ -11,9 +11,9 @@ from pipeline import tasks
 from pipeline.files import parse_yaml
 from tests.harness import project
 
-# The rooms of pipeline/, from top to bottom: a room imports from these, which all lie below it, and from the base.
+# The layers of pipeline/, from top to bottom: a layer imports from these, which all lie below it, and from the base.
 BASE = {"errors", "files", "paths", "section", "dataset"}
-ROOMS: dict[str, set[str]] = {
+LAYERS: dict[str, set[str]] = {
     "cli": {
         "reports",
         "tracking",
@@ -40,7 +40,7 @@ ROOMS: dict[str, set[str]] = {
     "paths": set(),
     "errors": set(),
 }
-LIBRARIES = {  # libraries that only these rooms import
+LIBRARIES = {  # libraries that only these layers import
     "mlflow": {"tracking"},
     "tensorflow": {"stages", "training", "networks"},
     "keras": {"stages", "training", "networks"},
@@ -82,8 +82,8 @@ def closure(module: str, seen: frozenset[str] = frozenset()) -> frozenset[str]:
     return seen
 
 
-def room(module: str) -> str:
-    """The room of a module: `tracking` for pipeline.tracking.track."""
+def layer(module: str) -> str:
+    """The layer of a module: `tracking` for pipeline.tracking.track."""
     return module.split(".")[1] if "." in module else ""
 
 
@@ -98,48 +98,48 @@ def _only_docstring(path: Path) -> bool:
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
-def test_a_module_imports_only_from_the_rooms_below_its_own(module: str) -> None:
-    if room(module) in ("", "__main__"):
+def test_a_module_imports_only_from_the_layers_below_its_own(module: str) -> None:
+    if layer(module) in ("", "__main__"):
         return
-    assert room(module) in ROOMS, "a new room needs a row in the table"
-    allowed = ROOMS[room(module)] | BASE | {room(module)}
-    others = {room(name) for name in imports(module) & set(MODULES)} - {"", room(module)}
-    if room(module) in BASE:
-        order = list(ROOMS)
-        assert all(order.index(other) > order.index(room(module)) for other in others)
+    assert layer(module) in LAYERS, "a new layer needs a row in the table"
+    allowed = LAYERS[layer(module)] | BASE | {layer(module)}
+    others = {layer(name) for name in imports(module) & set(MODULES)} - {"", layer(module)}
+    if layer(module) in BASE:
+        order = list(LAYERS)
+        assert all(order.index(other) > order.index(layer(module)) for other in others)
     assert others <= allowed
 
 
 def test_the_table_has_no_circle() -> None:
-    order = list(ROOMS)
-    for name, below in ROOMS.items():
+    order = list(LAYERS)
+    for name, below in LAYERS.items():
         assert all(order.index(other) > order.index(name) for other in below), name
 
 
 def test_reports_use_only_the_gate_of_tracking() -> None:
     for module in MODULES:
-        if room(module) == "reports":
-            used = {name for name in closure(module) if room(name) == "tracking"}
+        if layer(module) == "reports":
+            used = {name for name in closure(module) if layer(name) == "tracking"}
             assert used <= {"pipeline.tracking", "pipeline.tracking.gate"}, module
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
-def test_a_library_is_imported_in_its_own_rooms_alone(module: str) -> None:
+def test_a_library_is_imported_in_its_own_layers_alone(module: str) -> None:
     for name in {name.split(".")[0] for name in imports(module)} & set(LIBRARIES):
-        assert room(module) in LIBRARIES[name]
+        assert layer(module) in LIBRARIES[name]
 
 
 @pytest.mark.parametrize("verb", sorted(DVC_STAGES))
 def test_stages_do_not_import_each_other(verb: str) -> None:
     needed = closure(f"pipeline.stages.{verb}")
-    assert {name for name in needed if room(name) == "stages"} <= {"pipeline.stages", f"pipeline.stages.{verb}"}
+    assert {name for name in needed if layer(name) == "stages"} <= {"pipeline.stages", f"pipeline.stages.{verb}"}
 
 
 @pytest.mark.parametrize(
     "module", ["pipeline.inference.predict", "pipeline.tracking.track", "pipeline.stages.evaluate"]
 )
 def test_what_predicts_records_or_measures_needs_no_tensorflow(module: str) -> None:
-    needed = closure(module) | {name for name in MODULES if room(name) == "tasks"}
+    needed = closure(module) | {name for name in MODULES if layer(name) == "tasks"}
     assert not {library.split(".")[0] for name in needed for library in imports(name)} & {"tensorflow", "keras"}
 
 
@@ -161,14 +161,14 @@ def test_a_stage_uses_the_files_of_a_task_that_it_depends_on_and_no_others(verb:
     parts |= {"features": "features", "step_targets": "features", "generate": "data", "split": "data"}
     used = set()
     for module in closure(f"pipeline.stages.{verb}"):
-        if room(module) in ("stages", "training", "inference", "networks"):
+        if layer(module) in ("stages", "training", "inference", "networks"):
             used |= set(re.findall(r"\b(?:task|code|_task)\.(\w+)\(", MODULES[module].read_text()))
     assert {parts[name] for name in used & set(parts)} == TASK_FILES[verb]
 
 
 @pytest.mark.parametrize("task", tasks.names())
 def test_what_a_task_computes_for_a_stage_stands_in_the_file_that_dvc_watches(task: str) -> None:
-    below = {name for name in closure(f"pipeline.tasks.{task}.features") if room(name) == "tasks"}
+    below = {name for name in closure(f"pipeline.tasks.{task}.features") if layer(name) == "tasks"}
     assert below <= {"pipeline.tasks", f"pipeline.tasks.{task}", f"pipeline.tasks.{task}.features"}
 
 

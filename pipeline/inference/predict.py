@@ -62,7 +62,7 @@ class Prediction:
     codes: tuple[np.ndarray, ...]  # the encoded inputs that were predicted: one, or one for each digit
     story: Story | None = None
 
-    def answer(self) -> dict[str, object]:
+    def content(self) -> dict[str, object]:
         """What is predicted, for JSON."""
         content: dict[str, object] = {"label": self.label, "probability": self.probability}
         if self.top:
@@ -85,7 +85,7 @@ class Failure:
     input: str
     error: str
 
-    def answer(self) -> dict[str, object]:
+    def content(self) -> dict[str, object]:
         """What is wrong, for JSON."""
         return {"error": self.error}
 
@@ -98,7 +98,7 @@ Result = Prediction | Failure
 
 def json_line(result: Result) -> str:
     """A result as one line of JSON, with its input."""
-    return json.dumps({"input": result.input} | result.answer(), ensure_ascii=False)
+    return json.dumps({"input": result.input} | result.content(), ensure_ascii=False)
 
 
 @dataclass(frozen=True)

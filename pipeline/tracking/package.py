@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.models import ModelSignature
 
-REQUIREMENTS = (  # what a packaged model needs to answer
+REQUIREMENTS = (  # what a packaged model needs to predict
     *("mlflow", "numpy", "onnxruntime", "opencv-python-headless", "pandas", "pillow", "pyarrow", "pydantic", "regex"),
     "ruamel.yaml",
 )
-SERVED_MODEL = "pipeline.tracking.served_model"  # the module that answers
+SERVED_MODEL = "pipeline.tracking.served_model"  # the module that predicts
 ONNX_FILE, INFO_FILE = "model.onnx", "info.json"  # in the package
 ONNX = "onnx"  # the tag that holds the MD5 of the ONNX file
 
@@ -52,7 +52,7 @@ def log(client: "MlflowClient", run: "Run", artifacts: Artifacts) -> str:
 
 
 def write(artifacts: Artifacts, folder: Path, run_id: str = "", model_id: str = "") -> None:
-    """Write the package: the ONNX file, the facts of its dataset, and the code that answers; no pickle."""
+    """Write the package: the ONNX file, the facts of its dataset, and the code that predicts; no pickle."""
     import mlflow.pyfunc
     from mlflow.models import Model
 
@@ -77,7 +77,7 @@ def write(artifacts: Artifacts, folder: Path, run_id: str = "", model_id: str = 
 
 
 def _signature() -> "ModelSignature":
-    """The options of a prediction as parameters, and the answer's columns. The input may be texts or an array."""
+    """The options of a prediction as parameters, and the columns of its result. The input may be texts or an array."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import Array, Object, Property
@@ -86,5 +86,5 @@ def _signature() -> "ModelSignature":
     params = [ParamSpec(field.name, types[type(field.default)], field.default) for field in fields(Options)]
     label, probability = ("label", DataType.string), ("probability", DataType.double)
     top = Array(Object([Property(*label), Property(*probability)]))
-    answer = Schema([ColSpec(dtype, name) for name, dtype in (label, probability, ("top", top))])
-    return ModelSignature(outputs=answer, params=ParamSchema(params))
+    result = Schema([ColSpec(dtype, name) for name, dtype in (label, probability, ("top", top))])
+    return ModelSignature(outputs=result, params=ParamSchema(params))

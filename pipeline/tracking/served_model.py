@@ -1,4 +1,4 @@
-"""What a packaged model answers, loaded by `mlflow.pyfunc.load_model` or served by `mlflow models serve`.
+"""What a packaged model predicts, loaded by `mlflow.pyfunc.load_model` or served by `mlflow models serve`.
 
 MLflow imports this module from the copy of `pipeline` in the package: nothing is pickled.
 """
@@ -34,15 +34,15 @@ class ServedModel:
         try:
             if isinstance(model_input, Mapping):
                 return {"probabilities": self._predictor.probabilities(_sequence(model_input))}
-            return self._answers([str(text) for text in np.ravel(np.asarray(model_input))], params or {})
+            return self._predictions([str(text) for text in np.ravel(np.asarray(model_input))], params or {})
         except PipelineError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
 
-    def _answers(self, texts: list[str], params: dict[str, Any]) -> list[dict[str, Any]]:
+    def _predictions(self, texts: list[str], params: dict[str, Any]) -> list[dict[str, Any]]:
         inputs = [_content(text) for text in texts] if self._predictor.reads_files else texts
         valid = [given for given in inputs if given is not None]
         results = iter(self._predictor.predict(valid, predict.Options(**params)))
-        return [NOT_BASE64 if given is None else next(results).answer() for given in inputs]
+        return [NOT_BASE64 if given is None else next(results).content() for given in inputs]
 
 
 def _sequence(arrays: Mapping[str, Any]) -> np.ndarray:
