@@ -14,6 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # An MLflow server that is down is no reason to fail.
 repro: $(STAMP) identity  ## set up .venv, run every stage that is not up to date, show the results
 	dvc repro
+	pipeline verify
 	pipeline results
 	-pipeline track
 

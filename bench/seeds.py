@@ -18,7 +18,7 @@ import typer
 from bench.clone import DVC, clone_with_cache, set_params
 from pipeline.dataset import load_info
 from pipeline.files import md5, parse_yaml, write_csv
-from pipeline.paths import ModelPaths, TaskPaths, repro, stage
+from pipeline.paths import ModelPaths, TaskPaths, stage
 
 KEPT = (
     *("examples", "wrong", "accuracy", "ceiling", "expected_calibration_error", "wrong_shorter", "accuracy_40_bits"),
@@ -56,7 +56,7 @@ def _split(clone: Path, model: str, recipe: str, seed: int, fable: Path | None) 
     set_params(clone, {"seed": seed, "recipe": recipe} | source)
     task = _models(clone)[model]["task"]
     _dvc(clone, "repro", stage("split", task))
-    info = load_info(TaskPaths(task, clone).info, repro("split", task))
+    info = load_info(TaskPaths(task, clone).info, ("split", task))
     if info.stand_in:
         sys.exit(f"error: {task}: {info.dataset} is a stand-in; set MNIST_DIR to a folder with the files of MNIST.")
     return info.dataset

@@ -5,29 +5,30 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from pipeline import tasks
 from pipeline.errors import PipelineError, quoted
 from pipeline.files import parse_yaml
 from pipeline.paths import PARAMS, ModelPaths, TaskPaths
-from pipeline.section import Section
+from pipeline.section import Section, check
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 TaskName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]  # also the name of a Python package
-Positive = Annotated[int, Field(ge=1)]
-AnySection = TypeVar("AnySection", bound=Section)
+Width = Annotated[int, Field(ge=1, le=8192)]  # of a layer
+Count = Annotated[int, Field(ge=1, le=100_000_000)]
+Value = Annotated[float, Field(ge=-100, le=100)]  # the first value of a weight
 
 
 class Network(Section):
     """The layers between an example (steps, features) and its class."""
 
     cell: Literal["lstm", "gru"] = "lstm"
-    units: Annotated[list[Positive], Field(min_length=1)]  # of each recurrent layer, first to last
-    dense: Positive | None = None  # units of a linear layer before them, applied at every step; null: none
-    embedding: Positive | None = None  # values of a learned vector for each class, which stands for a step's number
+    units: Annotated[list[Width], Field(min_length=1, max_length=16)]  # of each recurrent layer, first to last
+    dense: Width | None = None  # units of a linear layer before them, applied at every step; null: none
+    embedding: Width | None = None  # values of a learned vector for each class, which stands for a step's number
 
     @property
     def layer_names(self) -> list[str]:
@@ -39,11 +40,11 @@ class Init(Section):
     """The first values of the weights. kernel, stddev and bias are those of the dense layers."""
 
     kernel: Literal["glorot-uniform", "normal", "truncated-normal"] = "glorot-uniform"
-    stddev: Annotated[float, Field(gt=0)] | None = None  # of the two normal distributions
-    bias: float | Literal["normal"] = 0.0  # a constant, or drawn like the kernel
+    stddev: Annotated[float, Field(gt=0, le=100)] | None = None  # of the two normal distributions
+    bias: Value | Literal["normal"] = 0.0  # a constant, or drawn like the kernel
     # Of the recurrent layers. tensorflow-1: both kernels as one, uniform within sqrt(3 / (features + units)).
     recurrent: Literal["keras", "tensorflow-1", "zeros"] = "keras"
-    forget_bias: float = 1.0  # of an LSTM
+    forget_bias: Value = 1.0  # of an LSTM
 
     @model_validator(mode="after")
     def _stddev_belongs_to_normal(self) -> "Init":
@@ -60,18 +61,18 @@ class Augment(Section):
     rotation: Annotated[float, Field(ge=0, le=180)]  # degrees
     scale: Annotated[float, Field(ge=0, lt=1)]  # of each side: 0.1 makes it up to 10 % longer or shorter
     shear: Annotated[float, Field(ge=0, lt=1)]  # columns that a row moves for each row below the centre
-    shift: Annotated[float, Field(ge=0)]  # pixels
-    elastic: Annotated[float, Field(ge=0)] = 0.0  # pixels: standard deviation of a smooth random displacement
+    shift: Annotated[float, Field(ge=0, le=1000)]  # pixels
+    elastic: Annotated[float, Field(ge=0, le=1000)] = 0.0  # pixels: standard deviation of a smooth random displacement
 
 
 class Recipe(Section):
     """How a network is trained, and how its class is read out."""
 
-    steps: Positive | None = None  # batches in all
-    epochs: Positive | None = None  # instead of steps: passes over the training split
-    batch_size: Positive  # examples of a step
+    steps: Count | None = None  # batches in all
+    epochs: Count | None = None  # instead of steps: passes over the training split
+    batch_size: Annotated[int, Field(ge=1, le=100_000)]  # examples of a step
     order: Literal["fixed", "shuffled", "walk"] = "shuffled"  # see training.batches
-    log_every: Positive  # steps between two rows of the history
+    log_every: Count  # steps between two rows of the history
     monitor: Literal["validation", "test"] | None = None  # a split that is measured at each log, too
     # count: the class is a number, read from the cell state of the last layer; see networks.count
     readout: Literal["softmax", "count"] = "softmax"
@@ -81,7 +82,7 @@ class Recipe(Section):
     optimizer: Literal["adam", "rmsprop", "rmsprop-tensorflow-1"] = "adam"
     learning_rate: Annotated[float, Field(gt=0, le=1)]  # the peak, if the schedule is one-cycle
     schedule: Literal["constant", "one-cycle"] = "one-cycle"
-    global_clipnorm: Annotated[float, Field(gt=0)] | None = None  # the longest gradient, all weights as one vector
+    global_clipnorm: Annotated[float, Field(gt=0, le=1e6)] | None = None  # the longest gradient, all weights as one
     loss_reduction: Literal["sum", "mean", "mean-over-classes"] = "mean"  # of the cross-entropy over a batch
     min_probability: Annotated[float, Field(gt=0, lt=1)] | None = None  # the loss clips below it; null: no clipping
     init: Init = Init()
@@ -238,7 +239,7 @@ class Config(Section):
 
 def load(path: Path = PARAMS) -> Config:
     """Read and check `path`. Raises PipelineError with the dotted key of the first thing that is wrong."""
-    config = _check(Config, _parse(path), path, ())
+    config = check(Config, _parse(path), path, ())
     typed = {}
     for name, params in config.tasks.items():
         try:
@@ -246,16 +247,16 @@ def load(path: Path = PARAMS) -> Config:
             kinds = {"generate": task.generate_params, "split": task.split_params}
         except PipelineError as error:
             raise PipelineError(f"{path}: tasks.{name}: {error}") from None
-        if not Path(params.source).exists():
+        if not _exists(params.source):
             raise PipelineError(
                 f"{path}: tasks.{name}.source: {quoted(params.source)} does not exist; name a file or folder that does."
             )
-        checked = {key: _check(kind, getattr(params, key), path, ("tasks", name, key)) for key, kind in kinds.items()}
+        checked = {key: check(kind, getattr(params, key), path, ("tasks", name, key)) for key, kind in kinds.items()}
         typed[name] = params.model_copy(update=checked)
     for name, model in config.models.items():
         if model.task not in typed:
             raise PipelineError(
-                f"{path}: models.{name}.task: got {quoted(model.task)}, expected one of {', '.join(typed)}."
+                f"{path}: models.{name}.task: got {quoted(model.task)}, expected one of `tasks`: {', '.join(typed)}."
             )
     return config.model_copy(update={"tasks": typed})
 
@@ -271,26 +272,19 @@ def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
     }
 
 
-def _parse(path: Path) -> Any:
-    from ruamel.yaml.error import YAMLError
+def _exists(source: str) -> bool:
+    try:
+        return Path(source).exists()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
+
+def _parse(path: Path) -> Any:
     try:
         return parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise PipelineError(f"there is no {path} here; run this command in the root of the project.") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise PipelineError(f"{path} is not valid YAML: {' '.join(str(error).split())}; fix it there.") from None
-
-
-def _check(kind: type[AnySection], value: Any, path: Path, prefix: tuple[str, ...]) -> AnySection:
-    try:
-        return kind.model_validate(value)
-    except ValidationError as invalid:
-        error = invalid.errors()[0]
-    key = ".".join(str(part) for part in (*prefix, *error["loc"])) or "the file"
-    if error["type"] == "extra_forbidden":
-        raise PipelineError(f"{path}: {key} is not a parameter; remove it, or fix its spelling.")
-    if error["type"] == "missing":
-        raise PipelineError(f"{path}: {key} is missing; add it.")
-    reason = error["msg"].removeprefix("Value error, ")
-    raise PipelineError(f"{path}: {key}: got {error['input']!r}; {reason[0].lower()}{reason[1:]}.")
+    except OSError as error:
+        raise PipelineError(f"{path} could not be read ({error.strerror}); fix that.") from None
+    except ValueError as error:  # UnicodeDecodeError, too
+        raise PipelineError(f"{path} is not valid YAML: {quoted(str(error), 200)}; fix it there.") from None

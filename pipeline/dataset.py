@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from pipeline import manifest
 from pipeline.errors import PipelineError
-from pipeline.files import load_parquet, require, write_csv, write_json, write_parquet
+from pipeline.files import load_parquet, write_csv, write_json, write_parquet
 from pipeline.paths import TaskPaths, repro
 
 SPLITS = ("train", "validation", "test")
@@ -72,7 +73,10 @@ class Predictions:
 
 
 def save_examples(examples: Examples, paths: TaskPaths) -> None:
-    """Write examples.parquet (a row for each example), info.json and balance.csv (a row for each split and class)."""
+    """Write examples.parquet (a row for each example), info.json, balance.csv (a row for each split and class).
+
+    Beside them lies their manifest.
+    """
     import pandas as pd
 
     table = pd.DataFrame(examples.encoded, columns=[f"code_{i}" for i in range(examples.encoded.shape[1])])
@@ -84,13 +88,16 @@ def save_examples(examples: Examples, paths: TaskPaths) -> None:
     counts = {split: np.bincount(examples.split(split)[1], minlength=len(names)) for split in SPLITS}
     rows = [(split, *row) for split in SPLITS if counts[split].any() for row in zip(names, counts[split], strict=True)]
     write_csv(pd.DataFrame(rows, columns=["split", "class", "examples"]), paths.balance)
+    manifest.write(paths.split, [paths.examples, paths.info, paths.balance])
 
 
 def load_examples(paths: TaskPaths) -> Examples:
     """Read what save_examples wrote. Raises PipelineError if it is missing or damaged."""
-    table = load_parquet(paths.examples, repro("split", paths.name))
+    stage = ("split", paths.name)
+    manifest.verify(paths.split, stage, paths.examples.name)
+    table = load_parquet(paths.examples, repro(*stage, force=True))
     encoded = table[[name for name in table.columns if name.startswith("code_")]].to_numpy()
-    info = load_info(paths.info, repro("split", paths.name))
+    info = load_info(paths.info, stage)
     return Examples(info, encoded, table["target"].to_numpy(), table["split"].to_numpy(dtype=str))
 
 
@@ -99,15 +106,15 @@ def save_info(info: DatasetInfo, path: Path, **more: Any) -> None:
     write_json({**asdict(info), **more}, path)
 
 
-def load_info(path: Path, command: str) -> DatasetInfo:
+def load_info(path: Path, stage: tuple[str, str]) -> DatasetInfo:
     """Read a DatasetInfo and ignore what else the file holds.
 
-    Raises PipelineError if the file is missing or damaged; `command` makes it again.
+    Raises PipelineError if the file is missing or damaged; `stage`, such as ("split", "bits"), makes it again.
     """
-    require(path, command)
+    manifest.verify(path.parent, stage, path.name)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         content["shape"] = tuple(content["shape"])
         return DatasetInfo(**{name: content[name] for name in DatasetInfo.__dataclass_fields__})
     except (ValueError, KeyError, TypeError):
-        raise PipelineError(f"{path} is damaged; run `{command}` to make it again.") from None
+        raise PipelineError(f"{path} is damaged; run `{repro(*stage, force=True)}` to make it again.") from None

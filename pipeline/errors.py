@@ -10,4 +10,9 @@ class PipelineError(Exception):
 
 def quoted(text: str, limit: int = 60) -> str:
     """`text` in quotes, cut after `limit` characters, for the message of a PipelineError."""
-    return repr(text if len(text) <= limit else f"{text[:limit]}…")
+    return repr(shortened(text, limit))
+
+
+def shortened(text: str, limit: int = 60) -> str:
+    """`text` in one line, cut after `limit` characters."""
+    return text if len(text) <= limit else f"{text[:limit]}…"

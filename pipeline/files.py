@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import shutil
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +14,9 @@ from pipeline.errors import PipelineError, quoted
 
 if TYPE_CHECKING:
     import pandas as pd
+
+LARGEST = 200_000  # values of a YAML document
+DRAFT = ".writing-"  # the name of a folder that holds a draft begins with it
 
 
 def require(path: Path, command: str) -> None:
@@ -33,19 +39,42 @@ def md5_of(content: bytes) -> str:
 def parse_yaml(text: bytes | str) -> Any:
     """Parse YAML 1.2, as DVC does. PyYAML reads YAML 1.1, where 1e-3 is a string.
 
-    Raises ruamel.yaml.error.YAMLError.
+    Raises ValueError if it is not valid, nested too deeply, or would grow too much by its aliases.
     """
     from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
-    return YAML(typ="safe").load(text)
+    try:
+        content = YAML(typ="safe").load(text)
+        if _size(content) > LARGEST:
+            raise ValueError(f"more than {LARGEST:,} values, aliases counted each time")
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except (YAMLError, ValueError, KeyError, AttributeError, TypeError) as error:  # of tags that do not fit their value
+        raise ValueError(" ".join(str(error).split())) from None
+    return content
+
+
+def _size(content: Any, known: dict[int, int] | None = None) -> int:
+    """How many values a YAML document has; one that several aliases share is counted for each, but visited once."""
+    known = {} if known is None else known
+    if not isinstance(content, dict | list):
+        return 1
+    if id(content) not in known:
+        known[id(content)] = 1  # an alias inside its own value
+        values = [*content.keys(), *content.values()] if isinstance(content, dict) else content
+        known[id(content)] = 1 + sum(_size(value, known) for value in values)
+    return known[id(content)]
 
 
 def load_json(path: Path, command: str) -> Any:
     """Read JSON. Raises PipelineError if the file is missing or damaged; `command` makes it again."""
     require(path, command)
     try:
+        if not path.is_file():  # a folder, or a pipe, which would block
+            raise ValueError("it is not a file")
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # not JSON, or not UTF-8
+    except (ValueError, OSError, RecursionError) as error:  # not JSON, not UTF-8
         raise PipelineError(f"{path} is damaged ({error}); run `{command}` to make it again.") from None
 
 
@@ -56,27 +85,48 @@ def load_parquet(path: Path, command: str) -> "pd.DataFrame":
     require(path, command)
     try:
         return pd.read_parquet(path)
-    except (ValueError, OSError) as error:  # the base classes of pyarrow's errors
+    except (ValueError, OSError, KeyError, NotImplementedError) as error:  # the base classes of pyarrow's errors
         reason = " ".join(str(error).split())[:100]
         raise PipelineError(f"{path} is damaged ({reason}); run `{command}` to make it again.") from None
 
 
-def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it to `path`.
+@contextmanager
+def draft(path: Path) -> Iterator[Path]:
+    """A place beside `path` to write a file or folder to, which becomes `path` at the end of the `with`.
 
-    Raises PipelineError if the operating system refuses, and leaves what was there before.
+    The target of a link is replaced, not the link. Raises PipelineError if `path` is a device or a pipe, or if the
+    operating system refuses, and leaves what was there before.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
-            draft = Path(folder) / (path.name or "draft")
-            write(draft)
-            draft.replace(path)
-    except OSError as error:
+        target = path.resolve() if path.is_symlink() else path
+        if target.exists() and not (target.is_file() or target.is_dir()):
+            raise PipelineError(f"{quoted(str(path))} is a device or a pipe; name a file.")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target.parent)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=DRAFT) as folder:
+            yield (written := Path(folder) / (target.name or "draft"))
+            if written.is_dir():
+                shutil.rmtree(target, ignore_errors=True)
+            written.replace(target)
+    except (OSError, RuntimeError) as error:  # RuntimeError: what h5py raises where a disk is full, and a loop of links
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())[:200]
         raise PipelineError(
-            f"{quoted(str(path))} could not be written ({error.strerror or error}); free some space, fix the "
-            "permissions, or choose another path."
+            f"{quoted(str(path))} could not be written ({reason}); free some space, fix the permissions, or choose "
+            "another path."
         ) from None
+
+
+def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` fill a file, whole or not at all. Raises what `draft` raises."""
+    with draft(path) as written:
+        write(written)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the drafts of processes that were killed: those older than an hour."""
+    for old in folder.glob(f"{DRAFT}*"):
+        if time.time() - old.stat().st_mtime > 3600:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def write_json(content: Any, path: Path) -> None:

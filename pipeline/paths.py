@@ -4,11 +4,13 @@ import os
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+SCHEMA = Path("params.schema.json")
 LOCK = Path("dvc.lock")
 RAW = Path("data/raw")
 SPLIT = Path("data/split")
 MODELS = Path("models")
 LOGS = Path("logs")  # ignored by git and DVC: what differs from one run to the next
+MANIFEST = "manifest.json"  # in each folder that a stage writes
 CHECKPOINTS = Path("checkpoints")  # ignored, too
 
 MODEL_STAGES = ("train", "export", "evaluate")
@@ -48,6 +50,7 @@ class TaskPaths:
         self.split = root / SPLIT / name
         self.examples = self.split / "examples.parquet"  # a row for each example: code, target, split
         self.info = self.split / "info.json"  # the DatasetInfo
+        self.manifest = self.split / MANIFEST
         self.balance = self.split / "balance.csv"  # how many examples each class has in each split
 
 
@@ -59,6 +62,7 @@ class ModelPaths:
         self.folder = root / MODELS / name
         self.weights = self.folder / "model.weights.h5"
         self.history = self.folder / "history.csv"  # the metrics logged while training
+        self.manifest = self.folder / MANIFEST  # of the training's files
         self.export = self.folder / "export"  # all that predictions need
         self.onnx = self.export / "model.onnx"
         self.info = self.export / "info.json"  # the DatasetInfo

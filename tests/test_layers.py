@@ -12,7 +12,7 @@ from pipeline.files import parse_yaml
 from tests.harness import project
 
 # The layers of pipeline/, from top to bottom: a layer imports from these, which all lie below it, and from the base.
-BASE = {"errors", "files", "paths", "section", "dataset"}
+BASE = {"errors", "files", "manifest", "paths", "section", "dataset"}
 LAYERS: dict[str, set[str]] = {
     "cli": {
         "reports",
@@ -35,6 +35,7 @@ LAYERS: dict[str, set[str]] = {
     "config": {"tasks"},
     "tasks": set(),
     "dataset": set(),
+    "manifest": set(),
     "section": set(),
     "files": set(),
     "paths": set(),
@@ -145,7 +146,12 @@ def test_what_predicts_records_or_measures_needs_no_tensorflow(module: str) -> N
 
 @pytest.mark.parametrize("verb", sorted(DVC_STAGES))
 def test_every_stage_depends_on_each_file_that_it_imports(verb: str) -> None:
-    deps = {dep for dep in DVC_STAGES[verb]["do"]["deps"] if dep.startswith("pipeline/")}
+    stage = DVC_STAGES[verb]
+    deps = {dep for dep in stage.get("do", stage)["deps"] if dep.startswith("pipeline/")}
+    if verb == "check":  # reads the parameters of all tasks
+        assert deps >= files(closure("pipeline.stages.check")) - {"pipeline/tasks/__init__.py"} | {"pipeline/tasks"}
+        return
+    assert "params.schema.json" in stage["do"]["deps"], "so that no value is used before it is checked"
     assert {dep for dep in deps if "${" not in dep} == files(closure(f"pipeline.stages.{verb}"))
     if verb not in TASK_FILES:
         folder = "${item.task}" if verb == "evaluate" else "${key}"

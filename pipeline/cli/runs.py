@@ -26,6 +26,19 @@ def track(
 
 
 @app.command()
+def verify() -> None:
+    """Check, by their hashes, that the files of the project are those of dvc.lock; else exit status 1."""
+    from pipeline.lineage import verify
+
+    problems = list(verify.problems())
+    for problem in problems:
+        typer.echo(problem, err=True)
+    if problems:
+        raise typer.Exit(1)
+    typer.echo("every file is the one that dvc.lock names")
+
+
+@app.command()
 def promote(
     models: Annotated[
         list[str] | None, typer.Argument(metavar="[MODEL]...", help="models of params.yaml; all by default")
@@ -79,15 +92,24 @@ def ui(
 
 
 @app.command()
-def reproduce(run: Annotated[str, typer.Argument(metavar="RUN", help="its name or id", show_default=False)]) -> None:
+def reproduce(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="its name or id", show_default=False)],
+    yes: Annotated[
+        bool, typer.Option("--yes", help="do not ask before the code of somebody else's run is run")
+    ] = False,
+) -> None:
     """Train a run's model again in a temporary work tree: identical (exit status 0), or what differs first (1)."""
     from pipeline import config
+    from pipeline.cli import terminal
     from pipeline.lineage import reproduce
     from pipeline.tracking import named_runs
 
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the work tree is removed
     name, provenance, patch = named_runs.find_run(run, config.load())
     typer.echo(f"{name}: commit {provenance.commit[:10]}{' with uncommitted changes' if patch else ''}")
+    foreign = reproduce.foreign_code(provenance, patch)
+    if foreign and not yes:
+        terminal.confirm_code(foreign)
     difference, versions = reproduce.run(provenance, patch)
     for version in versions:
         typer.echo(f"note: {version}")

@@ -4,6 +4,14 @@ from pipeline.cli.app import ModelName, TaskName, app
 
 
 @app.command()
+def check() -> None:
+    """Check params.yaml, and write its JSON schema: params.schema.json."""
+    from pipeline.stages import check
+
+    check.run()
+
+
+@app.command()
 def generate(task: TaskName) -> None:
     """Make the raw data of a task: data/raw/TASK."""
     from pipeline import config

@@ -11,6 +11,9 @@ from typer.core import TyperCommand
 
 from pipeline.errors import PipelineError, quoted
 
+LONGEST = 200_000  # characters of a line that are kept: more than an input may have
+ENDLESS = 50_000_000  # characters of a line, after which standard input is not a text
+
 
 class PredictCommand(TyperCommand):
     """A command whose help says what the inputs are, and whose option --show may be followed by a file."""
@@ -72,12 +75,29 @@ def line(result: Any) -> str:
     return str(result) if alone else f"{result.input}: {result}"
 
 
+def confirm_code(code: str) -> None:
+    """Ask whether code that was not written here may run. Raises PipelineError if nobody can be asked."""
+    question = f"This run was not trained here. It would run the code of {code}"
+    if not (sys.stdin and sys.stdin.isatty()):
+        raise PipelineError(f"{question[0].lower()}{question[1:]}; look at it, then add --yes.")
+    typer.confirm(f"{question}. Run it?", abort=True)
+
+
 def stdin_lines() -> Iterator[str]:
     """The lines of standard input, as they come."""
     if sys.stdin is None:
         raise PipelineError("standard input is closed; give the inputs after the model's name.")
     sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]  # a line that is not UTF-8 is an invalid input
-    for line in sys.stdin:
+    while line := sys.stdin.readline(LONGEST):
+        skipped = 0
+        rest = line
+        while len(rest) == LONGEST and not rest.endswith("\n"):  # the line goes on
+            rest = sys.stdin.readline(LONGEST)
+            skipped += len(rest)
+            if skipped > ENDLESS:
+                raise PipelineError(
+                    f"a line of standard input has more than {ENDLESS:,} characters; give one input on each line."
+                )
         yield line.rstrip("\r\n")
 
 

@@ -20,6 +20,7 @@ class Session:
         """Open `path`. Raises PipelineError if it is missing or damaged; `command` makes it again."""
         import onnxruntime
 
+        self._path, self._command = path, command
         try:
             self._session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         except Exception as error:  # the errors of ONNX Runtime have no class in common
@@ -41,8 +42,16 @@ class Session:
         return dict(zip(self._outputs, self._session.run(None, {"sequence": sequence}), strict=True))
 
     def probabilities(self, sequence: np.ndarray) -> np.ndarray:
-        """float32 (batch, classes) for features float32 (batch, steps, features)."""
-        return np.asarray(self._session.run(["probabilities"], {"sequence": sequence})[0])
+        """float32 (batch, classes) for features float32 (batch, steps, features).
+
+        Raises PipelineError if one is not between 0 and 1: the file is damaged.
+        """
+        probabilities = np.asarray(self._session.run(["probabilities"], {"sequence": sequence})[0])
+        if not ((probabilities >= 0) & (probabilities <= 1.00001)).all():  # rounding; a NaN fails, too
+            raise PipelineError(
+                f"{self._path} gives probabilities that are not from 0 to 1; run `{self._command}` to make it again."
+            )
+        return probabilities
 
 
 def batches(examples: int, size: int = BATCH) -> Iterator[slice]:

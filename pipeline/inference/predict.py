@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import tasks
+from pipeline import manifest, tasks
 from pipeline.dataset import DatasetInfo, load_info
 from pipeline.errors import PipelineError, quoted
 from pipeline.inference.onnx_session import Session
@@ -19,6 +19,7 @@ from pipeline.tasks import UserInput
 
 SHOWN = 0.0005  # probability of a runner-up that is printed: 0.1 %
 BATCH = 64  # lines of a stream that are predicted at once
+LONGEST = 100_000  # characters of an input
 TOP = 3  # classes that are shown
 RANGES = {"words": (1, 10_000), "temperature": (0, 100), "seed": (0, 2**63 - 1), "top": (1, 1_000_000)}
 
@@ -111,9 +112,10 @@ class Predictor:
 
     @cached_property
     def _session(self) -> Session:
-        return Session(self.onnx, _export(self.name))
+        manifest.verify(self.onnx.parent, ("export", self.name), self.onnx.name)
+        return Session(self.onnx, repro("export", self.name, force=True))
 
-    @property
+    @cached_property
     def _task(self) -> tasks.Task:
         return tasks.load(self.info.task)
 
@@ -168,6 +170,8 @@ class Predictor:
 
     def _encode(self, given: UserInput, options: Options) -> list[np.ndarray]:
         """The codes of an input: one, or one for each digit."""
+        if isinstance(given, str) and len(given) > LONGEST:
+            raise PipelineError(f"{quoted(given)} has more than {LONGEST:,} characters; give a shorter input.")
         return self._task.encode_all(given, self.info) if options.digits else [self._task.encode(given, self.info)]
 
     def _probabilities(self, encoded: np.ndarray, steps: int) -> np.ndarray:
@@ -192,10 +196,12 @@ class Predictor:
             return None
         rng = np.random.default_rng([options.seed, row])
         words, steps, shares = list(code), self.info.shape[0], []
-        for word in range(options.words):
-            if word:
-                context = np.array(words[-steps:], dtype=code.dtype)[None]
-                probabilities = self._probabilities(context, steps)[0]
+        known = {tuple(words): probabilities}  # a story comes back to the same contexts
+        for _ in range(options.words):
+            context = tuple(words[-steps:])
+            if context not in known:
+                known[context] = self._probabilities(np.array([context], code.dtype), steps)[0]
+            probabilities = known[context]
             words.append(_draw(probabilities, options.temperature, rng))
             shares.append(float(probabilities[words[-1]]))
         return Story(self._task.decode(np.array(words), self.info), tuple(shares))
@@ -217,7 +223,7 @@ def inputs_by_task() -> list[tuple[str, str]]:
 
 def open_export(name: str, onnx: Path, info: Path) -> Predictor:
     """The exported model with these files. Raises PipelineError if its info file is damaged."""
-    return Predictor(name, onnx, load_info(info, _export(name)))
+    return Predictor(name, onnx, load_info(info, ("export", name)))
 
 
 def load(name: str) -> Predictor:
@@ -240,11 +246,6 @@ def load(name: str) -> Predictor:
         )
     paths = ModelPaths(name, Path() if root == here else root)
     return open_export(name, paths.onnx, paths.info)
-
-
-def _export(name: str) -> str:
-    """The command that exports a model again, for messages."""
-    return repro("export", name, force=True)
 
 
 def _name(given: UserInput) -> str:

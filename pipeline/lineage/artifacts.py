@@ -38,8 +38,9 @@ class Artifacts:
 
     def hashes(self) -> dict[str, str]:
         """The MD5 of each file of the model, by its path in the repository."""
-        files = sorted(path for path in self.paths.folder.rglob("*") if path.is_file() and path.name[0] != ".")
-        return {str(path.relative_to(self.paths.root)): md5(path) for path in files}
+        files = sorted(path for path in self.paths.folder.rglob("*") if path.is_file())
+        names = {str(path.relative_to(self.paths.root)): path for path in files}
+        return {name: md5(path) for name, path in names.items() if "/." not in name}  # no drafts, no .gitignore
 
     def metrics(self) -> dict[str, Any]:
         """The content of metrics.json. Raises PipelineError if it is missing or damaged."""
@@ -57,13 +58,33 @@ class Artifacts:
         return next((key.removeprefix(prefix).split(".")[0] for key in keys if key.startswith(prefix)), "")
 
     def check_consistent(self) -> None:
-        """Raise PipelineError unless the weights are those of the entries, and the export was made from them."""
-        exported = dvc.hashes(self.entries.get(stage("export", self.model), {}), "deps")
-        exported_weights = exported.get(str(ModelPaths(self.model).weights))
-        if not (self.weights_md5 == trained_weights(self.entries, self.model) == exported_weights):
+        """Raise PipelineError unless the examples, the training's files and the export are those of the entries.
+
+        And unless the export was made from these weights.
+        """
+        require(self.paths.weights, repro("train", self.model))
+        train, export = (self.entries.get(stage(verb, self.model), {}) for verb in ("train", "export"))
+        read = dvc.hashes(export, "deps")
+        if read.get(str(ModelPaths(self.model).weights)) != trained_weights(self.entries, self.model):
             raise _inconsistent(self.model)
-        require(self.paths.onnx, repro("export", self.model))
-        require(self.paths.history, repro("train", self.model))
+        data = {path: hash_name for path, hash_name in read.items() if is_split_data(path)}
+        self._check_files(data | dvc.hashes(train, "outs") | dvc.hashes(export, "outs"))
+
+    def check_evaluated(self) -> None:
+        """Raise PipelineError unless all is consistent, and the evaluation was made from this export."""
+        self.check_consistent()
+        evaluate, export = (self.entries.get(stage(verb, self.model), {}) for verb in ("evaluate", "export"))
+        if not dvc.hashes(export, "outs").items() <= dvc.hashes(evaluate, "deps").items():
+            raise _inconsistent(self.model)
+        self._check_files(dvc.hashes(evaluate, "outs"))
+
+    def _check_files(self, hashes: dict[str, str]) -> None:
+        for path, was in hashes.items():
+            if dvc.hash_of(self.paths.root / path) != was:
+                raise PipelineError(
+                    f"{path} is not the file that {LOCK} names; run `rm -rf {path} && dvc checkout {path}` to restore it, or "
+                    f"`{repro('evaluate', self.model)}` to make it again."
+                )
 
 
 def workspace(model: str, task: str) -> Artifacts:
@@ -74,12 +95,7 @@ def workspace(model: str, task: str) -> Artifacts:
 def verified_workspace(model: str, task: str) -> Artifacts:
     """The model in the workspace. Raises PipelineError unless every file is as dvc.lock has it."""
     artifacts = workspace(model, task)
-    artifacts.check_consistent()
-    evaluated = dvc.hashes(artifacts.entries.get(stage("evaluate", model), {}), "deps")
-    exported = dvc.hashes(artifacts.entries[stage("export", model)], "outs")
-    addresses = [stage(verb, model) for verb in MODEL_STAGES]
-    if dvc.changed_stages("changed outs", addresses) or not exported.items() <= evaluated.items():
-        raise _inconsistent(model)
+    artifacts.check_evaluated()
     return artifacts
 
 
@@ -119,10 +135,11 @@ def checked_out(model: str, entries: Entries, revision: str = "") -> Iterator[Ar
         for path, hash_name in files.items():
             content = git.show(revision, path) if revision else None
             if content is not None and md5_of(content) == hash_name:
-                (root / path).parent.mkdir(parents=True, exist_ok=True)
-                (root / path).write_bytes(content)
+                target = dvc.inside(root, path)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content)
             else:
-                cache.checkout(hash_name, root / path)
+                cache.checkout(hash_name, root, path)
         yield Artifacts(ModelPaths(model, root), TaskPaths(task, root), entries)
 
 

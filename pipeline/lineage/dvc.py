@@ -1,20 +1,21 @@
 """What DVC knows: the entries of dvc.lock and of the run cache, the stages that changed, and files by their hash."""
 
+import json
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml.error import YAMLError
-
 from pipeline.config import flatten
-from pipeline.errors import PipelineError
-from pipeline.files import load_json, md5, parse_yaml
+from pipeline.errors import PipelineError, quoted
+from pipeline.files import load_json, md5, md5_of, parse_yaml
 from pipeline.lineage import git
 from pipeline.paths import LOCK, PARAMS
 
-INVALID = (YAMLError, ValueError, KeyError, TypeError, AttributeError)  # what reading a damaged entry raises
+MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
+INVALID = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # what reading a damaged entry raises
 
 
 def lock_entries(revision: str | None = None) -> dict[str, Any]:
@@ -73,7 +74,7 @@ def repository() -> Iterator[Any]:
     try:
         with Repo() as repo:
             yield repo
-    except (DvcException, SCMError) as error:
+    except (DvcException, SCMError, ImportError, OSError) as error:  # ImportError: a remote's plug-in is not installed
         reason = " ".join(str(error).split())[:200]
         raise PipelineError(
             f"DVC failed in this repository ({reason}); fix that, or wait until other DVC commands have ended."
@@ -85,9 +86,35 @@ def hashes(entry: dict[str, Any], kind: str) -> dict[str, str]:
     return {file["path"]: file["md5"] for file in entry.get(kind, [])}
 
 
+def hash_of(path: Path) -> str:
+    """The MD5 of a file or folder as dvc.lock has it; "" if there is none.
+
+    Unlike `dvc status`, it reads the contents: DVC believes the time of a file's last change.
+    """
+    if path.is_dir():
+        files = sorted((file.relative_to(path).parts, file) for file in path.rglob("*") if file.is_file())
+        listed = [{"md5": md5(file), "relpath": "/".join(parts)} for parts, file in files]
+        return md5_of(json.dumps(listed, sort_keys=True).encode()) + ".dir"
+    return md5(path) if path.is_file() else ""
+
+
 def params(entry: dict[str, Any]) -> dict[str, Any]:
     """The parameters of an entry by their dotted keys."""
     return flatten(entry.get("params", {}).get(str(PARAMS), {}))
+
+
+def inside(root: Path, path: str) -> Path:
+    """A path below `root`, as somebody else's files name it. Raises PipelineError if it leads out, also by a link."""
+    if (
+        Path(path).is_absolute()
+        or ".." in Path(path).parts
+        or not (root / path).resolve().is_relative_to(root.resolve())
+    ):
+        raise PipelineError(
+            f"{quoted(path, 200)} is not a path inside the project; whoever wrote it may have meant to overwrite a "
+            "file of yours: look where it comes from before you use it."
+        )
+    return root / path
 
 
 class Cache:
@@ -97,30 +124,44 @@ class Cache:
         with repository() as repo:
             self._repo = repo
 
-    def checkout(self, md5: str, path: Path) -> None:
-        """Copy the file or folder with this hash to `path`.
+    def checkout(self, md5: str, root: Path, path: str) -> None:
+        """Copy the file or folder with this hash to `path` below `root`.
 
-        Raises PipelineError if neither the cache nor the remote has it undamaged.
+        Raises PipelineError if neither the cache nor the remote has it undamaged, or if a path leads out of `root`.
         """
+        target = inside(root, path)
         if md5.endswith(".dir"):
-            for file in load_json(self._cached(md5, path), "dvc pull"):
-                self.checkout(file["md5"], path / file["relpath"])
+            for file in load_json(self._cached(md5, target), "dvc pull"):
+                self.checkout(file["md5"], root, f"{path}/{file['relpath']}")
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(self._cached(md5, path), path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self._cached(md5, target), target)
+
+    def damaged(self, hash_name: str) -> list[Path]:
+        """The files of the cache that hold a file or folder with this hash, and are damaged."""
+        cached = Path(self._repo.cache.local.oid_to_path(hash_name))
+        if not cached.is_file():
+            return []
+        if md5(cached) != hash_name.removesuffix(".dir"):
+            return [cached]
+        if not hash_name.endswith(".dir"):
+            return []
+        return [path for file in load_json(cached, "dvc pull") for path in self.damaged(file["md5"])]
 
     def _cached(self, hash_name: str, path: Path) -> Path:
         """The cache's file with this hash, fetched from the remote if it is not there."""
         from dvc.exceptions import DvcException
         from dvc_data.hashfile.hash_info import HashInfo
 
+        if not MD5.fullmatch(hash_name):
+            raise PipelineError(f"{quoted(hash_name)} is not the hash of a file; the entry that names it is damaged.")
         cached = Path(self._repo.cache.local.oid_to_path(hash_name))
         reason = "the copy in the cache is damaged"
         if not cached.is_file():
             reason = "neither the cache nor the remote has it"
             try:
                 self._repo.cloud.pull([HashInfo("md5", hash_name)])
-            except DvcException as error:
+            except (DvcException, ImportError, OSError) as error:
                 reason = f"it is not in the cache, and the remote failed: {' '.join(str(error).split())[:150]}"
         if not cached.is_file() or md5(cached) != hash_name.removesuffix(".dir"):
             raise PipelineError(

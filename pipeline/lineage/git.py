@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import PipelineError, quoted
-from pipeline.paths import PARAMS, RAW, SPLIT
+from pipeline.paths import PARAMS, RAW, SCHEMA, SPLIT
 
 # What a model is made from. Of untracked files, a patch holds only code and the sources of tasks, so that no file with
 # credentials gets into it.
-SOURCES = ("pipeline", str(PARAMS), "dvc.yaml", "data", f":(exclude){RAW}", f":(exclude){SPLIT}")
+SOURCES = ("pipeline", str(PARAMS), "dvc.yaml", str(SCHEMA), "data", f":(exclude){RAW}", f":(exclude){SPLIT}")
 CODE = ":(glob)pipeline/**/*.py"
 
 log = logging.getLogger(__name__)
@@ -31,8 +32,8 @@ def commit(revision: str = "HEAD") -> str:
 def patch(sources: Sequence[str] = ()) -> bytes:
     """The difference between the last commit and the workspace, new files included, in the form of `git apply`.
 
-    `sources` are further files that a model is made from. The index is not touched. A file that git refuses is left
-    out of the patch, with a warning.
+    `sources` are further files that a model is made from. The index is not touched. A file that git refuses or ignores
+    is left out of the patch, with a warning.
     """
     if not commit():
         return b""
@@ -42,10 +43,39 @@ def patch(sources: Sequence[str] = ()) -> bytes:
         index = {"GIT_INDEX_FILE": f"{folder}/index"}
         _git("read-tree", "HEAD", environment=index)
         _add(["--update"], index)
-        added = [path for path in new if _add(["--all", *_force(path), "--", path], index)]
+        ignored = _ignored(new)
+        added = [path for path in new if path not in ignored and _add(["--all", "--", path], index)]
         # Unlike `git diff`, `git diff-index` ignores the user's own settings, such as diff.noprefix.
         command = ("diff-index", "--cached", "--patch", "--binary", "HEAD", "--", *SOURCES, *added)
         return _git(*command, environment=index).stdout
+
+
+def touched(changes: bytes, source: str) -> list[str]:
+    """The paths that a patch changes.
+
+    Raises PipelineError if one is neither code nor a parameter nor below data/ or `source`, or if one becomes a link.
+    """
+    listed = _git("apply", "--numstat", "-z", "-", stdin=changes).stdout.decode(errors="replace").split("\0")
+    paths = [line.split("\t", 2)[2] for line in listed if line.count("\t") >= 2]
+    modes = _git("apply", "--summary", "-", stdin=changes).stdout.decode(errors="replace")
+    for path in paths:
+        if not (_is_source(path) or Path(path).is_relative_to(source)) or " 120000 " in modes or " => 120000" in modes:
+            raise PipelineError(
+                f"the run's uncommitted changes touch {quoted(path, 200)}, which is not code, a parameter or a source "
+                "of data, or they make a link; look where this run comes from: it is not reproduced."
+            )
+    return paths
+
+
+def author(revision: str) -> str:
+    """Who made a commit, when, and its subject, in one line."""
+    return _git("show", "--no-patch", "--format=%an, %as: %s", revision).stdout.decode(errors="replace").strip()
+
+
+def _is_source(path: str) -> bool:
+    parts = Path(path).parts
+    made = Path(path).is_relative_to(RAW) or Path(path).is_relative_to(SPLIT)
+    return bool(parts) and parts[0] in ("pipeline", str(PARAMS), str(SCHEMA), "dvc.yaml", "data") and not made
 
 
 def show(revision: str, path: str) -> bytes | None:
@@ -75,7 +105,8 @@ def worktree(revision: str, changes: bytes = b"") -> Iterator[Path]:
             f"this repository has no commit {quoted(revision)}; fetch it (`git fetch --all`, for an experiment "
             "`dvc exp pull`), or choose a run whose commit is here."
         )
-    with tempfile.TemporaryDirectory(prefix="lstm-") as name:
+    _remove_abandoned()
+    with tempfile.TemporaryDirectory(prefix=f"lstm-{os.getpid()}-") as name:
         folder = Path(name).resolve() / "worktree"
         add = ("worktree", "add", "--detach", "--quiet", str(folder), commit_hash)
         try:
@@ -97,9 +128,39 @@ def worktree(revision: str, changes: bytes = b"") -> Iterator[Path]:
             _git("worktree", "remove", "--force", str(folder))
 
 
-def _force(path: str) -> list[str]:
-    """Add files even if git ignores them, but of a folder not the ignored ones, such as __pycache__."""
-    return [] if Path(path).is_dir() else ["--force"]
+def _remove_abandoned() -> None:
+    """Remove the work trees of processes of this machine that were killed."""
+    for line in _git("worktree", "list", "--porcelain", "-z").stdout.decode(errors="replace").split("\0"):
+        path = Path(line.removeprefix("worktree "))
+        parts = path.parent.name.split("-")
+        if line.startswith("worktree ") and parts[0] == "lstm" and parts[1].isdigit() and _has_ended(int(parts[1])):
+            _git("worktree", "remove", "--force", str(path))
+            shutil.rmtree(path.parent, ignore_errors=True)
+
+
+def _has_ended(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # sends nothing
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _ignored(sources: list[str]) -> list[str]:
+    """The sources that git ignores, files in a folder each by its name. Logs a warning for each."""
+    if not sources:
+        return []
+    listed = _git("ls-files", "--others", "--ignored", "--exclude-standard", "-z", "--", *sources).stdout
+    ignored = [path for path in listed.decode(errors="replace").split("\0") if path and "__pycache__" not in path]
+    for path in ignored:
+        log.warning(
+            "git ignores %s, so it is not recorded, and this model cannot be reproduced from its run; add it to git, "
+            "unless it holds what nobody may read.",
+            path,
+        )
+    return ignored
 
 
 def _add(arguments: Sequence[str], index: Mapping[str, str]) -> bool:

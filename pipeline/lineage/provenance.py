@@ -3,11 +3,11 @@
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
-from pipeline.config import ModelSetup, flatten
+from pipeline.config import ModelSetup, Name, TaskName, flatten
 from pipeline.errors import PipelineError
 from pipeline.files import md5, md5_of, parse_yaml, write_json
 from pipeline.lineage import dvc, git
@@ -37,10 +37,10 @@ class TrainingNote:
 class Provenance:
     """What a model was made from, and the hashes of the files that its stages wrote."""
 
-    model: str
-    task: str
+    model: Name
+    task: TaskName
     recipe: str
-    commit: str
+    commit: Annotated[str, Field(pattern="^([0-9a-f]{40})?$")]
     uncommitted: bool
     experiment: str  # DVC's name for it; empty outside of `dvc exp run`
     params: dict[str, Any]  # by their dotted keys in params.yaml
@@ -121,7 +121,10 @@ def save(provenance: Provenance, path: Path) -> None:
 def load(path: Path) -> Provenance:
     """Read what `save` wrote. Raises PipelineError if it is missing, damaged or of another version of this project."""
     try:
-        return TypeAdapter(Provenance).validate_json(path.read_bytes())
+        provenance = TypeAdapter(Provenance).validate_json(path.read_bytes())
+        if str(ModelPaths(provenance.model).weights) not in provenance.outputs:
+            raise ValueError("no weights")
+        return provenance
     except (OSError, ValueError):
         raise PipelineError(
             "the run's provenance.json is missing, damaged or of another version of this project; choose another run, "

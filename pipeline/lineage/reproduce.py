@@ -11,7 +11,7 @@ from pipeline.config import flatten
 from pipeline.errors import PipelineError
 from pipeline.files import md5, parse_yaml
 from pipeline.lineage import dvc, git
-from pipeline.lineage.provenance import Provenance, input_kind
+from pipeline.lineage.provenance import Provenance, input_kind, load_training_note
 from pipeline.paths import MODEL_STAGES, PARAMS, ModelPaths, is_split_data
 
 LIBRARIES = ("tensorflow", "keras", "numpy")  # whose versions decide the bytes of the weights, beside Python's
@@ -41,14 +41,33 @@ def run(provenance: Provenance, patch: bytes) -> tuple[Difference | None, list[D
     with git.worktree(provenance.commit, patch) as folder:
         cache = dvc.Cache()
         for path, hash_name in provenance.inputs.items():
+            dvc.inside(folder, path)
             if is_split_data(path):
-                cache.checkout(hash_name, folder / path)
+                cache.checkout(hash_name, folder, path)
         if difference := _differing_input(provenance, folder) or _differing_parameter(provenance, folder):
             return difference, versions
         for verb in MODEL_STAGES:
             _run_stage(verb, provenance.model, folder)
         difference = _differing_output(provenance, folder)
     return (versions[0] if difference and versions else difference), versions
+
+
+def foreign_code(provenance: Provenance, patch: bytes) -> str:
+    """What would be run for a run that was not trained here: commit, author, the files of the patch; "" if it was.
+
+    Whoever can write to a shared MLflow store chooses both. Raises PipelineError if the patch touches other files than
+    the sources of a model.
+    """
+    source = str(provenance.params.get(f"tasks.{provenance.task}.source", "data"))
+    files = git.touched(patch, source) if patch else []
+    weights_md5 = provenance.outputs[str(ModelPaths(provenance.model).weights)]
+    note = load_training_note(provenance.model, weights_md5)
+    if not git.commit(provenance.commit):
+        return ""  # there is nothing to run
+    if note and (note.commit, note.patch.encode("latin-1")) == (provenance.commit, patch):
+        return ""
+    changes = f", with changes of {', '.join(files)}" if files else ""
+    return f"commit {provenance.commit[:10]} ({git.author(provenance.commit)}){changes}"
 
 
 def differing_versions(provenance: Provenance) -> list[Difference]:

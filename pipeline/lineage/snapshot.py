@@ -79,9 +79,8 @@ class Snapshot:
         if md5 is None:
             return None
         with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder) / path.name
             try:
-                dvc.Cache().checkout(md5, copy)
+                dvc.Cache().checkout(md5, Path(folder), path.name)
             except PipelineError:
                 return None
-            return pd.read_parquet(copy)
+            return pd.read_parquet(Path(folder) / path.name)

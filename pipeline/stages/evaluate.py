@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from pipeline import manifest
 from pipeline.config import ModelSetup
 from pipeline.dataset import Predictions, load_examples, load_info
-from pipeline.files import require, write_atomic, write_csv, write_json, write_parquet
+from pipeline.files import write_atomic, write_csv, write_json, write_parquet
 from pipeline.inference import calibration
 from pipeline.inference.onnx_session import Session
 from pipeline.inference.predict_split import predict_split
@@ -28,10 +29,10 @@ FAR_BELOW = 0.9  # of the ceiling
 def run(setup: ModelSetup) -> None:
     """Predict the evaluated split; write metrics, predictions, tables and figures."""
     paths, task = setup.paths, setup.task.code
-    require(paths.onnx, repro("export", setup.name))
-    again = repro("export", setup.name, force=True)
-    session = Session(paths.onnx, again)
-    examples = replace(load_examples(setup.task.paths), info=load_info(paths.info, again))
+    exported = ("export", setup.name)
+    manifest.verify(paths.export, exported, paths.onnx.name)
+    session = Session(paths.onnx, repro(*exported, force=True))
+    examples = replace(load_examples(setup.task.paths), info=load_info(paths.info, exported))
     predictions, loss = predict_split(session, task, examples)
     more, errors = task.evaluate(examples, predictions, session.run)
     values = metrics(predictions, loss) | more

@@ -1,7 +1,5 @@
 """Calibrate a trained model, export it as ONNX and as SavedModel, and compare both with the Keras model."""
 
-import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +8,14 @@ import numpy as np
 import onnx
 import tensorflow as tf
 
+from pipeline import manifest
 from pipeline.config import ModelSetup
 from pipeline.dataset import DatasetInfo, Examples, load_examples, load_info, save_info
 from pipeline.errors import PipelineError
-from pipeline.files import require
+from pipeline.files import draft
 from pipeline.inference.calibration import fit_temperature
 from pipeline.inference.onnx_session import Session, batches
 from pipeline.networks import keras_network, onnx_network, saved_model
-from pipeline.paths import repro
 
 COMPARED = 20_000  # examples at most
 BATCH = 1000
@@ -43,15 +41,13 @@ def run(setup: ModelSetup) -> None:
     model = keras_network.with_probabilities(model)
     encoded, _ = examples.eval_split()
     sequence = setup.task.code.features(encoded[:COMPARED], examples.info)
-    with tempfile.TemporaryDirectory(dir=paths.folder, prefix=".writing-") as folder:
-        draft = Path(folder) / paths.export.name
-        draft.mkdir()
-        write(model, setup, examples.info, draft)
-        difference = compare(model, draft, sequence)
+    with draft(paths.export) as folder:
+        folder.mkdir()
+        write(model, setup, examples.info, folder)
+        difference = compare(model, folder, sequence)
         facts = {"model": setup.name, "parameters": model.count_params(), "temperature": temperature}
-        save_info(_info(setup, examples.info), draft / paths.info.name, **facts)
-        shutil.rmtree(paths.export, ignore_errors=True)
-        draft.replace(paths.export)
+        save_info(_info(setup, examples.info), folder / paths.info.name, **facts)
+        manifest.write_all(folder)
     print(f"{setup.name}: ONNX and SavedModel predict what Keras predicts, probabilities within {difference:.1e}")
 
 
@@ -96,8 +92,8 @@ def load_model(setup: ModelSetup) -> keras.Model:
 
     Raises PipelineError if it was not trained.
     """
-    require(setup.paths.weights, repro("train", setup.name))
-    info = load_info(setup.task.paths.info, repro("split", setup.task.name))
+    manifest.verify(setup.paths.folder, ("train", setup.name), setup.paths.weights.name)
+    info = load_info(setup.task.paths.info, ("split", setup.task.name))
     model = keras_network.build(setup.network, setup.recipe, info.shape, len(info.class_names))
     model.load_weights(setup.paths.weights)
     return model

@@ -6,17 +6,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline import manifest
 from pipeline.config import TaskSetup
 from pipeline.dataset import SPLITS, Examples, save_examples
 from pipeline.errors import PipelineError
-from pipeline.files import require
-from pipeline.paths import repro
 
 
 def run(task: TaskSetup) -> None:
     """Read the raw data of a task; write its examples, their info and the balance of classes."""
     raw = task.paths.raw
-    require(raw, repro("generate", task.name))
+    manifest.verify(raw, ("generate", task.name))
     examples = task.code.split(task.params.split, raw, np.random.default_rng(task.seed))
     check(examples, raw)
     save_examples(examples, task.paths)

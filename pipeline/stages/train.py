@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from pipeline import manifest
 from pipeline.config import ModelSetup, Recipe
 from pipeline.dataset import Examples, load_examples
 from pipeline.errors import PipelineError
@@ -18,7 +19,7 @@ from pipeline.networks import keras_network, loss_and_optimizer
 from pipeline.training import environment
 from pipeline.training.augment import transform
 from pipeline.training.batches import Features, batch_schedule, evaluation_batches, training_batches
-from pipeline.training.callbacks import History, ReportCallback, tensorboard
+from pipeline.training.callbacks import History, ReportCallback, TensorBoard
 from pipeline.training.checkpoint import Checkpoint, fingerprint
 
 MONITOR_BATCH = 1000  # examples
@@ -115,7 +116,7 @@ def _fit(
 ) -> tuple[History, float]:
     """Train from the checkpoint, or from the beginning; return the history, and the seconds that all of it took."""
     recipe = data.recipe
-    write_events = tensorboard(setup.paths.events(checkpoint.fingerprint))
+    write_events = TensorBoard(setup.paths.events(checkpoint.fingerprint))
 
     def report(step: int, row: dict[str, float]) -> None:
         write_events(step, row)
@@ -225,3 +226,4 @@ def _monitored(setup: ModelSetup, data: TrainingData) -> Any:
 def _save(model: keras.Model, setup: ModelSetup, history: History) -> None:
     write_atomic(setup.paths.weights, model.network.save_weights)
     write_csv(pd.DataFrame(history.rows), setup.paths.history)
+    manifest.write(setup.paths.folder, [setup.paths.weights, setup.paths.history])

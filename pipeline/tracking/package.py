@@ -13,7 +13,7 @@ from pipeline.dataset import load_examples
 from pipeline.files import load_json, md5
 from pipeline.inference.predict import Options
 from pipeline.lineage.artifacts import Artifacts
-from pipeline.paths import repro
+from pipeline.paths import MANIFEST, repro
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -63,6 +63,7 @@ def write(artifacts: Artifacts, folder: Path, run_id: str = "", model_id: str = 
     data.mkdir()
     shutil.copy(paths.onnx, data / ONNX_FILE)
     shutil.copy(paths.info, data / INFO_FILE)
+    shutil.copy(paths.export / MANIFEST, data)
     mlflow.pyfunc.save_model(
         folder,
         loader_module=SERVED_MODEL,

@@ -1,5 +1,6 @@
 """What a training logs, for the terminal, history.csv, TensorBoard and MLflow."""
 
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,9 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from pipeline.config import Recipe
+from pipeline.errors import shortened
+
+log = logging.getLogger(__name__)
 
 ReportCallback = Callable[[int, dict[str, float]], None]  # receives each step that is logged, and its row
 
@@ -76,15 +80,31 @@ class History(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no t
         return line
 
 
-def tensorboard(folder: Path) -> ReportCallback:
-    """A callback that writes each row as TensorBoard's scalars. What the folder holds is replaced."""
-    shutil.rmtree(folder, ignore_errors=True)  # a training that resumes reports its rows again
-    writer = tf.summary.create_file_writer(str(folder))
+class TensorBoard:
+    """Writes each row of the history as TensorBoard's scalars. What the folder holds is replaced.
 
-    def on_report(step: int, row: dict[str, float]) -> None:
-        with writer.as_default(step):
+    A disk that is full or may not be written to becomes one warning: it does not stop a training.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder, self._failed = folder, False
+        self._writer: Any = None
+
+    def __call__(self, step: int, row: dict[str, float]) -> None:
+        """Write one row."""
+        if self._failed:
+            return
+        try:
+            self._write(step, row)
+        except (OSError, tf.errors.OpError) as error:
+            self._failed = True
+            log.warning("TensorBoard's files in %s could not be written: %s", self._folder, shortened(str(error), 200))
+
+    def _write(self, step: int, row: dict[str, float]) -> None:
+        if self._writer is None:
+            shutil.rmtree(self._folder, ignore_errors=True)  # a training that resumes reports its rows again
+            self._writer = tf.summary.create_file_writer(str(self._folder))
+        with self._writer.as_default(step):
             for name in row.keys() - {"step"}:
                 tf.summary.scalar(name, row[name])
-        writer.flush()
-
-    return on_report
+        self._writer.flush()

@@ -5,7 +5,6 @@ seed generators.
 """
 
 import json
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,7 +48,7 @@ class Checkpoint:
                 return arrays, json.loads(str(content["notes"]))
         except FileNotFoundError:
             return None
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except Exception as error:  # NumPy's, of a damaged file: OSError, ValueError, TokenError, NotImplementedError
             print(f"{self.path} is damaged ({' '.join(str(error).split())[:100]}); training from the beginning")
             return None
 

@@ -9,12 +9,16 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from onnx import numpy_helper
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from pipeline import cli
+from pipeline import cli, manifest
 from pipeline.dataset import load_examples
 from pipeline.files import load_json
 from pipeline.paths import ModelPaths, TaskPaths
@@ -237,23 +241,47 @@ def test_a_damaged_info_file_is_refused(exported: Path, size: int) -> None:
     info = ModelPaths("bits-lstm24").info
     info.write_bytes(info.read_bytes()[:size])
     result = predict("bits-lstm24", BITS, status=2)
-    assert result.stderr == (
-        f"error: {info} is damaged; run `dvc repro --force export@bits-lstm24` to make it again.\n"
-    )
+    again = "run `dvc repro --force export@bits-lstm24` to make it again"
+    assert result.stderr == f"error: {info} was changed after it was written; {again}.\n"
 
 
 @pytest.mark.parametrize("size", [0, 100, None])
 def test_a_damaged_or_missing_model_is_refused(exported: Path, size: int | None) -> None:
-    onnx = ModelPaths("mnist-lstm128").onnx
-    content = onnx.read_bytes()
-    onnx.unlink()
+    path = ModelPaths("mnist-lstm128").onnx
+    content = path.read_bytes()
+    path.unlink()
     if size is not None:
-        onnx.write_bytes(content[:size])
+        path.write_bytes(content[:size])
     result = predict("mnist-lstm128", str(picture(exported / "one.png")), status=2)
-    assert result.stderr.startswith(
-        f"error: {onnx} is missing or damaged; run `dvc repro --force export@mnist-lstm128`"
-    )
+    damage = "was changed after it was written" if path.is_file() else "does not exist"
+    assert result.stderr.startswith(f"error: {path} {damage}; run `dvc repro ")
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "info.json"])
+@given(data=st.data())
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_one_changed_bit_anywhere_in_an_export_is_refused(exported: Path, file: str, data: st.DataObject) -> None:
+    path = ModelPaths("bits-lstm24").export / file
+    content = path.read_bytes()
+    place, bit = data.draw(st.integers(0, len(content) - 1)), data.draw(st.integers(0, 7))
+    path.write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
+    result = predict("bits-lstm24", BITS, status=2)
+    assert "dvc repro --force export@bits-lstm24" in result.stderr
+    assert result.stderr.count("\n") == 1
+    path.write_bytes(content)
+
+
+def test_a_probability_that_is_none_is_refused(exported: Path) -> None:
+    paths = ModelPaths("bits-lstm24")
+    model = onnx.load(paths.onnx)
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            nothing = np.full_like(numpy_helper.to_array(tensor), np.nan)
+            tensor.CopyFrom(numpy_helper.from_array(nothing, tensor.name))
+    onnx.save(model, paths.onnx)
+    manifest.write_all(paths.export)
+    assert "gives probabilities that are not from 0 to 1" in predict("bits-lstm24", BITS, status=2).stderr
 
 
 def test_shorter_strings_are_read_where_every_step_was_supervised(exported: Path) -> None:

@@ -1,6 +1,7 @@
 """The files of a trained model, and the stages that wrote them."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,20 +58,34 @@ def edit(path: Path) -> None:
     path.write_bytes(path.read_bytes() + b"x")
 
 
+NOT_AS_LOCKED = (
+    r"is not the file that dvc\.lock names; run `rm -rf .* && dvc checkout .*` to restore it, or `dvc repro eval"
+)
 INCONSISTENT = r"the files of bits-lstm24 are not those of dvc\.lock; run `dvc repro evaluate@bits-lstm24`"
 
 
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [
-        (lambda: edit(PATHS.weights), INCONSISTENT),
+        (lambda: edit(PATHS.weights), NOT_AS_LOCKED),
+        (lambda: edit(PATHS.onnx), NOT_AS_LOCKED),
+        (lambda: edit(TASK_PATHS.examples), NOT_AS_LOCKED),
         (lambda: forget("train"), INCONSISTENT),
         (lambda: forget("export"), INCONSISTENT),
         (PATHS.weights.unlink, r"model\.weights\.h5 does not exist; run `dvc repro train@bits-lstm24`"),
-        (PATHS.onnx.unlink, r"model\.onnx does not exist; run `dvc repro export@bits-lstm24`"),
-        (PATHS.history.unlink, r"history\.csv does not exist; run `dvc repro train@bits-lstm24`"),
+        (PATHS.onnx.unlink, NOT_AS_LOCKED),
+        (PATHS.history.unlink, NOT_AS_LOCKED),
     ],
-    ids=["other weights", "not trained by DVC", "not exported by DVC", "no weights", "no export", "no history"],
+    ids=[
+        "weights",
+        "export",
+        "examples",
+        "not trained by DVC",
+        "not exported by DVC",
+        "no weights",
+        "no export",
+        "no history",
+    ],
 )
 def test_files_that_do_not_belong_together_are_inconsistent(
     trained_project: Path, damage: Callable[[], None], expected: str
@@ -89,14 +104,45 @@ def test_an_export_of_other_weights_is_inconsistent(in_trained: Path) -> None:
         model.check_consistent()
 
 
-@pytest.mark.parametrize(
-    "path", [PATHS.metrics, PATHS.predictions, PATHS.onnx, PATHS.errors], ids=lambda path: path.name
-)
+@pytest.mark.parametrize("path", [PATHS.metrics, PATHS.predictions, PATHS.errors], ids=lambda path: path.name)
 def test_a_file_that_is_not_as_dvc_lock_has_it_is_refused(trained_project: Path, path: Path) -> None:
     edit(path)
-    artifacts.workspace(MODEL, TASK).check_consistent()  # only looks at the weights and where the export comes from
-    with pytest.raises(PipelineError, match=INCONSISTENT):
+    artifacts.workspace(MODEL, TASK).check_consistent()  # what the evaluation wrote may be newer
+    with pytest.raises(PipelineError, match=NOT_AS_LOCKED):
         artifacts.verified_workspace(MODEL, TASK)
+
+
+def test_a_bit_that_changed_while_the_time_of_the_file_did_not_is_found(trained_project: Path) -> None:
+    project.run(trained_project, "dvc", "status")
+    path = PATHS.onnx
+    content, times = path.read_bytes(), path.stat()
+    path.chmod(0o644)
+    path.write_bytes(content[:500] + bytes([content[500] ^ 1]) + content[501:])
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with pytest.raises(PipelineError, match=NOT_AS_LOCKED):
+        artifacts.verified_workspace(MODEL, TASK)
+    done = project.invoke("verify")
+    assert done.exit_code == 1
+    assert done.stderr == (
+        f"{PATHS.export} was changed since dvc.lock was written; run `rm -rf {PATHS.export} && dvc checkout "
+        f"{PATHS.export}`, or `dvc repro export@{MODEL}` where the cache does not have it.\n"
+    )
+    shutil.rmtree(PATHS.export)
+    project.run(trained_project, "dvc", "checkout", str(PATHS.export))
+    done = project.invoke("verify")
+    assert not done.stderr
+    assert done.stdout == "every file is the one that dvc.lock names\n"
+
+
+def test_a_damaged_object_of_the_cache_is_named(trained_project: Path) -> None:
+    hash_name = md5(PATHS.weights)
+    cached = Path(".dvc/cache/files/md5") / hash_name[:2] / hash_name[2:]
+    cached.chmod(0o644)
+    cached.write_bytes(cached.read_bytes() + b"x")
+    PATHS.weights.unlink()
+    done = project.invoke("verify")
+    advice = f"its copy in the cache is damaged: run `rm -f {cached}`, then `dvc repro --force train@{MODEL}`"
+    assert done.stderr == f"{PATHS.weights} is missing since dvc.lock was written; {advice}.\n"
 
 
 def forget(verb: str) -> None:

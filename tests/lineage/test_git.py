@@ -190,16 +190,22 @@ def test_a_folder_as_source_gets_into_the_patch_without_what_git_ignores(
         (Path(source) / name).parent.mkdir(parents=True, exist_ok=True)
         (Path(source) / name).write_text(name)
     assert patched(git.patch([source])) == {f"{source}/{name}" for name in kept}
-    assert not caplog.records
+    (warning,) = (record.getMessage() for record in caplog.records)
+    assert warning.startswith(f"git ignores {source}/deeper/token.secret, so it is not recorded")
 
 
-def test_a_file_as_source_gets_into_the_patch_although_git_ignores_it(
+def test_what_git_ignores_gets_into_no_patch_and_a_warning_says_so(
     repository: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     Path("data/story.secret").write_text("once upon a time\n")
-    with git.worktree("HEAD", git.patch(["data/story.secret"])) as folder:
-        assert contents(folder) == contents()
-    assert not caplog.records
+    with Path(".gitignore").open("a") as file:
+        file.write("local_settings.py\n")
+    Path("pipeline/local_settings.py").write_text('PASSWORD = "hush"\n')
+    patch = git.patch(["data/story.secret"])
+    assert b"once upon" not in patch
+    assert b"hush" not in patch
+    warned = sorted(record.getMessage().split(",")[0] for record in caplog.records)
+    assert warned == ["git ignores data/story.secret", "git ignores pipeline/local_settings.py"]
 
 
 def test_a_source_outside_of_the_repository_is_left_out_with_a_warning(

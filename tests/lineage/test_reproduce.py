@@ -197,7 +197,55 @@ def test_data_that_the_cache_has_no_longer_are_refused(trained_project: Path, da
 def test_a_patch_that_does_not_apply_is_refused(trained_project: Path, patch: bytes) -> None:
     provenance = provenance_of(trained_project, newest_run(trained_project)) | {"uncommitted": True}
     run_id = add_run(trained_project, "patched", provenance, patch)
-    assert_refused(invoke(run_id), "uncommitted changes do not apply", "choose another run")
+    assert_refused(invoke(run_id, "--yes"), "uncommitted changes do not apply", "choose another run")
+
+
+def test_code_that_did_not_train_here_runs_only_if_it_may(trained_project: Path) -> None:
+    provenance = provenance_of(trained_project, newest_run(trained_project)) | {"uncommitted": True}
+    change = "--- a/pipeline/__main__.py\n+++ b/pipeline/__main__.py\n@@ -0,0 +1 @@\n+raise SystemExit('ran')\n"
+    patch = f"diff --git a/pipeline/__main__.py b/pipeline/__main__.py\n{change}".encode()
+    run_id = add_run(trained_project, "foreign", provenance, patch)
+    commit = provenance["commit"][:10]
+    assert_refused(
+        invoke(run_id), f"commit {commit} (", "with changes of pipeline/__main__.py; look at it, then add --yes"
+    )
+
+
+@pytest.mark.parametrize("path", ["data/raw/x", "data/split/x", "Makefile", ".git/hooks/pre-commit", "tests/x.py"])
+def test_a_patch_of_other_files_is_refused(trained_project: Path, path: str) -> None:
+    provenance = provenance_of(trained_project, newest_run(trained_project)) | {"uncommitted": True}
+    change = f"--- /dev/null\n+++ b/{path}\n@@ -0,0 +1 @@\n+x\n"
+    patch = f"diff --git a/{path} b/{path}\nnew file mode 100644\n{change}".encode()
+    run_id = add_run(trained_project, "foreign", provenance, patch)
+    assert_refused(invoke(run_id, "--yes"), f"touch '{path}', which is not code, a parameter or a source of data")
+
+
+def test_a_patch_that_makes_a_link_is_refused(trained_project: Path) -> None:
+    provenance = provenance_of(trained_project, newest_run(trained_project)) | {"uncommitted": True}
+    change = "--- /dev/null\n+++ b/data/x\n@@ -0,0 +1 @@\n+/etc\n\\ No newline at end of file\n"
+    patch = f"diff --git a/data/x b/data/x\nnew file mode 120000\n{change}".encode()
+    assert_refused(invoke(add_run(trained_project, "link", provenance, patch), "--yes"), "or they make a link")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"model": "--help"}, {"outputs": {}}, {"commit": "main"}, {"commit": "--all"}, {"task": "../x"}],
+    ids=str,
+)
+def test_a_provenance_that_no_run_has_is_refused(trained_project: Path, change: dict[str, Any]) -> None:
+    provenance = provenance_of(trained_project, newest_run(trained_project)) | change
+    assert_refused(invoke(add_run(trained_project, "odd", provenance)), "provenance.json is missing, damaged")
+
+
+@pytest.mark.parametrize("place", ["absolute", "above"])
+def test_no_path_of_a_run_leads_out_of_the_work_tree(trained_project: Path, tmp_path: Path, place: str) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    path = {"absolute": str(precious), "above": f"data/split/{'../' * 12}{precious}"}
+    provenance = provenance_of(trained_project, newest_run(trained_project))
+    provenance["inputs"][path[place]] = provenance["inputs"][EXAMPLES]
+    assert_refused(invoke(add_run(trained_project, "outside", provenance)), "is not a path inside the project")
+    assert precious.read_text() == "precious"
 
 
 def test_a_run_whose_patch_is_gone_is_refused(trained_project: Path) -> None:

@@ -7,7 +7,7 @@ import onnx
 import pandas as pd
 import pytest
 
-from pipeline import config
+from pipeline import config, manifest
 from pipeline.config import Network
 from pipeline.dataset import DatasetInfo, Predictions, load_examples
 from pipeline.errors import PipelineError
@@ -116,6 +116,7 @@ def test_a_million_strings_need_little_more_memory_than_few(untrained_project: P
         setup.paths.export.mkdir(parents=True, exist_ok=True)
         onnx.save(random_model(4, length), setup.paths.onnx)
         shutil.copy(setup.task.paths.info, setup.paths.info)
+        manifest.write_all(setup.paths.export)
         code = (
             "import resource\nfrom pipeline import config\nfrom pipeline.stages import evaluate\n"
             f"evaluate.run(config.load().model('{BITS}'))\n"

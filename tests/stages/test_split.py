@@ -1,10 +1,11 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import config
+from pipeline import config, manifest
 from pipeline.dataset import SPLITS, DatasetInfo, Examples, load_examples, save_examples
 from pipeline.errors import PipelineError
 from pipeline.paths import TaskPaths
@@ -76,24 +77,43 @@ def test_the_seed_of_params_yaml_decides_the_split(untrained_project: Path) -> N
 
 
 def test_split_without_raw_data_names_the_command(untrained_project: Path) -> None:
-    with pytest.raises(PipelineError, match="data/raw/bits does not exist; run `dvc repro generate@bits` to make it"):
+    with pytest.raises(
+        PipelineError, match=r"data/raw/bits/manifest\.json does not exist; run `dvc repro generate@bits`"
+    ):
         split.run(config.load().task("bits"))
 
 
 @pytest.mark.parametrize(("name", "file"), [("bits", "strings.parquet"), ("fable", "tokens.json")])
-def test_a_damaged_raw_file_is_named_with_the_command(untrained_project: Path, name: str, file: str) -> None:
+@pytest.mark.parametrize("damage", [lambda content: content[:50], lambda content: content[:-9] + b"1" + content[-8:]])
+def test_a_changed_raw_file_is_named_with_the_command(
+    untrained_project: Path, name: str, file: str, damage: Callable[[bytes], bytes]
+) -> None:
     task = config.load().task(name)
     generate.run(task)
     path = task.paths.raw / file
-    path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(PipelineError, match=rf"{file} is damaged .*dvc repro --force generate@{name}"):
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(PipelineError, match=rf"{file} was changed after .*dvc repro --force generate@{name}"):
         split.run(task)
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"shape": 3}', '{"task": "bits", "shape": [2, 1]}', "[]"])
-def test_a_damaged_info_file_is_named_with_the_command(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize("file", ["examples.parquet", "info.json", "manifest.json"])
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"PAR1"])
+def test_a_changed_file_of_examples_is_named_with_the_command(tmp_path: Path, file: str, content: bytes) -> None:
     paths = TaskPaths("bits", tmp_path)
     save_examples(examples([0, 1], ["train", "test"]), paths)
-    paths.info.write_text(content)
-    with pytest.raises(PipelineError, match=r"info\.json is damaged; run `dvc repro split@bits` to make it again"):
+    load_examples(paths)
+    (paths.split / file).write_bytes(content)
+    with pytest.raises(PipelineError, match=r"(was changed|is damaged).*; run `dvc repro --force split@bits` to make"):
         load_examples(paths)
+
+
+def test_info_of_another_shape_is_damaged_although_its_manifest_fits(tmp_path: Path) -> None:
+    paths = TaskPaths("bits", tmp_path)
+    save_examples(examples([0, 1], ["train", "test"]), paths)
+    for content in ("", "{}", '{"shape": 3}', '{"task": "bits", "shape": [2, 1]}', "[]"):
+        paths.info.write_text(content)
+        manifest.write_all(paths.split)
+        with pytest.raises(
+            PipelineError, match=r"info\.json is damaged; run `dvc repro --force split@bits` to make it"
+        ):
+            load_examples(paths)

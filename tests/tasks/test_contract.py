@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import tasks
+from pipeline import manifest, tasks
 from pipeline.config import TaskParams
 from pipeline.dataset import SPLITS, DatasetInfo, Examples, Predictions, load_info, save_info
 from pipeline.errors import PipelineError
@@ -97,7 +97,8 @@ def test_the_info_describes_the_task_and_survives_a_file(name: str, tmp_path: Pa
     assert len(set(info.class_names)) == len(info.class_names) > 1
     assert info.eval_split in SPLITS
     save_info(info, tmp_path / "info.json")
-    assert load_info(tmp_path / "info.json", "") == info
+    manifest.write_all(tmp_path)
+    assert load_info(tmp_path / "info.json", ("split", name)) == info
 
 
 @EVERY_TASK

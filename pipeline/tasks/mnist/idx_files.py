@@ -9,13 +9,14 @@ import logging
 import os
 import struct
 import tempfile
+import zipfile
 import zlib
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, shortened
 from pipeline.files import write_atomic, write_json
 from pipeline.paths import repro
 from pipeline.tasks.mnist.stand_in import DATASET as STAND_IN
@@ -53,9 +54,13 @@ def _find(mirrors: list[str]) -> dict[str, bytes] | None:
     folder = os.environ.get("MNIST_DIR")
     if folder:
         return {name: _check(name, *_from_folder(Path(folder), name)) for name in SHA256}
-    cache = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "datasets" / "mnist.npz"
+    home = os.path.expanduser("~")  # noqa: PTH111  # Path.home() raises an error for a user without a home
+    cache = Path(os.environ.get("KERAS_HOME") or f"{home}/.keras") / "datasets" / "mnist.npz"
     if cache.is_file():
-        return {name: _check(name, data, cache) for name, data in _from_keras(cache).items()}
+        try:
+            return {name: _check(name, data, cache) for name, data in _from_keras(cache).items()}
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, PipelineError) as error:  # half loaded
+            log.warning("could not read %s: %s", cache, shortened(str(error), 300))
     for mirror in mirrors:
         try:
             return {name: _from_mirror(mirror, name) for name in SHA256}

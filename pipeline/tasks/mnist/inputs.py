@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.dataset import DatasetInfo
-from pipeline.errors import PipelineError, quoted
+from pipeline.errors import PipelineError, quoted, shortened
 from pipeline.tasks.mnist.image import SIDE, fit
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 READS_FILES = True  # an input is the path of a file, or its content as bytes
-MAX_PIXELS = 50_000_000  # of a picture file
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")  # Pillow opens others with programs such as Ghostscript
+MAX_PIXELS, MAX_SIDE = 50_000_000, 20_000  # of a picture file
 ENOUGH = 1000  # pixels: a larger picture is read at this size
 
 
@@ -86,8 +87,8 @@ def _open(given: str | bytes) -> "Image":
             raise PipelineError(f"{name} is not a file; give the path of a picture of one digit.")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is stricter
-            with Image.open(given if isinstance(given, str) else io.BytesIO(given)) as picture:
-                if picture.width * picture.height > MAX_PIXELS:
+            with Image.open(given if isinstance(given, str) else io.BytesIO(given), formats=FORMATS) as picture:
+                if picture.width * picture.height > MAX_PIXELS or max(picture.size) > MAX_SIDE:
                     raise Image.DecompressionBombError
                 picture.draft("RGB", (ENOUGH, ENOUGH))  # a JPEG is decoded at a smaller size
                 picture.load()
@@ -95,12 +96,17 @@ def _open(given: str | bytes) -> "Image":
     except FileNotFoundError:
         raise PipelineError(f"{name} does not exist; give the path of a picture of one digit.") from None
     except Image.DecompressionBombError:
-        raise PipelineError(f"{name} has more than {MAX_PIXELS:,} pixels; make it smaller.") from None
+        raise PipelineError(
+            f"{name} has more than {MAX_PIXELS:,} pixels, or a side of more than {MAX_SIDE:,}; make it smaller."
+        ) from None
     except UnidentifiedImageError:
         size = Path(given).stat().st_size if isinstance(given, str) else len(given)
         content = f"is not a picture ({size} bytes)" if size else "is empty"
         raise PipelineError(f"{name} {content}; give a PNG, JPEG, GIF, BMP, TIFF or WebP of one digit.") from None
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for a damaged file
+    except PipelineError:
+        raise
+    except Exception as error:  # Pillow's decoders raise errors of any class for a damaged file
+        reason = getattr(error, "strerror", None) or shortened(" ".join(str(error).split()), 100)
         raise PipelineError(
-            f"{name} could not be read as a picture ({error}); give an undamaged picture of one digit."
+            f"{name} could not be read as a picture ({reason}); give an undamaged picture of one digit."
         ) from None

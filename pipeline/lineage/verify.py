@@ -1,0 +1,25 @@
+"""Whether the files of the project are, to the byte, those that dvc.lock names."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.lineage import dvc
+from pipeline.paths import LOCK
+
+
+def problems() -> Iterator[str]:
+    """A sentence for each file or folder that a stage wrote, and that is missing or damaged here."""
+    cache = dvc.Cache()
+    for address, entry in dvc.lock_entries().items():
+        for path, was in dvc.hashes(entry, "outs").items():
+            if dvc.hash_of(Path(path)) != was:
+                state = "was changed" if Path(path).exists() else "is missing"
+                yield f"{path} {state} since {LOCK} was written; {_advice(address, path, cache.damaged(was))}."
+
+
+def _advice(address: str, path: str, damaged: list[Path]) -> str:
+    if damaged:
+        names = " ".join(os.path.relpath(file) for file in damaged)
+        return f"its copy in the cache is damaged: run `rm -f {names}`, then `dvc repro --force {address}`"
+    return f"run `rm -rf {path} && dvc checkout {path}`, or `dvc repro {address}` where the cache does not have it"
