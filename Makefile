@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export ORT_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro identity test test-fast test-system test-server bench coverage lint docs hooks lock clean help
+.PHONY: repro identity test test-fast test-system test-server attack bench coverage lint docs hooks lock clean help
 .DEFAULT_GOAL := repro
 
 # An MLflow server that is down is no reason to fail.
@@ -33,6 +33,9 @@ test-system: $(STAMP)  ## run whole flows: forced twice, killed, reproduced, swe
 
 test-server: $(STAMP)  ## test against PostgreSQL and an `mlflow server`, started on free local ports (Debian: postgresql)
 	python -m pytest -m server --numprocesses 0
+
+attack: $(STAMP)  ## ten minutes of bad input, damaged files and kills; CASES=N for so many cases
+	python -m tests.attack $(if $(CASES),--cases $(CASES) --minutes 100000)
 
 bench: $(STAMP)  ## measure speed, memory and pictures: bench/README.md; FULL=1 for all; TORCH_PYTHON: one with PyTorch
 	python -m bench

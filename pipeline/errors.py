@@ -1,11 +1,21 @@
 """The exception whose message a user reads."""
 
+import re
+
 
 class PipelineError(Exception):
     """A problem that the user can solve: the message says what came, what was expected and what to do next.
 
     The command line prints the message as one sentence on standard error and exits with status 2.
     """
+
+
+def redact(text: str) -> str:
+    """A text without the users, passwords, profiles and queries of the addresses in it."""
+    # Up to the last @, since a password that is not quoted properly may contain both / and @, and blanks.
+    text = re.sub(r"://(?!/)[^\n]*@", "://***@", text)
+    text = re.sub(r"(databricks://)\S+", r"\1***", text)
+    return re.sub(r"\?[\w.~%-]+=\S+", "?***", text)
 
 
 def quoted(text: str, limit: int = 60) -> str:

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipeline.errors import PipelineError, quoted, shortened
+from pipeline.errors import PipelineError, quoted, redact, shortened
 
 
 class Section(BaseModel):
@@ -29,7 +29,9 @@ def check(kind: type[AnySection], value: Any, path: Path, prefix: tuple[str, ...
     if error["type"] == "missing":
         raise PipelineError(f"{path}: {key} is missing; add it.")
     reason = error["msg"].removeprefix("Value error, ")
-    raise PipelineError(f"{path}: {key}: got {shortened(repr(error['input']))}; {reason[0].lower()}{reason[1:]}.")
+    raise PipelineError(
+        f"{path}: {key}: got {shortened(redact(repr(error['input'])))}; {reason[0].lower()}{reason[1:]}."
+    )
 
 
 def _short(part: str | int) -> str:

@@ -5,13 +5,14 @@ A command imports what it needs when it runs, so that --help is instant and pred
 
 import logging
 import os
+import sys
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from pipeline import __version__
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, shortened
 
 ENVIRONMENT = {  # of the libraries; what a user has set stays
     "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow's messages about its build
@@ -29,10 +30,30 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; print a PipelineError on standard error."""
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            if sys.stdout:
+                sys.stdout.flush()
         except PipelineError as error:
             typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(2) from None
+        except BrokenPipeError:  # the reader of the output has enough
+            raise
+        except OSError as error:
+            typer.echo(f"error: {_reason(error)}; free some space, or fix the permissions.", err=True)
+            _discard_output()
+        else:
+            return result
+        raise typer.Exit(2)
+
+
+def _reason(error: OSError) -> str:
+    where = shortened(str(error.filename), 200) if error.filename else "the output"
+    return f"{where} could not be read or written ({error.strerror or error})"
+
+
+def _discard_output() -> None:
+    """Keep Python from writing once more, when it ends, what could not be written."""
+    if sys.stdout:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class StandardError(logging.Handler):

@@ -81,9 +81,9 @@ class Artifacts:
     def _check_files(self, hashes: dict[str, str]) -> None:
         for path, was in hashes.items():
             if dvc.hash_of(self.paths.root / path) != was:
+                restore, again = f"rm -rf {path} && dvc checkout {path}", repro("evaluate", self.model)
                 raise PipelineError(
-                    f"{path} is not the file that {LOCK} names; run `rm -rf {path} && dvc checkout {path}` to restore it, or "
-                    f"`{repro('evaluate', self.model)}` to make it again."
+                    f"{path} is not the file that {LOCK} names; run `{restore}` to restore it, or `{again}` to make it."
                 )
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,7 +75,13 @@ def repository() -> Iterator[Any]:
     try:
         with Repo() as repo:
             yield repo
-    except (DvcException, SCMError, ImportError, OSError) as error:  # ImportError: a remote's plug-in is not installed
+    except (
+        DvcException,
+        SCMError,
+        ImportError,
+        OSError,
+        sqlite3.Error,
+    ) as error:  # ImportError: a remote's plug-in is not installed
         reason = " ".join(str(error).split())[:200]
         raise PipelineError(
             f"DVC failed in this repository ({reason}); fix that, or wait until other DVC commands have ended."
@@ -178,5 +185,7 @@ def _read(path: Path) -> bytes | None:
 def _check(entry: dict[str, Any]) -> None:
     """Raise one of INVALID unless hashes() and params() can read the entry."""
     for kind in ("deps", "outs"):
-        hashes(entry, kind)
+        for path, hash_name in hashes(entry, kind).items():
+            if not (isinstance(path, str) and isinstance(hash_name, str)):
+                raise TypeError(f"{path!r} or {hash_name!r} is not a text")
     params(entry)

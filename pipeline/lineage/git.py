@@ -190,4 +190,7 @@ def _git(
 ) -> subprocess.CompletedProcess[bytes]:
     env = os.environ | (environment or {})
     settings = ["-c", "core.safecrlf=false", "-c", "core.autocrlf=false"]  # line ends stay as they are
-    return subprocess.run(["git", *settings, *arguments], input=stdin, capture_output=True, check=False, env=env)
+    try:
+        return subprocess.run(["git", *settings, *arguments], input=stdin, capture_output=True, check=False, env=env)
+    except FileNotFoundError:
+        raise PipelineError("the program git was not found; install it.") from None

@@ -2,19 +2,20 @@
 
 import logging
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, quoted, redact
+from pipeline.files import draft
 from pipeline.paths import repository
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 SQLITE = "sqlite:///"
+ARTIFACTS = "mlartifacts"  # the folder beside a SQLite file
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,13 @@ def database_file() -> Path | None:
     if not uri.startswith(SQLITE):
         return None
     file = Path(uri.removeprefix(SQLITE))
-    return file if file.is_absolute() else repository().resolve() / file
+    file = file if file.is_absolute() else repository().resolve() / file
+    if odd := set("?#%") & set(str(file)):
+        raise PipelineError(
+            f"the path of the MLflow store, {quoted(str(file), 200)}, contains {min(odd)}, which means something else "
+            "in its address; move the project to a folder without it."
+        )
+    return file
 
 
 def client() -> "MlflowClient":
@@ -45,10 +52,57 @@ def client() -> "MlflowClient":
         logging.getLogger(name).setLevel(logging.WARNING)
     # It logs the tracebacks of errors that it raises anyway.
     logging.getLogger("mlflow.store.db").setLevel(logging.CRITICAL)
+    uri, file = tracking_uri(), database_file()
+    if file is None:
+        _require_answer(uri)
+        return MlflowClient(uri, registry_uri=uri)
     with exclusive():
-        mlflow_client = MlflowClient(tracking_uri(), registry_uri=tracking_uri())
-        mlflow_client.search_experiments(max_results=1)  # creates the tables of a new database
+        if not file.exists():
+            _create(file)
+        mlflow_client = MlflowClient(uri, registry_uri=uri)
+        _require_complete(mlflow_client, file)
     return mlflow_client
+
+
+def _create(file: Path) -> None:
+    """Create the store's tables beside it and rename it: a creation that is interrupted leaves no half of a store."""
+    from mlflow import MlflowClient
+
+    with draft(file) as new:
+        MlflowClient(f"{SQLITE}{new}").search_experiments(max_results=1)
+
+
+def _require_complete(mlflow_client: "MlflowClient", file: Path) -> None:
+    """Raise PipelineError if the creation of a SQLite store was interrupted, or if it was made in another folder."""
+    if not file.is_file():
+        raise PipelineError(f"the MLflow store {quoted(str(file), 200)} is not a file; remove it.")
+    try:
+        experiments = mlflow_client.search_experiments()
+    except Exception as error:
+        if "already exists" not in str(error):
+            raise
+        raise PipelineError(
+            f"{quoted(str(file), 200)} is incomplete: its creation was interrupted; delete it, and `pipeline track` "
+            "makes it again."
+        ) from None
+    here = (file.parent / ARTIFACTS).as_uri()
+    for experiment in experiments:
+        folder = str(experiment.artifact_location).removesuffix(f"/{experiment.name}")
+        if folder != here and folder.startswith("file:") and folder.endswith(f"/{ARTIFACTS}"):
+            raise PipelineError(
+                f"{quoted(str(file), 200)} was made in another folder, and MLflow would write into {folder}; move it "
+                "back, or delete it: `pipeline track` makes it again from DVC's cache."
+            )
+
+
+def _require_answer(uri: str) -> None:
+    """Connect to a database once, within ten seconds, and raise its error: MLflow would try for two minutes."""
+    import sqlalchemy
+
+    if uri.startswith(("postgresql", "mysql")):
+        engine = sqlalchemy.create_engine(uri, connect_args={"connect_timeout": 10})
+        engine.connect().close()
+        engine.dispose()
 
 
 @contextmanager
@@ -110,12 +164,6 @@ def short_error(error: Exception) -> str:
     return redact(" ".join(str(error).split("\n[SQL:")[0].split()))[:200].rstrip(".")
 
 
-def redact(text: str) -> str:
-    """A text without the user, password and query of the addresses in it."""
-    # Up to the last @, since a password that is not quoted properly may contain both / and @.
-    return re.sub(r"(://(?!/)[^\s?]*\?)\S+", r"\1***", re.sub(r"://(?!/)\S*@", "://***@", text))
-
-
 @contextmanager
 def exclusive() -> Iterator[None]:
     """One process of this machine at a time, if the store is a SQLite file: its lock lies beside it.
@@ -128,5 +176,5 @@ def exclusive() -> Iterator[None]:
     if file is None:
         yield
         return
-    with FileLock(f"{file}.lock", timeout=30):
+    with FileLock(f"{file}.lock", timeout=10):
         yield

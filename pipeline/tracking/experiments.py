@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from pipeline.tracking import ui
-from pipeline.tracking.connection import database_file
+from pipeline.tracking.connection import ARTIFACTS, database_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,4 +36,4 @@ def _artifacts(task: str) -> str | None:
     MLflow stores it for good, so it has to be absolute.
     """
     file = database_file()
-    return (file.parent / "mlartifacts" / task).as_uri() if file else None
+    return (file.parent / ARTIFACTS / task).as_uri() if file else None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
 from pipeline.config import Config
-from pipeline.errors import PipelineError, quoted
+from pipeline.errors import PipelineError, quoted, redact
 from pipeline.files import load_parquet, md5
 from pipeline.lineage import dvc, git
 from pipeline.lineage import provenance as lineage
@@ -125,7 +125,7 @@ def _matching(client: "MlflowClient", text: str, config: Config) -> Sequence["Fo
         return _at_revision(runs, text, commit, config)
     raise PipelineError(
         f"there is no run, experiment, revision or model {quoted(text)} in "
-        f"{connection.redact(connection.tracking_uri())}; name one of the models ({', '.join(config.models)}), or a "
+        f"{redact(connection.tracking_uri())}; name one of the models ({', '.join(config.models)}), or a "
         "run that `mlflow ui` lists."
     )
 

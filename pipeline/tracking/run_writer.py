@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.errors import redact
 from pipeline.files import md5_of
 from pipeline.lineage.provenance import input_kind
 from pipeline.paths import TaskPaths
-from pipeline.tracking.connection import redact
 from pipeline.tracking.names import curve
 
 if TYPE_CHECKING:

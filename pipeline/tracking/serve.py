@@ -11,7 +11,7 @@ import webbrowser
 from collections.abc import Callable
 
 from pipeline.config import Config
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, redact
 from pipeline.tracking import connection, ui
 from pipeline.tracking.experiments import experiment_id
 
@@ -27,7 +27,7 @@ def serve(config: Config, port: int, browser: bool, report: Callable[[str], None
     _require_free(port)  # another server there would answer in the place of ours
     uri = connection.tracking_uri()
     if uri.startswith(("http://", "https://")):
-        raise PipelineError(f"the MLflow store is a server; open {connection.redact(uri)} in a browser.")
+        raise PipelineError(f"the MLflow store is a server; open {redact(uri)} in a browser.")
     with connection.connected() as client:
         page = ui.page(experiment_id(client, next(iter(config.tasks))))
     address = f"http://{HOST}:{port}"

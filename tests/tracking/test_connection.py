@@ -14,9 +14,9 @@ import pytest
 from alembic.script import ScriptDirectory
 from mlflow import MlflowClient
 
+from pipeline.errors import redact
 from pipeline.files import md5
 from pipeline.paths import ModelPaths
-from pipeline.tracking import connection
 from tests.harness import project
 
 MODEL = "bits-lstm24"
@@ -146,11 +146,14 @@ def test_no_password_is_shown(trained: Path, monkeypatch: pytest.MonkeyPatch, ur
         ("postgresql://anna:hun/ter@2@host/db, again", "postgresql://***@host/db, again"),
         ("postgresql://host/db?password=hunter2 failed", "postgresql://host/db?*** failed"),
         ("sqlite:////home/anna@work/mlflow.db", "sqlite:////home/anna@work/mlflow.db"),
-        ("no address at all", "no address at all"),
+        ("postgresql://anna:hun ter2@host/db", "postgresql://***@host/db"),
+        ("http://host failed with url: /?token=hunter2 (refused)", "http://host failed with url: /?*** (refused)"),
+        ("databricks://hunter2 failed", "databricks://*** failed"),
+        ("no address at all, is it?", "no address at all, is it?"),
     ],
 )
 def test_only_what_may_be_a_credential_is_redacted(text: str, expected: str) -> None:
-    assert connection.redact(text) == expected
+    assert redact(text) == expected
 
 
 def evaluated(folder: Path) -> dict[str, str]:

@@ -1,0 +1,32 @@
+"""Warn of what looks like a credential in changes that MLflow will hold."""
+
+import logging
+from collections.abc import Iterator
+
+log = logging.getLogger(__name__)
+
+
+def warn(patch: bytes) -> None:
+    """Log a warning for each file of a patch that adds a line in which detect-secrets finds a credential."""
+    for path, kind in sorted(set(found(patch))):
+        log.warning(
+            "the changes of %s add what looks like a credential (%s), and MLflow will hold them for all who read its "
+            "store; if it is one, take it out and train again.",
+            path,
+            kind,
+        )
+
+
+def found(patch: bytes) -> Iterator[tuple[str, str]]:
+    """The file and the kind of each thing in the added lines that looks like a credential."""
+    from detect_secrets.core.scan import scan_line
+    from detect_secrets.settings import default_settings
+
+    path = ""
+    with default_settings():
+        for line in patch.decode(errors="replace").splitlines():
+            if line.startswith("+++ b/"):
+                path = line.removeprefix("+++ b/")
+            elif line.startswith("+"):
+                # High entropy alone is no sign of a credential: hashes and numbers have it.
+                yield from ((path, each.type) for each in scan_line(line[1:]) if "Entropy" not in each.type)

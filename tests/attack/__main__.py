@@ -1,0 +1,42 @@
+"""`python -m tests.attack`: the campaign on a tiny project that it trains first; exit status 1 if a case fails."""
+
+import os
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from tabulate import tabulate
+from tqdm import tqdm
+
+from tests.attack.campaign import AREAS, Outcome, campaign
+from tests.harness import project
+
+
+def main(
+    cases: Annotated[int, typer.Option(min=1)] = 100_000,
+    minutes: Annotated[float, typer.Option(help="after which no case is begun")] = 10,
+    seed: Annotated[int, typer.Option(help="of the cases")] = 0,
+) -> None:
+    """Attack the project's commands, and print each failure and a table of the cases."""
+    os.environ["MLFLOW_TRACKING_URI"] = ""
+    outcomes: list[Outcome] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = project.make(Path(name) / "project")
+        project.run(folder, "dvc", "repro")
+        project.commit(folder, "trained")
+        os.chdir(folder)
+        for outcome in tqdm(campaign(cases, seed, 60 * minutes), unit="case", disable=None):
+            outcomes.append(outcome)
+            if outcome.problem:
+                tqdm.write(f"{outcome.area}: {outcome.case}: {outcome.problem}")
+        os.chdir("/")
+    counts, failed = Counter(each.area for each in outcomes), Counter(each.area for each in outcomes if each.problem)
+    rows = [[area, counts[area], failed[area]] for area in AREAS]
+    print(tabulate([*rows, ["all", counts.total(), failed.total()]], ["area", "cases", "failed"]))
+    raise typer.Exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    typer.run(main)
