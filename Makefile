@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export ORT_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro identity test test-fast test-system test-server attack bench coverage lint docs hooks lock clean help
+.PHONY: repro identity test test-fast test-system test-server test-results attack bench coverage lint docs hooks lock clean help
 .DEFAULT_GOAL := repro
 
 # An MLflow server that is down is no reason to fail.
@@ -26,10 +26,13 @@ test: $(STAMP) lint  ## set up .venv, lint, check types, run the tests
 	python -m pytest
 
 test-fast: $(STAMP)  ## run the tests that need no training
-	python -m pytest -m "not slow and not system and not server"
+	python -m pytest -m "not slow and not system and not server and not results"
 
 test-system: $(STAMP)  ## run whole flows: forced twice, killed, reproduced, swept, extended
 	python -m pytest -m system
+
+test-results: $(STAMP)  ## test that the committed networks and results are those that this project publishes
+	python -m pytest -m results
 
 test-server: $(STAMP)  ## test against PostgreSQL and an `mlflow server`, started on free local ports (Debian: postgresql)
 	python -m pytest -m server --numprocesses 0
@@ -45,7 +48,7 @@ coverage: $(STAMP)  ## run the tests and list the lines that none of them runs
 
 lint: $(STAMP)  ## check style and types
 	ruff check .
-	ruff format --check .
+	ruff format --check . || { echo "ruff format . brings them into form" >&2; exit 1; }
 	mypy
 
 docs: $(STAMP)  ## bring the tables in README.md and docs/ up to date with results/

@@ -18,6 +18,11 @@ def redact(text: str) -> str:
     return re.sub(r"\?[\w.~%-]+=\S+", "?***", text)
 
 
+def printable(text: str) -> str:
+    """A text of somebody else for the terminal: control characters but the newline become question marks."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "?" for char in text)
+
+
 def quoted(text: str, limit: int = 60) -> str:
     """`text` in quotes, cut after `limit` characters, for the message of a PipelineError."""
     return repr(shortened(text, limit))

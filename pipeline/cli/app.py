@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from pipeline import __version__
-from pipeline.errors import PipelineError, shortened
+from pipeline.errors import PipelineError, printable, shortened
 
 ENVIRONMENT = {  # of the libraries; what a user has set stays
     "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow's messages about its build
@@ -34,7 +34,7 @@ class Commands(TyperGroup):
             if sys.stdout:
                 sys.stdout.flush()
         except PipelineError as error:
-            typer.echo(f"error: {error}", err=True)
+            typer.echo(f"error: {printable(str(error))}", err=True)
         except BrokenPipeError:  # the reader of the output has enough
             raise
         except OSError as error:

@@ -33,6 +33,8 @@ def predict(
     from pipeline.inference import images, predict
 
     predictor = predict.load(model)
+    if predictor.info.stand_in:
+        typer.echo(f"note: {model} learned {predictor.info.dataset}, which stands in for another dataset", err=True)
     options = predict.Options(words, temperature, seed, digits, top)
     terminal.check_show(show, inputs)
     if inputs == ["-"]:

@@ -88,6 +88,8 @@ def ui(
     from pipeline import config
     from pipeline.tracking import serve
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for programs in the background
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the server ends, too
     serve.serve(config.load(), port, browser, typer.echo)
 
 

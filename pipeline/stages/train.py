@@ -1,6 +1,5 @@
 """Train one model: a schedule of every step's examples, drawn from the seed, then Keras' `fit` over it."""
 
-import json
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -57,7 +56,7 @@ def run(setup: ModelSetup, on_report: ReportCallback = lambda step, row: None) -
     history, seconds = _fit(model, setup, data, checkpoint, on_report)
     _save(model, setup, history)
     checkpoint.remove()
-    print(f"{setup.name}: trained in {seconds:.0f} s, {json.dumps(history.rows[-1])}")
+    print(f"{setup.name}: trained in {seconds:.0f} s")
     return where | {"seconds": round(seconds, 2), "peak_memory_mib": environment.peak_memory_mib()}
 
 

@@ -13,6 +13,7 @@ from pipeline.paths import repository
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Experiment
 
 SQLITE = "sqlite:///"
 ARTIFACTS = "mlartifacts"  # the folder beside a SQLite file
@@ -59,8 +60,8 @@ def client() -> "MlflowClient":
     with exclusive():
         if not file.exists():
             _create(file)
-        mlflow_client = MlflowClient(uri, registry_uri=uri)
-        _require_complete(mlflow_client, file)
+        mlflow_client, experiments = _open(uri, file)
+        _require_here(experiments, file)
     return mlflow_client
 
 
@@ -72,12 +73,15 @@ def _create(file: Path) -> None:
         MlflowClient(f"{SQLITE}{new}").search_experiments(max_results=1)
 
 
-def _require_complete(mlflow_client: "MlflowClient", file: Path) -> None:
-    """Raise PipelineError if the creation of a SQLite store was interrupted, or if it was made in another folder."""
+def _open(uri: str, file: Path) -> "tuple[MlflowClient, list[Experiment]]":
+    """The client of a SQLite store, and its experiments. Raises PipelineError if its creation was interrupted."""
+    from mlflow import MlflowClient
+
     if not file.is_file():
         raise PipelineError(f"the MLflow store {quoted(str(file), 200)} is not a file; remove it.")
     try:
-        experiments = mlflow_client.search_experiments()
+        client = MlflowClient(uri, registry_uri=uri)
+        return client, list(client.search_experiments())
     except Exception as error:
         if "already exists" not in str(error):
             raise
@@ -85,6 +89,10 @@ def _require_complete(mlflow_client: "MlflowClient", file: Path) -> None:
             f"{quoted(str(file), 200)} is incomplete: its creation was interrupted; delete it, and `pipeline track` "
             "makes it again."
         ) from None
+
+
+def _require_here(experiments: "list[Experiment]", file: Path) -> None:
+    """Raise PipelineError if a SQLite store was made in another folder."""
     here = (file.parent / ARTIFACTS).as_uri()
     for experiment in experiments:
         folder = str(experiment.artifact_location).removesuffix(f"/{experiment.name}")

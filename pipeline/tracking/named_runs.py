@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
 from pipeline.config import Config
-from pipeline.errors import PipelineError, quoted, redact
+from pipeline.errors import PipelineError, printable, quoted, redact
 from pipeline.files import load_parquet, md5
 from pipeline.lineage import dvc, git
 from pipeline.lineage import provenance as lineage
@@ -245,10 +245,10 @@ def _summary(client: "MlflowClient", run: "Found") -> RunSummary:
     params = {key: str(value) for key, value in strip_prefixes(provenance.params).items()}
     return RunSummary(
         id=run_id,
-        name=run.info.run_name,
+        name=printable(str(run.info.run_name)),
         model=provenance.model,
         task=provenance.task,
-        params={"recipe": provenance.recipe} | params,
+        params={"recipe": provenance.recipe} | {key: printable(value) for key, value in params.items()},
         inputs=provenance.inputs,
         metrics={key: value for key, value in metrics.items() if not is_curve(key)},
         history=pd.DataFrame(curves).rename_axis("step").sort_index(),

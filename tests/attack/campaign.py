@@ -69,7 +69,9 @@ def problem(result: Result, seconds: float) -> str:
     if result.exit_code not in (0, 1, 2):
         return f"exit status {result.exit_code}"
     if result.exit_code == 2 and (len(errors) != 1 or len(errors[0]) > LONGEST):
-        return f"{len(errors)} lines of errors, the longest of {max(map(len, errors), default=0)} characters"
+        return f"{len(errors)} lines of errors, the longest of {max(map(len, errors), default=0)} characters: {errors}"[
+            :500
+        ]
     if "Traceback" in result.output or "\x1b" in result.output:
         return "a traceback or an escape sequence in the output"
     return f"{seconds:.0f} s" if seconds > SECONDS else ""

@@ -111,6 +111,7 @@ def gru_parameters(inputs: int, units: int) -> int:
     return 3 * (units * (inputs + units) + 2 * units)
 
 
+@pytest.mark.results
 @pytest.mark.parametrize(
     ("name", "shape", "classes", "published"),
     [

@@ -4,6 +4,7 @@ import re
 import shutil
 import sqlite3
 import subprocess
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -256,3 +257,49 @@ def test_a_stage_goes_on_when_the_disk_of_its_store_is_full(trained_project: Pat
     assert line.startswith(f"warning: {WARNING} (")
     assert "full" in line
     assert evaluated(trained_project) == before
+
+
+def test_a_store_whose_creation_was_interrupted_is_named(
+    one_model: Path, store_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store_folder / 'mlflow.db'}")
+    with closing(sqlite3.connect(store_folder / "mlflow.db")) as store:
+        store.execute("CREATE TABLE trace_info (x INTEGER)")  # as an older MLflow left it when it was killed
+    done = project.invoke("track")
+    assert done.exit_code == 2
+    assert "is incomplete: its creation was interrupted; delete it, and `pipeline track` makes it again" in done.stderr
+    (store_folder / "mlflow.db").unlink()
+    address = f"sqlite:///{store_folder / 'mlflow.db'}"
+    project.run(one_model, "pipeline", "track", MLFLOW_TRACKING_URI=address)  # MLflow keeps connections in a process
+
+
+def test_a_store_that_was_moved_is_refused(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved = shutil.copytree(trained, tmp_path / "moved", symlinks=True)
+    monkeypatch.chdir(moved)
+    before = sorted((trained / "mlartifacts").rglob("*"))
+    done = project.invoke("track")
+    assert done.exit_code == 2
+    assert (
+        f"was made in another folder, and MLflow would write into {(trained / 'mlartifacts').as_uri()}" in done.stderr
+    )
+    assert sorted((trained / "mlartifacts").rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["what?", "100%", "a#b"])
+def test_a_path_that_no_address_of_a_store_can_have_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder = project.make(tmp_path / name)
+    monkeypatch.chdir(folder)
+    assert "means something else in its address; move the project" in project.invoke("compare").stderr
+
+
+def test_a_database_that_is_down_is_named_within_seconds(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql+psycopg2://anna:hunter2@127.0.0.1:9/x")
+    started = time.monotonic()
+    done = project.invoke("track")
+    assert time.monotonic() - started < 20
+    assert done.exit_code == 2
+    assert "postgresql+psycopg2://***@127.0.0.1:9/x does not answer" in done.stderr
+    assert "hunter2" not in done.output

@@ -50,3 +50,14 @@ def test_each_run_has_a_colour_of_its_own() -> None:
     colours = [ui.colour(number) for number in range(50)]
     assert len(set(colours)) == 50
     assert all(len(colour) == 7 and colour.startswith("#") for colour in colours)
+
+
+@pytest.mark.slow
+def test_kill_ends_the_server_too(trained: Path, tmp_path: Path) -> None:
+    folder, port = project.copy(trained, tmp_path / "project"), free_port()
+    address, log = f"http://127.0.0.1:{port}", tmp_path / "ui.log"
+    command = [sys.executable, "-m", "pipeline", "ui", "--port", str(port), "--no-browser"]
+    with running(command, log, lambda: address in log.read_text(), cwd=folder) as server:
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(30) == 128 + signal.SIGTERM
+        assert until(lambda: not responds(f"{address}/health"), 10), "no process of it stays"

@@ -86,7 +86,7 @@ def _open(given: str | bytes) -> "Image":
         if isinstance(given, str) and Path(given).exists() and not Path(given).is_file():  # a folder; a pipe, to block
             raise PipelineError(f"{name} is not a file; give the path of a picture of one digit.")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is stricter
+            warnings.simplefilter("ignore")  # of large pictures, for which the limit below is stricter, and of damage
             with Image.open(given if isinstance(given, str) else io.BytesIO(given), formats=FORMATS) as picture:
                 if picture.width * picture.height > MAX_PIXELS or max(picture.size) > MAX_SIDE:
                     raise Image.DecompressionBombError
