@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.tasks.mnist.image import thicken
 
+INSIDE = 0.2  # of the way from ink to paper: what is darker, and enclosed by ink, is the inside of a wide stroke
 NARROW = 20  # pixels: too few for a digit in a picture with paper around it
 FRAME = 0.97  # brightness: a frame that a program drew is white
 SMALL = 64  # pixels: a picture of at most this size is a crop, and has too little paper around for an estimate
@@ -65,10 +66,11 @@ def digits(colours: np.ndarray) -> list[np.ndarray]:
     grey = _without_frame(grey)
     if min(grey.shape) < NARROW:
         return []
-    contrast = _contrast(grey)
+    light, contrast = _contrast(grey)
     threshold = _threshold(contrast)
     if threshold is None:
         return []
+    contrast = _fill_strokes(contrast, light, threshold)
     count, labels, boxes, _ = cv2.connectedComponentsWithStats((contrast > WEAK * threshold).astype(np.uint8))
     strong = np.zeros(count, bool)
     strong[np.unique(labels[contrast > threshold])] = True
@@ -111,16 +113,38 @@ def _without_frame(grey: np.ndarray) -> np.ndarray:
     return cut if min(cut.shape, default=0) > SMALL and np.median(cut) < FRAME else grey
 
 
-def _contrast(grey: np.ndarray) -> np.ndarray:
-    """How much darker each pixel is than the paper around it, 0 to 1; of light writing on dark, how much lighter.
+def _contrast(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The picture as dark writing on light, and how much darker each pixel is than the paper around it, both 0 to 1.
 
-    It is the share of the paper's light that is missing, so that a stroke in a shadow counts as much as one in the sun.
+    The latter is the share of the paper's light that is missing, so that a stroke in a shadow counts as much as one in the sun.
     """
     smooth = cv2.GaussianBlur(grey, (0, 0), max(0.6, max(grey.shape) / 700))
     if _is_light_on_dark(smooth):
         smooth = 1 - smooth
     paper = np.maximum(_paper(smooth), 0.05)
-    return np.asarray(np.clip(1 - smooth / paper, 0, 1))
+    return smooth, np.asarray(np.clip(1 - smooth / paper, 0, 1))
+
+
+def _fill_strokes(contrast: np.ndarray, light: np.ndarray, threshold: float) -> np.ndarray:
+    """The contrast with the inside of strokes that are wider than the window: there, the ink passed for paper.
+
+    What ink encloses is ink if it is about as dark as the ink around it, beside the paper around both.
+    """
+    ink = contrast > WEAK * threshold
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats((~ink).astype(np.uint8), connectivity=4)
+    filled = contrast.copy()
+    for label in range(1, count):
+        left, top, width, height, area = (int(value) for value in boxes[label])
+        touches = left == 0 or top == 0 or left + width == ink.shape[1] or top + height == ink.shape[0]
+        if touches or area < 9:
+            continue
+        around = (slice(max(top - height, 0), top + 2 * height), slice(max(left - width, 0), left + 2 * width))
+        inside = labels[around] == label
+        edge = cv2.dilate(inside.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool) & ink[around]
+        dark, paper = float(np.median(light[around][edge])), float(np.percentile(light[around], 95))
+        if float(np.median(light[around][inside])) < dark + INSIDE * (paper - dark):
+            filled[labels == label] = float(contrast[around][edge].max())
+    return filled
 
 
 def _paper(grey: np.ndarray) -> np.ndarray:
