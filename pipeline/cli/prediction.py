@@ -33,8 +33,6 @@ def predict(
     from pipeline.inference import images, predict
 
     predictor = predict.load(model)
-    if predictor.info.stand_in:
-        typer.echo(f"note: {model} learned {predictor.info.dataset}, which stands in for another dataset", err=True)
     options = predict.Options(words, temperature, seed, digits, top)
     terminal.check_show(show, inputs)
     if inputs == ["-"]:
@@ -50,4 +48,6 @@ def predict(
                 typer.echo(images.blocks(predictions[-1]), err=as_json)
     if predictions and show != "-":
         images.save(predictions, Path(str(show)))
+    if predictor.info.stand_in and not failed:
+        typer.echo(f"note: {model} learned {predictor.info.dataset}, which stands in for another dataset", err=True)
     raise typer.Exit(2 if failed and not asked else 0)

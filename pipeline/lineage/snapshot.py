@@ -28,8 +28,8 @@ class Snapshot:
 
     @cached_property
     def entries(self) -> dict[str, Any]:
-        """The entries of dvc.lock."""
-        return dvc.lock_entries(self.revision)
+        """The entries of dvc.lock, of the stages of tasks and models."""
+        return {address: entry for address, entry in dvc.lock_entries(self.revision).items() if "@" in address}
 
     def entry(self, verb: str, name: str) -> dict[str, Any]:
         """The entry of one stage of a task or model; empty if it never ran."""

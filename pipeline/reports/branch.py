@@ -133,7 +133,7 @@ def _branch_point(base: str) -> str:
 
 
 def _require_up_to_date() -> None:
-    if changed := dvc.changed_stages():
+    if changed := [address for address in dvc.changed_stages() if "@" in address]:  # of a task or a model
         raise PipelineError(
             f"the workspace is not up to date ({', '.join(changed[:5])}{', ...' if len(changed) > 5 else ''}): run "
             "`dvc repro` first."

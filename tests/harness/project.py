@@ -128,5 +128,6 @@ def invoke(*words: str) -> Result:
 
 
 def stages_run(output: str) -> set[str]:
-    """The stages that `dvc repro` printed that it ran."""
-    return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
+    """The stages of tasks and models that `dvc repro` printed that it ran."""
+    ran = {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
+    return {address for address in ran if "@" in address}

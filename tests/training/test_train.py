@@ -115,7 +115,8 @@ def test_training_lowers_the_loss(untrained_project: Path) -> None:
 
 
 def test_a_training_that_diverges_is_refused_and_writes_no_weights(untrained_project: Path) -> None:
-    setup = with_recipe(prepare(BITS), init=Init(kernel="normal", stddev=3e38, bias="normal"))
+    init = Init(kernel="normal", stddev=1, bias="normal").model_copy(update={"stddev": 3e38})
+    setup = with_recipe(prepare(BITS), init=init)
     with pytest.raises(PipelineError, match=r"diverged .*; lower models\.bits-lstm24\.recipes\.fast\.learning_rate"):
         train.run(setup)
     assert not setup.paths.weights.exists()

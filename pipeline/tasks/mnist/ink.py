@@ -116,7 +116,7 @@ def _without_frame(grey: np.ndarray) -> np.ndarray:
 def _contrast(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The picture as dark writing on light, and how much darker each pixel is than the paper around it, both 0 to 1.
 
-    The latter is the share of the paper's light that is missing, so that a stroke in a shadow counts as much as one in the sun.
+    The latter is the share of the paper's light that is missing: a stroke in a shadow counts as much as one in the sun.
     """
     smooth = cv2.GaussianBlur(grey, (0, 0), max(0.6, max(grey.shape) / 700))
     if _is_light_on_dark(smooth):
