@@ -5,6 +5,7 @@ import json
 import shutil
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,7 +46,9 @@ def parse_yaml(text: bytes | str) -> Any:
     from ruamel.yaml.error import YAMLError
 
     try:
-        content = YAML(typ="safe").load(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of an anchor that is used twice, in several lines
+            content = YAML(typ="safe").load(text)
         if _size(content) > LARGEST:
             raise ValueError(f"more than {LARGEST:,} values, aliases counted each time")
     except RecursionError:
