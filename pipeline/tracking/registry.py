@@ -43,7 +43,8 @@ def register_version(
     if versions := client.search_model_versions(same):
         version = str(versions[0].version)
     else:
-        source = f"models:/{model_id}"
+        # Not models:/ID, which MLflow looks up in the store of the working folder.
+        source = client.get_logged_model(model_id).artifact_location
         version = str(client.create_model_version(model, source, run_id, model_id=model_id).version)
     if version != champion_version(client, model, metrics["dataset"]):  # the champion keeps what it was judged by
         tags = {

@@ -114,8 +114,7 @@ def artifacts(client: MlflowClient, version: str, model: str = MODEL) -> Path:
 
 
 def package(client: MlflowClient, version: str) -> Path:
-    model_id = str(client.get_model_version(MODEL, version).source).removeprefix("models:/")
-    return Path(urlparse(client.get_logged_model(model_id).artifact_location).path)
+    return Path(urlparse(client.get_model_version(MODEL, version).source).path)
 
 
 def verdict(client: MlflowClient, version: str, model: str = MODEL) -> dict[str, Any]:
