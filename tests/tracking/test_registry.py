@@ -114,7 +114,7 @@ def artifacts(client: MlflowClient, version: str, model: str = MODEL) -> Path:
 
 
 def package(client: MlflowClient, version: str) -> Path:
-    return Path(urlparse(client.get_model_version(MODEL, version).source).path)
+    return Path(urlparse(str(client.get_model_version(MODEL, version).source)).path)
 
 
 def verdict(client: MlflowClient, version: str, model: str = MODEL) -> dict[str, Any]:
