@@ -114,7 +114,7 @@ def test_the_published_recipe_forced_again_writes_the_same_bytes(trained_project
     for command in ("train", "export", "evaluate"):
         assert project.invoke(command, FABLE).exit_code == 0
     stages = [f"{verb}@{FABLE}" for verb in ("train", "export", "evaluate")]
-    project.run(trained_project, "dvc", "commit", "--force", *stages)
+    project.run(trained_project, "dvc", "commit", "--force", "check", *stages)
     before = (trained_project / "dvc.lock").read_bytes()
     assert f"models.{FABLE}.recipes.published".encode() in before
     assert f"models.{FABLE}.recipes.fast".encode() not in before
