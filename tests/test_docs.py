@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from pipeline.cli import app
 from pipeline.config import flatten
 from pipeline.reports import results
+from pipeline.reports.metrics import METRICS
 from tests.harness import project
 from tests.harness.documents import commands, sections
 
@@ -105,6 +106,14 @@ def test_the_committed_metrics_are_those_of_the_results() -> None:
         path = f"HEAD:models/{model}/metrics.json"  # a user may have run something else in the working tree
         shown = subprocess.run(["git", "show", path], cwd=ROOT, capture_output=True, text=True, check=True)
         assert json.loads(shown.stdout)["wrong"] == fast.loc[model, "wrong"]
+
+
+def test_every_metric_is_explained(trained: Path) -> None:
+    explained = set(re.findall(r"`([a-z0-9_]+)`", (ROOT / "docs" / "metrics.md").read_text()))
+    named = set(METRICS)
+    for path in [*(ROOT / "models").glob("*/metrics.json"), *(trained / "models").glob("*/metrics.json")]:
+        named |= set(json.loads(path.read_text()))
+    assert {re.sub(r"_\d+_bits", "_40_bits", name) for name in named} <= explained
 
 
 def test_the_glossary_has_at_most_twenty_lines() -> None:
