@@ -195,7 +195,11 @@ def _by_model(runs: Sequence["Found"]) -> list[list["Found"]]:
         groups.setdefault(run.model if isinstance(run, RunSummary) else run.data.tags["model"], []).append(run)
     comparable = [group for group in groups.values() if len(group) > 1]
     if not comparable:
-        raise PipelineError("there is only one run of each model among these; name others to compare them with.")
+        alone = ", ".join(groups)
+        raise PipelineError(
+            f"there is only one run of each model among these ({alone}), so nothing differs; name other runs, "
+            "or two models."
+        )
     return comparable
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config import Gate
-from pipeline.files import md5_of, write_json
+from pipeline.errors import PipelineError
+from pipeline.files import md5, md5_of, write_json
 from pipeline.lineage import provenance as lineage
 from pipeline.lineage.artifacts import Artifacts
 from pipeline.lineage.provenance import Provenance, SourceCode, strip_prefixes
@@ -96,10 +97,18 @@ def _identity(provenance: Provenance) -> str:
 
 
 def _has_artifacts(client: "MlflowClient", run_id: str, provenance: Provenance) -> bool:
-    """Whether the run has the artifacts that other commands read; its folder may have been lost."""
+    """Whether the run has, undamaged, the artifacts that other commands read; its folder may have been lost."""
     present = {file.path for file in client.list_artifacts(run_id)}
-    predictions = ModelPaths(provenance.model).predictions.name
-    return {PROVENANCE, predictions} <= present
+    predictions = ModelPaths(provenance.model).predictions
+    if not {PROVENANCE, predictions.name, *([PATCH] if provenance.uncommitted else [])} <= present:
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            recorded = lineage.load(Path(client.download_artifacts(run_id, PROVENANCE, folder)))
+        except PipelineError:
+            return False
+        intact = md5(Path(client.download_artifacts(run_id, predictions.name, folder)))
+    return recorded.outputs == provenance.outputs and intact == provenance.outputs[str(predictions)]
 
 
 def _with_recorded(provenance: Provenance, tags: dict[str, str]) -> Provenance:
