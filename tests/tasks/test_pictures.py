@@ -1,5 +1,7 @@
 """Digits in pictures as people take them: rendered with pens, paper, light and cameras."""
 
+import contextlib
+import os
 import tempfile
 from pathlib import Path
 
@@ -90,6 +92,14 @@ def test_a_thin_stroke_becomes_as_thick_as_those_of_mnist(tmp_path: Path, width:
     assert 1.8 <= image[14].sum() / 255 <= 3.6, "pixels of ink in the middle row"
 
 
+def test_a_stroke_wider_than_the_window_is_filled_not_outlined(tmp_path: Path) -> None:
+    page = np.full((600, 600, 3), 255, np.uint8)
+    page[100:500, 220:380] = 0
+    image = read(tmp_path / "one.png", page)
+    assert image[14, 14] > 200, "ink in the middle of the stroke"
+    assert (image[14] > 200).sum() >= 6
+
+
 @pytest.mark.parametrize("mode", ["1", "P", "L", "LA", "RGBA", "CMYK", "I;16", "F"])
 def test_every_kind_of_pixel_is_read_alike(tmp_path: Path, mode: str) -> None:
     picture = Image.fromarray(handwriting.scan("5", 11, 1).pixels).resize((1600, 1200))
@@ -118,3 +128,37 @@ def test_what_holds_no_digit_is_refused_by_a_sentence(tmp_path: Path, pixels: np
     Image.fromarray(pixels).save(tmp_path / "none.tiff")
     with pytest.raises(PipelineError, match="no digit found in"):
         inputs.encode(str(tmp_path / "none.tiff"), INFO)
+
+
+def test_other_formats_are_refused_before_a_program_reads_them(tmp_path: Path) -> None:
+    picture = Image.fromarray(handwriting.scan("5", 11, 1).pixels)
+    for kind in ("EPS", "PPM", "ICO"):  # Pillow hands EPS to Ghostscript
+        picture.save(tmp_path / "five.png", kind)
+        with pytest.raises(PipelineError, match=r"is not a picture \(\d+ bytes\); give a PNG, JPEG, GIF, BMP, TIFF or"):
+            inputs.encode(str(tmp_path / "five.png"), INFO)
+
+
+@pytest.mark.parametrize("size", [(20_001, 10), (10, 20_001), (10_000, 5_001)])
+def test_a_picture_that_is_too_large_is_refused_by_its_size(tmp_path: Path, size: tuple[int, int]) -> None:
+    Image.new("1", size).save(tmp_path / "large.png")
+    with pytest.raises(PipelineError, match=r"more than 50,000,000 pixels, or a side of more than 20,000; make it"):
+        inputs.encode(str(tmp_path / "large.png"), INFO)
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "packbits", "tiff_deflate", "jpeg"])
+def test_a_damaged_tiff_prints_no_lines_of_its_library(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], compression: str
+) -> None:
+    path = tmp_path / "five.tiff"
+    Image.fromarray(handwriting.scan("5", 11, 1).pixels).save(path, compression=compression)
+    content = path.read_bytes()
+    for place in range(100, len(content), max(1, len(content) // 40)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0x5A]) + content[place + 1 :])
+        with contextlib.suppress(PipelineError):
+            inputs.encode(str(path), INFO)
+    path.write_bytes(content[: len(content) // 2] + content[-400:])
+    with contextlib.suppress(PipelineError):
+        inputs.encode(str(path), INFO)
+    assert capfd.readouterr().err == ""
+    os.write(2, b"standard error is back")
+    assert capfd.readouterr().err == "standard error is back"

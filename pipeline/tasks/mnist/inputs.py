@@ -1,7 +1,11 @@
 """Picture files of digits: photos, scans, drawings; any size, any two colours."""
 
 import io
+import os
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +22,7 @@ READS_FILES = True  # an input is the path of a file, or its content as bytes
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")  # Pillow opens others with programs such as Ghostscript
 MAX_PIXELS, MAX_SIDE = 50_000_000, 20_000  # of a picture file
 ENOUGH = 1000  # pixels: a larger picture is read at this size
+_standard_error = threading.Lock()  # of a process that predicts in several threads
 
 
 def encode(given: str | bytes, info: DatasetInfo) -> np.ndarray:
@@ -78,6 +83,22 @@ def _name(given: str | bytes) -> str:
     return quoted(given, 200) if isinstance(given, str) else "the file"
 
 
+@contextmanager
+def _without_lines_of_libtiff(picture: "Image") -> Iterator[None]:
+    """While a TIFF is decoded, drop what the C library writes to standard error beside the error that Pillow raises."""
+    if picture.format != "TIFF":
+        yield
+        return
+    with _standard_error, Path(os.devnull).open("wb") as nowhere:
+        kept = os.dup(2)
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
 def _open(given: str | bytes) -> "Image":
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -91,7 +112,8 @@ def _open(given: str | bytes) -> "Image":
                 if picture.width * picture.height > MAX_PIXELS or max(picture.size) > MAX_SIDE:
                     raise Image.DecompressionBombError
                 picture.draft("RGB", (ENOUGH, ENOUGH))  # a JPEG is decoded at a smaller size
-                picture.load()
+                with _without_lines_of_libtiff(picture):
+                    picture.load()
                 return ImageOps.exif_transpose(picture)
     except FileNotFoundError:
         raise PipelineError(f"{name} does not exist; give the path of a picture of one digit.") from None
