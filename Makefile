@@ -38,7 +38,7 @@ test-server: $(STAMP)  ## test against PostgreSQL and an `mlflow server`, starte
 	python -m pytest -m server --numprocesses 0
 
 attack: $(STAMP)  ## ten minutes of bad input, damaged files and kills; CASES=N for so many cases
-	python -m tests.attack $(if $(CASES),--cases $(CASES) --minutes 100000)
+	python -m tests.attack $(if $(CASES),--cases $(CASES))
 
 bench: $(STAMP)  ## measure speed, memory and pictures: bench/README.md; FULL=1 for all; TORCH_PYTHON: one with PyTorch
 	python -m bench

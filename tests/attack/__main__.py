@@ -1,6 +1,7 @@
 """`python -m tests.attack`: the campaign on a tiny project that it trains first; exit status 1 if a case fails."""
 
 import os
+import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -15,8 +16,7 @@ from tests.harness import project
 
 
 def main(
-    cases: Annotated[int, typer.Option(min=1)] = 100_000,
-    minutes: Annotated[float, typer.Option(help="after which no case is begun")] = 10,
+    cases: Annotated[int | None, typer.Option(min=1, help="how many; by default, those of ten minutes")] = None,
     seed: Annotated[int, typer.Option(help="of the cases")] = 0,
 ) -> None:
     """Attack the project's commands, and print each failure and a table of the cases."""
@@ -27,7 +27,9 @@ def main(
         project.run(folder, "dvc", "repro")
         project.commit(folder, "trained")
         os.chdir(folder)
-        for outcome in tqdm(campaign(cases, seed, 60 * minutes), unit="case", disable=None):
+        for outcome in tqdm(
+            campaign(cases or sys.maxsize, seed, float("inf") if cases else 600), unit="case", disable=None
+        ):
             outcomes.append(outcome)
             if outcome.problem:
                 tqdm.write(f"{outcome.area}: {outcome.case}: {outcome.problem}")

@@ -6,10 +6,12 @@ refused, or harmless: the outputs stay as they were. No file outside of the proj
 
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -57,22 +59,33 @@ def run(*words: str) -> tuple[Result, str]:
     """A command in this process, and what is wrong with how it ended."""
     started = time.monotonic()
     result = project.invoke(*words)
-    return result, problem(result, time.monotonic() - started)
-
-
-def problem(result: Result, seconds: float) -> str:
-    """What is wrong with how a command ended; "" if nothing is."""
-    errors = [line for line in result.stderr.splitlines() if not line.startswith(("warning: ", "Usage: ", "Try "))]
-    errors = [line for line in errors if line.strip() and line[0] not in "╭│╰"]
     if result.exception is not None and not isinstance(result.exception, SystemExit):
-        return f"traceback: {result.exception!r}"[:300]
-    if result.exit_code not in (0, 1, 2):
-        return f"exit status {result.exit_code}"
-    if result.exit_code == 2 and (len(errors) != 1 or len(errors[0]) > LONGEST):
-        return f"{len(errors)} lines of errors, the longest of {max(map(len, errors), default=0)} characters: {errors}"[
-            :500
-        ]
-    if "Traceback" in result.output or "\x1b" in result.output:
+        return result, f"traceback: {result.exception!r}"[:300]
+    return result, problem(result.exit_code, result.stdout, result.stderr, time.monotonic() - started)
+
+
+def run_apart(limit: int, *words: str) -> str:
+    """A command in a process that can write no file of more than `limit` bytes; what is wrong with how it ended."""
+
+    def full() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", *words], capture_output=True, text=True, check=False, preexec_fn=full
+    )
+    return problem(done.returncode, done.stdout, done.stderr, time.monotonic() - started)
+
+
+def problem(status: int, stdout: str, stderr: str, seconds: float) -> str:
+    """What is wrong with how a command ended; "" if nothing is."""
+    errors = [line for line in stderr.splitlines() if not line.startswith(("warning: ", "Usage: ", "Try "))]
+    errors = [line for line in errors if line.strip() and line[0] not in "╭│╰"]
+    if status not in (0, 1, 2):
+        return f"exit status {status}"
+    if status == 2 and (len(errors) != 1 or len(errors[0]) > LONGEST):
+        return f"{len(errors)} lines of errors: {errors}"[:500]
+    if "Traceback" in stdout + stderr or "\x1b" in stdout + stderr:
         return "a traceback or an escape sequence in the output"
     return f"{seconds:.0f} s" if seconds > SECONDS else ""
 
@@ -166,9 +179,8 @@ def lock(rng: random.Random) -> tuple[str, str]:
     text = LOCK.read_text()
     if rng.random() < 0.3:
         old = rng.choice([str(ModelPaths(BITS).metrics), str(TaskPaths("bits").info), str(ModelPaths(BITS).weights)])
-        text = text.replace(
-            f"path: {old}", f"path: {rng.choice([precious.resolve(), precious, f'data/split/../../{precious}'])}"
-        )
+        new = rng.choice([precious.resolve(), precious, f"data/split/../../{precious}"])
+        text = text.replace(f"path: {old}", f"path: {new}")
     else:
         text = edited(text, rng)
     command = rng.choice([("verify",), ("results",), ("track", "HEAD"), ("track",), ("report", "--base", "HEAD")])
@@ -214,6 +226,74 @@ def kills(rng: random.Random) -> tuple[str, str]:
     return f"track after {number.name} at {seconds:.1f} s", "" if done.returncode == 0 else done.stderr[-300:]
 
 
+def faults(rng: random.Random) -> tuple[str, str]:
+    """A disk that becomes full, and a clock that is a day off: a sentence, and no file that is half written."""
+    words = rng.choice(
+        [
+            ("check",),
+            ("split", "bits"),
+            ("export", BITS),
+            ("evaluate", BITS),
+            ("track",),
+            ("results", "--write", "results.csv"),
+            ("report", "--base", "HEAD"),
+        ]
+    )
+    limit = rng.choice([0, 100, 3000, 20_000, 100_000, 10_000_000])
+    day = rng.choice([-1, 0, 1]) * 86_400
+    with _kept(Path("models"), Path("data"), Path("logs"), Path("mlflow.db"), Path("mlartifacts")):
+        for path in (*Path("models").rglob("*"), *Path("data").rglob("*")):
+            os.utime(path, (time.time() + day, time.time() + day))
+        wrong = run_apart(limit, *words)
+        wrong = wrong or run_apart(resource.RLIM_INFINITY, "track")
+    return f"{' '.join(words)} with files of {limit} bytes at most, the clock {day} s off", wrong
+
+
+@contextmanager
+def _kept(*paths: Path) -> Iterator[None]:
+    """Files and folders, put back after the `with`."""
+    with tempfile.TemporaryDirectory() as name:
+        for path in paths:
+            copy = shutil.copytree if path.is_dir() else shutil.copy2
+            copy(path, Path(name) / path.name)
+        try:
+            yield
+        finally:
+            for path in paths:
+                if path.is_dir():
+                    shutil.rmtree(path)
+                shutil.move(Path(name) / path.name, path)
+
+
+def recorded(rng: random.Random) -> tuple[str, str]:
+    """A damaged artifact of a run in MLflow: `pipeline track` writes it again."""
+    run("track")
+    path = rng.choice(
+        [path for path in Path("mlartifacts").rglob("*") if path.is_file() and "/models/" not in str(path)]
+    )
+    before = path.read_bytes()
+    with changed(path, damaged(before, rng)):
+        _, wrong = run(*rng.choice([("results",), ("compare", "HEAD", "workspace"), ("report", "--base", "HEAD")]))
+        _, late = run("track")
+        wrong = wrong or late
+        if not wrong and path.name in ("provenance.json", "predictions.parquet") and path.read_bytes() != before:
+            wrong = "`pipeline track` believed it"
+    return f"track with a damaged {path.name}", wrong
+
+
+def run_cache(rng: random.Random) -> tuple[str, str]:
+    """A damaged entry or file of DVC's cache: `pipeline track` and `pipeline verify` name it, or do not need it."""
+    path = rng.choice([path for path in Path(".dvc/cache").rglob("*") if path.is_file()])
+    content = path.read_bytes()
+    if "runs" in path.parts and rng.random() < 0.5:
+        new = edited(content.decode(), rng).encode()
+    else:
+        new = damaged(content, rng)
+    with changed(path, new):
+        _, wrong = run(*rng.choice([("track",), ("track", "HEAD"), ("verify",)]))
+    return f"a damaged {path.parts[2]} of the cache", wrong
+
+
 AREAS: dict[str, tuple[Area, float]] = {  # with their shares of the cases
     "parameters": (parameters, 40),
     "words": (words, 12),
@@ -223,4 +303,7 @@ AREAS: dict[str, tuple[Area, float]] = {  # with their shares of the cases
     "dvc.lock": (lock, 3),
     "names": (names, 0.4),
     "kills": (kills, 0.4),
+    "faults": (faults, 1),
+    "recorded": (recorded, 1),
+    "run cache": (run_cache, 2),
 }
