@@ -14,7 +14,17 @@ def write(model: keras.Model, shape: tuple[int, int], folder: Path) -> None:
     The file is one plain graph of constants, without loops, its nodes sorted by name: TensorFlow numbers and orders
     variables, functions, loops and nodes differently in each process. It predicts, but cannot be trained further.
     """
-    frozen = _frozen(model, shape)
+    try:
+        _write_graph(_frozen(model, shape), folder)
+    except tf.errors.OpError as error:  # of a disk that is full
+        raise OSError(None, error.message, str(folder)) from error
+    (folder / "variables").rmdir()  # empty, and DVC does not keep empty folders
+    path = folder / "saved_model.pb"
+    content = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    path.write_bytes(content.SerializeToString(deterministic=True))  # maps sorted by their keys
+
+
+def _write_graph(frozen: tf.types.experimental.ConcreteFunction, folder: Path) -> None:
     tf.get_logger().setLevel("ERROR")  # TensorFlow calls the functions that write one plain graph deprecated
     v1 = tf.compat.v1
     with tf.Graph().as_default() as graph:
@@ -26,10 +36,6 @@ def write(model: keras.Model, shape: tuple[int, int], folder: Path) -> None:
                 inputs={"sequence": graph.get_tensor_by_name(frozen.inputs[0].name)},
                 outputs={"probabilities": graph.get_tensor_by_name(frozen.outputs[0].name)},
             )
-    (folder / "variables").rmdir()  # empty, and DVC does not keep empty folders
-    path = folder / "saved_model.pb"
-    content = saved_model_pb2.SavedModel.FromString(path.read_bytes())
-    path.write_bytes(content.SerializeToString(deterministic=True))  # maps sorted by their keys
 
 
 def _frozen(model: keras.Model, shape: tuple[int, int]) -> tf.types.experimental.ConcreteFunction:

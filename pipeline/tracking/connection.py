@@ -137,6 +137,11 @@ def connected(create: bool = False) -> Iterator["MlflowClient"]:
                 f"the MLflow store {uri} was made by another version of MLflow; copy it, then run "
                 f"`mlflow db upgrade {uri}`."
             ) from None
+        if file and (isinstance(error, OSError) or "disk" in str(error) or "readonly" in str(error)):
+            raise PipelineError(
+                f"the MLflow store {uri} could not be read or written ({short_error(error)}); free some space, or "
+                "fix the permissions."
+            ) from None
         raise PipelineError(
             f"the MLflow store {uri} does not answer ({short_error(error)}); start it, or fix MLFLOW_TRACKING_URI."
         ) from None
@@ -184,5 +189,5 @@ def exclusive() -> Iterator[None]:
     if file is None:
         yield
         return
-    with FileLock(f"{file}.lock", timeout=10):
+    with FileLock(f"{file}.lock", timeout=30):
         yield
