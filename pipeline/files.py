@@ -7,7 +7,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,12 @@ def require(path: Path, command: str) -> None:
     """Raise PipelineError unless `path` exists; `command` is the one that makes it."""
     if not path.exists():
         raise PipelineError(f"{path} does not exist; run `{command}` to make it.")
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files in a folder and below it, sorted, but those of drafts that a killed process left."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in files if not any(part.startswith(DRAFT) for part in path.relative_to(folder).parts))
 
 
 def md5(path: Path) -> str:
@@ -103,7 +109,7 @@ def draft(path: Path) -> Iterator[Path]:
     try:
         target = path.resolve() if path.is_symlink() else path
         if target.exists() and not (target.is_file() or target.is_dir()):
-            raise PipelineError(f"{quoted(str(path))} is a device or a pipe; name a file.")
+            raise PipelineError(f"{quoted(str(path), 200)} is a device or a pipe; name a file.")
         target.parent.mkdir(parents=True, exist_ok=True)
         _sweep(target.parent)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=DRAFT) as folder:
@@ -114,8 +120,8 @@ def draft(path: Path) -> Iterator[Path]:
     except (OSError, RuntimeError) as error:  # RuntimeError: what h5py raises where a disk is full, and a loop of links
         reason = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())[:200]
         raise PipelineError(
-            f"{quoted(str(path))} could not be written ({reason}); free some space, fix the permissions, or choose "
-            "another path."
+            f"{quoted(str(path), 200)} could not be written ({reason}); free some space, fix the permissions, or "
+            "choose another path."
         ) from None
 
 
@@ -128,8 +134,9 @@ def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
 def _sweep(folder: Path) -> None:
     """Remove the drafts of processes that were killed: those older than an hour."""
     for old in folder.glob(f"{DRAFT}*"):
-        if time.time() - old.stat().st_mtime > 3600:
-            shutil.rmtree(old, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another process has just ended its own
+            if time.time() - old.stat().st_mtime > 3600:
+                shutil.rmtree(old, ignore_errors=True)
 
 
 def write_json(content: Any, path: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.errors import PipelineError
-from pipeline.files import load_json, require, write_json
+from pipeline.files import files_below, load_json, require, write_json
 from pipeline.paths import MANIFEST, repro
 
 
@@ -17,7 +17,7 @@ def write(folder: Path, files: Iterable[Path]) -> None:
 
 def write_all(folder: Path) -> None:
     """Write the manifest of all files in a folder."""
-    write(folder, (path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST))
+    write(folder, (path for path in files_below(folder) if path != folder / MANIFEST))
 
 
 def verify(folder: Path, stage: tuple[str, str], *files: str) -> None:

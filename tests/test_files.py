@@ -1,3 +1,6 @@
+import os
+import stat
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -58,3 +61,57 @@ def test_tables_are_written_and_read_and_damage_is_refused(tmp_path: Path) -> No
 
 def test_yaml_is_read_as_dvc_reads_it() -> None:
     assert files.parse_yaml("a: 1e-3\nb: on\n") == {"a": 0.001, "b": "on"}
+
+
+def test_a_pipe_is_refused_and_stays_a_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(PipelineError, match=r"pipe' is a device or a pipe; name a file\."):
+        files.write_json({}, tmp_path / "pipe")
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_the_target_of_a_link_is_written_and_the_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("target")
+    files.write_json(1, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_text() == "1\n"
+    (tmp_path / "circle").symlink_to("circle")
+    with pytest.raises(PipelineError, match="circle' could not be written"):
+        files.write_json(1, tmp_path / "circle")
+
+
+def test_drafts_of_killed_processes_are_no_files_and_are_removed_after_an_hour(tmp_path: Path) -> None:
+    for name, age in (("old", 3700), ("young", 60)):
+        folder = tmp_path / f"{files.DRAFT}{name}"
+        folder.mkdir()
+        (folder / "a.json").write_text("half")
+        os.utime(folder, (time.time() - age, time.time() - age))
+    files.write_json(1, tmp_path / "a.json")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{files.DRAFT}young", "a.json"]
+    assert files.files_below(tmp_path) == [tmp_path / "a.json"]
+
+
+BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 60))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (BOMB, "more than 200,000 values"),
+        ("[" * 5000 + "]" * 5000, "nested too deeply"),
+        ("a: " + "9" * 5000, "digits"),
+        ("a: !!bool x", "x"),
+        ("a: !!python/object:os.system x", "could not determine a constructor"),
+        ("a: 2020-99-99", "month must be in"),
+        ("a: 1\na: 2", "found duplicate key"),
+    ],
+)
+def test_yaml_that_is_no_document_of_values_is_refused_in_one_line(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason) as refused:
+        files.parse_yaml(text)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_anchor_may_be_used_twice() -> None:
+    assert files.parse_yaml("a: &x 1\nb: &x 2\nc: *x\n") == {"a": 1, "b": 2, "c": 2}

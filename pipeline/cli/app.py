@@ -38,16 +38,12 @@ class Commands(TyperGroup):
         except BrokenPipeError:  # the reader of the output has enough
             raise
         except OSError as error:
-            typer.echo(f"error: {_reason(error)}; free some space, or fix the permissions.", err=True)
+            reason = shortened(printable(str(error)), 300)
+            typer.echo(f"error: {reason}; free some space, or fix what the operating system refused.", err=True)
             _discard_output()
         else:
             return result
         raise typer.Exit(2)
-
-
-def _reason(error: OSError) -> str:
-    where = shortened(str(error.filename), 200) if error.filename else "the output"
-    return f"{where} could not be read or written ({error.strerror or error})"
 
 
 def _discard_output() -> None:

@@ -28,9 +28,11 @@ def track(
 @app.command()
 def verify() -> None:
     """Check, by their hashes, that the files of the project are those of dvc.lock; else exit status 1."""
+    from pipeline import config
     from pipeline.lineage import verify
 
-    problems = list(verify.problems())
+    settings = config.load()
+    problems = list(verify.problems(settings.tasks | settings.models))
     for problem in problems:
         typer.echo(problem, err=True)
     if problems:

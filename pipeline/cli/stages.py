@@ -34,14 +34,13 @@ def train(model: ModelName) -> None:
     """Train a model: models/MODEL/model.weights.h5 and history.csv."""
     from pipeline import config
     from pipeline.cli.quiet import without_notes
-    from pipeline.lineage import artifacts, credentials, provenance
+    from pipeline.lineage import artifacts, provenance
     from pipeline.tracking.live_run import live_run
 
     setup = config.load().model(model)  # before TensorFlow, which takes seconds
     with without_notes():
         from pipeline.stages import train
     source = provenance.current_source(setup)
-    credentials.warn(source.patch)
     with live_run(setup, source) as on_report:
         environment = train.run(setup, on_report)
         provenance.save_training_note(artifacts.workspace(setup.name, setup.task.name), source, environment)

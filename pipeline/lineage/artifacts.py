@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import PipelineError
-from pipeline.files import load_json, md5, md5_of, require
+from pipeline.files import files_below, load_json, md5, md5_of, require
 from pipeline.lineage import dvc, git
 from pipeline.paths import LOCK, MODEL_STAGES, ModelPaths, TaskPaths, is_split_data, repro, stage
 
@@ -38,9 +38,8 @@ class Artifacts:
 
     def hashes(self) -> dict[str, str]:
         """The MD5 of each file of the model, by its path in the repository."""
-        files = sorted(path for path in self.paths.folder.rglob("*") if path.is_file())
-        names = {str(path.relative_to(self.paths.root)): path for path in files}
-        return {name: md5(path) for name, path in names.items() if "/." not in name}  # no drafts, no .gitignore
+        files = [path for path in files_below(self.paths.folder) if path.name[0] != "."]  # no .gitignore
+        return {str(path.relative_to(self.paths.root)): md5(path) for path in files}
 
     def metrics(self) -> dict[str, Any]:
         """The content of metrics.json. Raises PipelineError if it is missing or damaged."""

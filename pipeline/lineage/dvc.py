@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.config import flatten
 from pipeline.errors import PipelineError, quoted
-from pipeline.files import load_json, md5, md5_of, parse_yaml
+from pipeline.files import files_below, load_json, md5, md5_of, parse_yaml
 from pipeline.lineage import git
 from pipeline.paths import LOCK, PARAMS
 
@@ -75,13 +75,8 @@ def repository() -> Iterator[Any]:
     try:
         with Repo() as repo:
             yield repo
-    except (
-        DvcException,
-        SCMError,
-        ImportError,
-        OSError,
-        sqlite3.Error,
-    ) as error:  # ImportError: a remote's plug-in is not installed
+    # ImportError: of a remote's plug-in; sqlite3.Error: of DVC's own database.
+    except (DvcException, SCMError, ImportError, OSError, sqlite3.Error) as error:
         reason = " ".join(str(error).split())[:200]
         raise PipelineError(
             f"DVC failed in this repository ({reason}); fix that, or wait until other DVC commands have ended."
@@ -99,7 +94,7 @@ def hash_of(path: Path) -> str:
     Unlike `dvc status`, it reads the contents: DVC believes the time of a file's last change.
     """
     if path.is_dir():
-        files = sorted((file.relative_to(path).parts, file) for file in path.rglob("*") if file.is_file())
+        files = sorted((file.relative_to(path).parts, file) for file in files_below(path))
         listed = [{"md5": md5(file), "relpath": "/".join(parts)} for parts, file in files]
         return md5_of(json.dumps(listed, sort_keys=True).encode()) + ".dir"
     return md5(path) if path.is_file() else ""

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +16,7 @@ from pipeline.paths import PARAMS, RAW, SCHEMA, SPLIT
 # What a model is made from. Of untracked files, a patch holds only code and the sources of tasks, so that no file with
 # credentials gets into it.
 SOURCES = ("pipeline", str(PARAMS), "dvc.yaml", str(SCHEMA), "data", f":(exclude){RAW}", f":(exclude){SPLIT}")
+PREFIX = "lstm-pipeline-"  # of the temporary folder of a work tree; the id of its process follows
 CODE = ":(glob)pipeline/**/*.py"
 
 log = logging.getLogger(__name__)
@@ -59,7 +61,7 @@ def touched(changes: bytes, source: str) -> list[str]:
     paths = [line.split("\t", 2)[2] for line in listed if line.count("\t") >= 2]
     modes = _git("apply", "--summary", "-", stdin=changes).stdout.decode(errors="replace")
     for path in paths:
-        if not (_is_source(path) or Path(path).is_relative_to(source)) or " 120000 " in modes or " => 120000" in modes:
+        if not _is_source(path, source) or " 120000 " in modes or " => 120000" in modes:
             raise PipelineError(
                 f"the run's uncommitted changes touch {quoted(path, 200)}, which is not code, a parameter or a source "
                 "of data, or they make a link; look where this run comes from: it is not reproduced."
@@ -72,10 +74,13 @@ def author(revision: str) -> str:
     return _git("show", "--no-patch", "--format=%an, %as: %s", revision).stdout.decode(errors="replace").strip()
 
 
-def _is_source(path: str) -> bool:
-    parts = Path(path).parts
-    made = Path(path).is_relative_to(RAW) or Path(path).is_relative_to(SPLIT)
-    return bool(parts) and parts[0] in ("pipeline", str(PARAMS), str(SCHEMA), "dvc.yaml", "data") and not made
+def _is_source(path: str, source: str) -> bool:
+    """Whether a model is made from a file: code, a parameter, a file below data/, or the `source` of its task."""
+    known = [Path(name) for name in ("pipeline", str(PARAMS), str(SCHEMA), "dvc.yaml", "data")]
+    if source and source[0] not in "./":  # not the whole repository, no hidden folder
+        known.append(Path(source))
+    made = any(Path(path).is_relative_to(folder) for folder in (RAW, SPLIT))
+    return any(Path(path).is_relative_to(name) for name in known) and not made
 
 
 def show(revision: str, path: str) -> bytes | None:
@@ -106,7 +111,7 @@ def worktree(revision: str, changes: bytes = b"") -> Iterator[Path]:
             "`dvc exp pull`), or choose a run whose commit is here."
         )
     _remove_abandoned()
-    with tempfile.TemporaryDirectory(prefix=f"lstm-{os.getpid()}-") as name:
+    with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-") as name:
         folder = Path(name).resolve() / "worktree"
         add = ("worktree", "add", "--detach", "--quiet", str(folder), commit_hash)
         try:
@@ -129,11 +134,12 @@ def worktree(revision: str, changes: bytes = b"") -> Iterator[Path]:
 
 
 def _remove_abandoned() -> None:
-    """Remove the work trees of processes of this machine that were killed."""
+    """Remove the work trees that `worktree` made in processes of this machine that were killed."""
+    temporary = Path(tempfile.gettempdir()).resolve()
     for line in _git("worktree", "list", "--porcelain", "-z").stdout.decode(errors="replace").split("\0"):
         path = Path(line.removeprefix("worktree "))
-        parts = path.parent.name.split("-")
-        if line.startswith("worktree ") and parts[0] == "lstm" and parts[1].isdigit() and _has_ended(int(parts[1])):
+        made = re.fullmatch(rf"{PREFIX}(\d+)-\w+", path.parent.name)
+        if made and path.parent.parent == temporary and _has_ended(int(made[1])):
             _git("worktree", "remove", "--force", str(path))
             shutil.rmtree(path.parent, ignore_errors=True)
 

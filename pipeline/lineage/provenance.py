@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter
 from pipeline.config import ModelSetup, Name, TaskName, flatten
 from pipeline.errors import PipelineError
 from pipeline.files import md5, md5_of, parse_yaml, write_json
-from pipeline.lineage import dvc, git
+from pipeline.lineage import credentials, dvc, git
 from pipeline.lineage.artifacts import Artifacts
 from pipeline.paths import LOCK, PARAMS, RAW, ModelPaths, is_split_data, stage
 
@@ -60,7 +60,7 @@ def load_training_note(model: str, weights_md5: str) -> TrainingNote | None:
 
 def current_source(setup: ModelSetup) -> SourceCode:
     """The code and parameters in the workspace."""
-    return SourceCode(git.commit(), git.patch([setup.task.params.source]))
+    return _workspace_source([setup.task.params.source])
 
 
 def save_training_note(artifacts: Artifacts, source: SourceCode, environment: dict[str, Any] | None = None) -> None:
@@ -155,9 +155,16 @@ def _find_source(weights_md5: str, inputs: dict[str, str], params: dict[str, Any
         return SourceCode(head, b"")
     code = [path for path in inputs if not is_split_data(path)]
     if _workspace_has(code, inputs, params):
-        return SourceCode(head, git.patch(code))
+        return _workspace_source(code)
     commits = git.commits_with(weights_md5, str(LOCK))
     return SourceCode(next((commit for commit in commits if _commit_has(commit, inputs, params)), head), b"")
+
+
+def _workspace_source(sources: list[str]) -> SourceCode:
+    """The last commit and the uncommitted changes; logs a warning if these seem to hold a credential."""
+    source = SourceCode(git.commit(), git.patch(sources))
+    credentials.warn(source.patch)
+    return source
 
 
 def _workspace_has(code: list[str], inputs: dict[str, str], params: dict[str, Any]) -> bool:

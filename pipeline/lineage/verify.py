@@ -1,17 +1,22 @@
 """Whether the files of the project are, to the byte, those that dvc.lock names."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from pipeline.lineage import dvc
 from pipeline.paths import LOCK
 
 
-def problems() -> Iterator[str]:
-    """A sentence for each file or folder that a stage wrote, and that is missing or damaged here."""
+def problems(names: Collection[str]) -> Iterator[str]:
+    """A sentence for each file or folder of these tasks and models that is missing here or was changed.
+
+    DVC keeps the entries of tasks and models that params.yaml no longer has.
+    """
     cache = dvc.Cache()
     for address, entry in dvc.lock_entries().items():
+        if "@" in address and address.rpartition("@")[2] not in names:
+            continue
         for path, was in dvc.hashes(entry, "outs").items():
             if dvc.hash_of(Path(path)) != was:
                 state = "was changed" if Path(path).exists() else "is missing"

@@ -25,7 +25,6 @@ REQUIREMENTS = (  # what a packaged model needs to predict
     "ruamel.yaml",
 )
 SERVED_MODEL = "pipeline.tracking.served_model"  # the module that predicts
-ONNX_FILE, INFO_FILE = "model.onnx", "info.json"  # in the package
 ONNX = "onnx"  # the tag that holds the MD5 of the ONNX file
 
 
@@ -61,9 +60,8 @@ def write(artifacts: Artifacts, folder: Path, run_id: str = "", model_id: str = 
     features = tasks.load(artifacts.task.name).features
     data = folder.parent / artifacts.model
     data.mkdir()
-    shutil.copy(paths.onnx, data / ONNX_FILE)
-    shutil.copy(paths.info, data / INFO_FILE)
-    shutil.copy(paths.export / MANIFEST, data)
+    for path in (paths.onnx, paths.info, paths.export / MANIFEST):
+        shutil.copy(path, data)
     mlflow.pyfunc.save_model(
         folder,
         loader_module=SERVED_MODEL,

@@ -15,7 +15,6 @@ from pipeline.lineage.provenance import Provenance
 from pipeline.paths import ModelPaths, TaskPaths
 from pipeline.tracking.connection import tracking_uri
 from pipeline.tracking.gate import Champion, Verdict, judge
-from pipeline.tracking.package import ONNX_FILE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -109,7 +108,7 @@ def _champion(client: "MlflowClient", model: str, version: str, examples_md5: st
         package = download_artifacts(
             str(champion.source), dst_path=folder, tracking_uri=tracking_uri(), registry_uri=tracking_uri()
         )
-        (onnx,) = Path(package).rglob(ONNX_FILE)
+        (onnx,) = Path(package).rglob(ModelPaths(model).onnx.name)
         try:
             return Champion(name, predict_split.accuracy(onnx, task))
         except ValueError:  # other shapes or classes

@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.errors import PipelineError
 from pipeline.inference import predict
-from pipeline.tracking.package import INFO_FILE, ONNX_FILE
+from pipeline.paths import ModelPaths
 
 NOT_BASE64 = {"error": "the input is not base64; encode the file, as `base64 FILE` does."}
 
@@ -23,7 +23,8 @@ class ServedModel:
     """The predictor of `pipeline predict`, for what a person writes and for arrays."""
 
     def __init__(self, folder: Path):
-        self._predictor = predict.open_export(folder.name, folder / ONNX_FILE, folder / INFO_FILE)
+        names = ModelPaths(folder.name)
+        self._predictor = predict.open_export(folder.name, folder / names.onnx.name, folder / names.info.name)
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
         """For a list of inputs, an object for each: label, probability and top, or the error of an invalid one.

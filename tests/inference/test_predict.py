@@ -343,3 +343,42 @@ def test_show_never_replaces_a_file(exported: Path, tmp_path: Path) -> None:
     assert first.read_bytes() == before
     result = predict("mnist-lstm128", "-", "--show", stdin=f"{first}\n", status=2)
     assert result.stderr.startswith("error: --show needs the inputs as arguments")
+
+
+@pytest.mark.parametrize("length", [100_001, 100_002, 100_003, 300_000, 1_000_000])
+def test_a_line_that_is_too_long_is_an_invalid_input_in_its_place(exported: Path, length: int) -> None:
+    result = predict("bits-lstm24", "--json", "-", stdin=f"{BITS}\n{'1' * length}\n{BITS}\n", status=1)
+    first, second, third = (json.loads(line) for line in result.stdout.splitlines())
+    assert first == third
+    assert "has more than 100,000 characters; give a shorter input" in second["error"]
+    assert len(second["error"]) < 300
+
+
+def test_a_line_without_end_is_refused_before_it_fills_the_memory(exported: Path) -> None:
+    command = f"(yes 01 | tr -d '\\n') 2>/dev/null | {sys.executable} -m pipeline predict bits-lstm24 -"
+    code = "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))"
+    environment = os.environ | {"PYTHONPATH": str(project.ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; import os; os.execvp('sh', ['sh', '-c', {command!r}])"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: a line of standard input has more than ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_an_output_that_cannot_be_written_is_one_sentence(exported: Path) -> None:
+    code = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))"
+    run = (
+        f"{code}; import sys; sys.argv = ['pipeline', 'predict', 'bits-lstm24', '{BITS}']; from pipeline.cli import app"
+    )
+    with (exported / "full").open("w") as full:
+        command = [sys.executable, "-c", f"{run}; app()"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: [Errno 27] File too large; free some space")
+    assert done.stderr.count("\n") == 1

@@ -1,5 +1,6 @@
 """The files of a trained model, and the stages that wrote them."""
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from pipeline.errors import PipelineError
-from pipeline.files import md5
+from pipeline.files import md5, md5_of
 from pipeline.lineage import artifacts, dvc
 from pipeline.lineage.artifacts import Artifacts
 from pipeline.paths import MODEL_STAGES, ModelPaths, TaskPaths, stage
@@ -153,6 +154,27 @@ def forget(verb: str) -> None:
     yaml.dump(lock, Path("dvc.lock"))
 
 
+def test_a_model_that_params_yaml_no_longer_has_is_no_problem(trained_project: Path) -> None:
+    params = project.read(trained_project)
+    del params["models"][MODEL]
+    project.write(trained_project, params)
+    shutil.rmtree(PATHS.folder)
+    assert not project.invoke("verify").stderr
+
+
+@pytest.mark.parametrize("relpath", ["../../../x", "a/../../../../x"])
+def test_a_folder_of_the_cache_writes_nothing_outside(trained_project: Path, tmp_path: Path, relpath: str) -> None:
+    listing = json.dumps([{"md5": md5(PATHS.weights), "relpath": relpath}]).encode()
+    hash_name = md5_of(listing)
+    cached = Path(".dvc/cache/files/md5") / hash_name[:2] / f"{hash_name[2:]}.dir"
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    cached.write_bytes(listing)
+    root = tmp_path / "root"
+    with pytest.raises(PipelineError, match="is not a path inside the project"):
+        dvc.Cache().checkout(f"{hash_name}.dir", root, "models/m")
+    assert not list(tmp_path.glob("**/x"))
+
+
 def test_another_model_s_damage_does_not_matter(trained_project: Path) -> None:
     edit(ModelPaths("fable-lstm512").metrics)
     artifacts.verified_workspace(MODEL, TASK)
@@ -192,6 +214,22 @@ def test_a_file_that_is_in_neither_git_nor_the_cache_is_refused(trained_project:
         artifacts.checked_out(MODEL, entries, "HEAD"),
     ):
         pytest.fail("there is nothing to work with")
+
+
+def test_a_remote_whose_plug_in_is_not_installed_is_named(trained_project: Path) -> None:
+    project.run(trained_project, "dvc", "remote", "add", "--default", "there", "s3://bucket/folder")
+    hash_name = md5(PATHS.weights)
+    (Path(".dvc/cache/files/md5") / hash_name[:2] / hash_name[2:]).unlink()
+    with (
+        pytest.raises(
+            PipelineError, match=rf"{hash_name} is not on this machine \(it is not in the cache, and the remote"
+        ),
+        artifacts.checked_out(MODEL, dvc.lock_entries(), "HEAD"),
+    ):
+        pytest.fail("there is nothing to work with")
+    done = project.invoke("track", "HEAD")
+    assert f"note: {MODEL} at HEAD is not recorded: " in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_a_model_that_was_not_evaluated_is_refused(in_trained: Path) -> None:

@@ -1,5 +1,6 @@
 """The stage `train`, in this process."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,6 +82,20 @@ def test_tensorboard_has_a_folder_for_each_training_with_the_history_by_step(unt
         assert [event.step for event in events.Tensors("loss")] == [10, 20, 25]
         values.append([float(make_ndarray(event.tensor_proto)) for event in events.Tensors("loss")])
     assert any(np.allclose(losses, history["loss"]) for losses in values)
+
+
+def test_a_folder_that_cannot_hold_tensorboard_s_files_is_a_warning(
+    untrained_project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    setup = prepare(BITS)
+    folder = setup.paths.events("").parent
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(setup.paths.events(""), ignore_errors=True)
+    setup.paths.events("").write_text("a file where the folder should be")
+    train.run(setup)
+    (warning,) = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+    assert warning.startswith("TensorBoard's files in ")
+    assert setup.paths.weights.is_file()
 
 
 def test_a_monitored_split_has_its_columns_in_the_history(untrained_project: Path) -> None:

@@ -1,0 +1,29 @@
+"""The words of errors: nothing secret, nothing that a terminal obeys, nothing without end."""
+
+import pytest
+
+from pipeline.errors import printable, quoted, redact, shortened
+
+
+def test_what_a_terminal_would_obey_becomes_question_marks() -> None:
+    assert printable("a\x1b]0;title\x07b\nc\td\u202e") == "a?]0;title?b\nc\td?"
+
+
+def test_long_texts_are_cut() -> None:
+    assert quoted("x" * 61) == repr("x" * 60 + "…")
+    assert shortened("x" * 60) == "x" * 60
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("http://u:p@host:5000/x is down", "http://***@host:5000/x is down"),
+        ("postgresql://u:a/b@c d@host/db", "postgresql://***@host/db"),
+        ("https://host/x?token=abc and more", "https://host/x?*** and more"),
+        ("databricks://PROFILE", "databricks://***"),
+        ("sqlite:///mlflow.db", "sqlite:///mlflow.db"),
+        ("file:///a@b/c", "file:///a@b/c"),
+    ],
+)
+def test_no_user_password_profile_or_query_of_an_address_is_shown(text: str, expected: str) -> None:
+    assert redact(text) == expected
