@@ -60,6 +60,8 @@ hooks: $(STAMP)  ## check style, types and file sizes before each commit
 lock:  ## write the lock files anew after a change of pyproject.toml; needs uv
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-annotate \
 		--no-header --quiet -o requirements.lock
+	uv pip compile pyproject.toml --extra dev --extra cluster --universal --python-version 3.11 --generate-hashes \
+		--no-annotate --no-header --quiet -c requirements.lock -o requirements-cluster.lock
 	uv pip compile pyproject.toml --extra dev --extra cuda --universal --python-version 3.11 --generate-hashes \
 		--no-annotate --no-header --quiet -c requirements.lock -o requirements-cuda.lock
 
