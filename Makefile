@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export ORT_DISABLE_TELEMETRY := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro identity test test-fast test-system test-server test-results attack bench coverage lint docs hooks lock clean help
+.PHONY: repro identity test test-fast test-system test-server test-results test-cluster cluster attack bench coverage lint docs hooks lock clean help
 .DEFAULT_GOAL := repro
 
 # An MLflow server that is down is no reason to fail.
@@ -26,7 +26,7 @@ test: $(STAMP) lint  ## set up .venv, lint, check types, run the tests
 	python -m pytest
 
 test-fast: $(STAMP)  ## run the tests that need no training
-	python -m pytest -m "not slow and not system and not server and not results"
+	python -m pytest -m "not slow and not system and not server and not results and not cluster"
 
 test-system: $(STAMP)  ## run whole flows: forced twice, killed, reproduced, swept, extended
 	python -m pytest -m system
@@ -36,6 +36,11 @@ test-results: $(STAMP)  ## test that the committed networks and results are thos
 
 test-server: $(STAMP)  ## test against PostgreSQL and an `mlflow server`, started on free local ports (Debian: postgresql)
 	python -m pytest -m server --numprocesses 0
+
+cluster: .venv/.from-requirements-cluster.lock  ## add Ray to .venv, for sweeps and trainings on a cluster
+
+test-cluster: cluster  ## test against a Ray cluster of two nodes, started on 127.0.0.1
+	python -m pytest -m cluster --numprocesses 0
 
 attack: $(STAMP)  ## ten minutes of bad input, damaged files and kills; CASES=N for so many cases
 	python -m tests.attack $(if $(CASES),--cases $(CASES))

@@ -191,7 +191,7 @@ class ModelSetup:
         if self.recipe_name not in recipes:
             raise PipelineError(
                 f"{PARAMS}: models.{self.name}.recipes does not have {self.recipe_name!r}, which `recipe` selects; "
-                f"add it, or select one of {', '.join(recipes)}; `dvc checkout` restores what DVC has removed."
+                f"add it, or select one of {', '.join(recipes)}."
             )
         return recipes[self.recipe_name]
 

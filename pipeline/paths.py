@@ -12,6 +12,7 @@ MODELS = Path("models")
 LOGS = Path("logs")  # ignored by git and DVC: what differs from one run to the next
 MANIFEST = "manifest.json"  # in each folder that a stage writes
 CHECKPOINTS = Path("checkpoints")  # ignored, too
+SWEEPS = Path("sweeps")  # ignored, too
 
 MODEL_STAGES = ("train", "export", "evaluate")
 

@@ -15,6 +15,7 @@ from tests.harness import project
 BASE = {"errors", "files", "manifest", "paths", "section", "dataset"}
 LAYERS: dict[str, set[str]] = {
     "cli": {
+        "cluster",
         "reports",
         "tracking",
         "lineage",
@@ -25,6 +26,7 @@ LAYERS: dict[str, set[str]] = {
         "config",
         "tasks",
     },
+    "cluster": {"reports", "tracking", "lineage", "config"},
     "reports": {"tracking", "lineage", "config"},
     "tracking": {"lineage", "inference", "config", "tasks"},
     "lineage": {"config"},
@@ -42,6 +44,7 @@ LAYERS: dict[str, set[str]] = {
     "errors": set(),
 }
 LIBRARIES = {  # libraries that only these layers import
+    "ray": {"cluster"},
     "mlflow": {"tracking"},
     "tensorflow": {"stages", "training", "networks"},
     "keras": {"stages", "training", "networks"},

@@ -7,6 +7,9 @@ from pipeline.cli import prediction
 
 # isort: split
 from pipeline.cli import runs
+
+# isort: split
+from pipeline.cli import cluster
 from pipeline.cli.app import app
 
-__all__ = ["app", "prediction", "runs", "stages"]
+__all__ = ["app", "cluster", "prediction", "runs", "stages"]

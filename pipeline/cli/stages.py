@@ -34,15 +34,17 @@ def train(model: ModelName) -> None:
     """Train a model: models/MODEL/model.weights.h5 and history.csv."""
     from pipeline import config
     from pipeline.cli.quiet import without_notes
+    from pipeline.cluster.progress import reported
     from pipeline.lineage import artifacts, provenance
     from pipeline.tracking.live_run import live_run
 
-    setup = config.load().model(model)  # before TensorFlow, which takes seconds
+    setup = config.load().model(model)
+    setup.used_params()  # raises if the model does not have the recipe; before TensorFlow, which takes seconds
     with without_notes():
         from pipeline.stages import train
     source = provenance.current_source(setup)
     with live_run(setup, source) as on_report:
-        environment = train.run(setup, on_report)
+        environment = train.run(setup, reported(on_report))
         provenance.save_training_note(artifacts.workspace(setup.name, setup.task.name), source, environment)
 
 

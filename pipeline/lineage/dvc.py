@@ -94,10 +94,16 @@ def hash_of(path: Path) -> str:
     Unlike `dvc status`, it reads the contents: DVC believes the time of a file's last change.
     """
     if path.is_dir():
-        files = sorted((file.relative_to(path).parts, file) for file in files_below(path))
-        listed = [{"md5": md5(file), "relpath": "/".join(parts)} for parts, file in files]
-        return md5_of(json.dumps(listed, sort_keys=True).encode()) + ".dir"
+        return md5_of(listing(path)) + ".dir"
     return md5(path) if path.is_file() else ""
+
+
+def listing(folder: Path) -> bytes:
+    """What DVC's cache holds of a folder: the hash of each file by its path, as JSON."""
+    files = sorted((file.relative_to(folder).parts, file) for file in files_below(folder))
+    return json.dumps(
+        [{"md5": md5(file), "relpath": "/".join(parts)} for parts, file in files], sort_keys=True
+    ).encode()
 
 
 def params(entry: dict[str, Any]) -> dict[str, Any]:
@@ -139,9 +145,18 @@ class Cache:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(self._cached(md5, target), target)
 
+    @property
+    def runs(self) -> Path:
+        """The folder of the run cache."""
+        return Path(self._repo.stage_cache.cache_dir)
+
+    def path(self, hash_name: str) -> Path:
+        """Where the cache holds a file with this hash."""
+        return Path(self._repo.cache.local.oid_to_path(hash_name))
+
     def damaged(self, hash_name: str) -> list[Path]:
         """The files of the cache that hold a file or folder with this hash, and are damaged."""
-        cached = Path(self._repo.cache.local.oid_to_path(hash_name))
+        cached = self.path(hash_name)
         if not cached.is_file():
             return []
         if md5(cached) != hash_name.removesuffix(".dir"):
@@ -157,7 +172,7 @@ class Cache:
 
         if not MD5.fullmatch(hash_name):
             raise PipelineError(f"{quoted(hash_name)} is not the hash of a file; the entry that names it is damaged.")
-        cached = Path(self._repo.cache.local.oid_to_path(hash_name))
+        cached = self.path(hash_name)
         reason = "the copy in the cache is damaged"
         if not cached.is_file():
             reason = "neither the cache nor the remote has it"

@@ -89,6 +89,11 @@ def show(revision: str, path: str) -> bytes | None:
     return None if result.returncode else result.stdout
 
 
+def is_tracked(path: str) -> bool:
+    """Whether git, not DVC, keeps a file."""
+    return bool(_git("ls-files", "--", path).stdout)
+
+
 def merge_base(revision: str) -> str:
     """The last commit that HEAD and `revision` share; empty if they share none."""
     return _git("merge-base", revision, "HEAD").stdout.decode().split("\n")[0]

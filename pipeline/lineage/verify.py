@@ -4,7 +4,7 @@ import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from pipeline.lineage import dvc
+from pipeline.lineage import dvc, git
 from pipeline.paths import LOCK
 
 
@@ -27,4 +27,6 @@ def _advice(address: str, path: str, damaged: list[Path]) -> str:
     if damaged:
         names = " ".join(os.path.relpath(file) for file in damaged)
         return f"its copy in the cache is damaged: run `rm -f {names}`, then `dvc repro --force {address}`"
+    if git.is_tracked(path):
+        return f"run `git checkout {path}`, or `dvc repro {address}` if git has another version"
     return f"run `rm -rf {path} && dvc checkout {path}`, or `dvc repro {address}` where the cache does not have it"

@@ -137,7 +137,7 @@ def connected(create: bool = False) -> Iterator["MlflowClient"]:
                 f"the MLflow store {uri} was made by another version of MLflow; copy it, then run "
                 f"`mlflow db upgrade {uri}`."
             ) from None
-        if file and (isinstance(error, OSError) or "disk" in str(error) or "readonly" in str(error)):
+        if file and (isinstance(error, OSError) or "disk I/O" in str(error) or "readonly" in str(error)):
             raise PipelineError(
                 f"the MLflow store {uri} could not be read or written ({short_error(error)}); free some space, or "
                 "fix the permissions."

@@ -197,8 +197,8 @@ def _by_model(runs: Sequence["Found"]) -> list[list["Found"]]:
     if not comparable:
         alone = ", ".join(groups)
         raise PipelineError(
-            f"there is only one run of each model among these ({alone}), so nothing differs; name other runs, "
-            "or two models."
+            f"there is only one run of each model among these ({alone}), and none to compare it "
+            "with; name other runs, or two models. `pipeline report` shows what the workspace adds."
         )
     return comparable
 

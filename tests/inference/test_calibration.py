@@ -22,6 +22,15 @@ def test_the_temperature_that_logits_were_multiplied_by_is_found(temperature: fl
     assert calibration.fit_temperature(logits * temperature, targets) == pytest.approx(temperature, rel=0.05)
 
 
+@pytest.mark.parametrize("examples", [10, 300, 10_000])
+def test_however_certain_the_examples_a_probability_is_as_certain_as_their_number_allows(examples: int) -> None:
+    targets = np.arange(examples) % 3
+    logits = 2.0 * np.eye(3)[targets]  # all right
+    temperature = calibration.fit_temperature(logits, targets)
+    confidence = softmax(logits / temperature).max(axis=1).mean()
+    assert confidence == pytest.approx(1 - 2 / 3 / (examples + 1), rel=1e-2 / examples)
+
+
 def made(probability: np.ndarray, right: np.ndarray) -> Predictions:
     targets = np.zeros(len(right), np.int32)
     predicted = np.where(right, 0, 1).astype(np.int32)

@@ -1,0 +1,49 @@
+"""The commands that run on a cluster."""
+
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.app import ModelName, app
+
+
+@app.command()
+def sweep(
+    model: ModelName,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option("-S", metavar="KEY=V1,V2", help="values of a parameter; several: all combinations"),
+    ] = None,
+    search: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=loguniform(LOW,HIGH)", help="random values: uniform, loguniform, randint, choice"),
+    ] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="how many random draws --search makes")] = None,
+    stop_early: Annotated[bool, typer.Option("--stop-early", help="stop the worse half of the trials (ASHA)")] = False,
+    name: Annotated[str, typer.Option(help="of the sweep; by default made from the trials")] = "",
+    address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="of a Ray cluster, such as auto; by default this machine")
+    ] = None,
+    cpus_per_trial: Annotated[float, typer.Option(min=0, help="cores that a trial is counted as")] = 1,
+    gpus_per_trial: Annotated[float, typer.Option(min=0, help="GPUs, or a share of one, that a trial gets")] = 0,
+) -> None:
+    """Train a model with many parameters on Ray; each trial is a run, and DVC knows it as if it had run here."""
+    from pipeline import config
+    from pipeline.cluster import nodes, overrides
+
+    nodes.prepare(address)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that Ray ends, too
+    settings = config.load()
+    planned = overrides.trials(model, grid or [], search or [], trials, settings)
+    from pipeline.cluster import outcome, plan, sweep
+
+    planned_sweep = plan.plan(settings.model(model), planned, name)
+    typer.echo(f"{planned_sweep.name}: {len(planned)} trials")
+    options = sweep.Options(address, cpus_per_trial, gpus_per_trial, stop_early)
+    records = sweep.run(planned_sweep, options, lambda record: typer.echo(outcome.line(record)))
+    for line in outcome.recorded(planned_sweep, records):
+        typer.echo(line)
+    typer.echo(outcome.text(planned_sweep, records))
+    raise typer.Exit(1 if any(record.outcome == "failed" for record in records) else 0)

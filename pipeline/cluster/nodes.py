@@ -1,0 +1,97 @@
+"""Ray itself: start it on this machine, or join a cluster; and whether its nodes have this machine's libraries."""
+
+import importlib.util
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pipeline.errors import PipelineError, printable, shortened
+
+SETTINGS = {  # of Ray; what a user has set stays
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_process_group_cleanup_enabled": "1",  # the stages of a worker that is killed end with it
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_RESULT_BUFFER_LENGTH": "0",
+}
+# Ray's name for it is older than its effect: on every system, all ports are those of 127.0.0.1 alone.
+LOCAL = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+CLUSTER = {"RAY_AUTH_MODE": "token"}  # which `ray start` asks for, too
+
+
+def prepare(address: str | None) -> None:
+    """Set Ray's environment, before its import. Raises PipelineError if Ray is not installed."""
+    if importlib.util.find_spec("ray") is None:
+        raise PipelineError("Ray is not installed; run `make cluster`.")
+    for name, value in (SETTINGS | (CLUSTER if address else LOCAL)).items():
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[Any]:
+    """Ray, on this machine alone or at the address of a cluster, while the `with` lasts.
+
+    Raises PipelineError if nothing is there, or if a node has other versions than this one.
+    """
+    import ray
+
+    try:
+        if address:
+            _require_listener(address)
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+        else:
+            ray.init("local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
+        reason = shortened(printable(" ".join(str(error).split())), 200)
+        where = f"at {address}" if address else "on this machine"
+        raise PipelineError(
+            f"Ray {where} could not be reached or started ({reason}); start it with `ray start`, or leave "
+            "out --address."
+        ) from None
+    try:
+        _require_versions(ray)
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _require_listener(address: str) -> None:
+    """Raise OSError if nothing listens at HOST:PORT: Ray would try for many minutes."""
+    host, separator, port = address.rpartition(":")
+    if separator and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
+
+
+def _require_versions(ray: Any) -> None:
+    """Raise PipelineError, with the node and the library, unless all nodes have the versions of this one."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    from pipeline.cluster import worker
+
+    ray.cloudpickle.register_pickle_by_value(worker)
+    here = worker.versions()
+    on_node = ray.remote(num_cpus=0)(worker.versions)
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    asked = [
+        on_node.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote()
+        for node in nodes
+    ]
+    for node, found in zip(nodes, ray.get(asked), strict=True):
+        for name, was in here.items():
+            if found[name] != was:
+                raise PipelineError(
+                    f"the node {node['NodeManagerAddress']} has {name} {found[name]}, this machine has {was}; install "
+                    "the same lock file on both."
+                )
+
+
+def this_node() -> Any:
+    """The scheduling strategy that keeps an actor on the driver's node."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)

@@ -1,0 +1,174 @@
+"""The parameters that a sweep changes: from the command line to one checked params.yaml for each trial."""
+
+import io
+import itertools
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline import config
+from pipeline.config import Config, ModelSetup, Recipe, flatten
+from pipeline.errors import PipelineError, quoted, shortened
+from pipeline.files import parse_yaml
+from pipeline.paths import PARAMS
+
+DISTRIBUTION = re.compile(r"(uniform|loguniform|randint|choice)\((.*)\)")
+MOST = 10_000  # trials of a sweep
+
+
+@dataclass(frozen=True)
+class TrialParams:
+    """What one trial changes, and all of its parameters."""
+
+    overrides: dict[str, Any]  # by their dotted keys
+    text: str  # of params.yaml
+    setup: ModelSetup
+
+
+def trials(
+    model: str, grid: Sequence[str], search: Sequence[str], number: int | None, settings: Config
+) -> list[TrialParams]:
+    """The trials of `KEY=V1,V2` (all combinations) and `KEY=loguniform(1e-4,1e-1)` (`number` random draws of each).
+
+    Raises PipelineError for a key or a value that params.yaml may not have, before anything starts.
+    """
+    setup = settings.model(model)
+    fixed = [[(key, value) for value in values] for key, values in (_grid(text, setup) for text in grid)]
+    keys = [pairs[0][0] for pairs in fixed]
+    drawn = [_search(text, setup) for text in search]
+    all_keys = [*keys, *(key for key, _ in drawn)]
+    if repeated := [key for key in all_keys if all_keys.count(key) > 1]:
+        raise PipelineError(f"{repeated[0]} is given twice; give all of its values once, separated by commas.")
+    if bool(drawn) != (number is not None):
+        raise PipelineError("--search and --trials belong together; give both, or neither.")
+    combinations = [dict(pairs) for pairs in itertools.product(*fixed)]
+    if not all_keys or len(combinations) * (number or 1) > MOST:
+        raise PipelineError(
+            f"the sweep has {len(combinations) * (number or 1) if all_keys else 0:,} trials, expected 1 to {MOST:,}; "
+            "give -S KEY=V1,V2 with as many values as you need."
+        )
+    if drawn:
+        samples = _draw(drawn, number or 0, settings.seed)
+        combinations = [fixed | sample for sample in samples for fixed in combinations]
+    return [_checked(overrides, model) for overrides in combinations]
+
+
+def _grid(text: str, setup: ModelSetup) -> tuple[str, list[Any]]:
+    key, values = _pair(text)
+    try:
+        parsed = parse_yaml(f"[{values}]")
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, list) or not parsed:
+        raise PipelineError(f"{quoted(text)} is not KEY=V1,V2; give values separated by commas, such as seed=1,2,3.")
+    return _full_key(key, setup), list({repr(value): value for value in parsed}.values())
+
+
+def _search(text: str, setup: ModelSetup) -> tuple[str, tuple[str, list[Any]]]:
+    key, values = _pair(text)
+    match = DISTRIBUTION.fullmatch(values.strip())
+    try:
+        arguments = parse_yaml(f"[{match[2]}]") if match else None
+    except ValueError:
+        arguments = None
+    if not match or not isinstance(arguments, list) or not _fit(match[1], arguments):
+        raise PipelineError(
+            f"{quoted(text)} is not KEY=uniform(LOW,HIGH), loguniform(LOW,HIGH) with LOW above 0, randint(LOW,HIGH) or "
+            "choice(V1,V2); fix it."
+        )
+    return _full_key(key, setup), (match[1], arguments)
+
+
+def _fit(distribution: str, arguments: list[Any]) -> bool:
+    """Whether a distribution can have these arguments."""
+    if distribution == "choice":
+        return bool(arguments)
+    if len(arguments) != 2 or not all(isinstance(value, int | float) for value in arguments):
+        return False
+    low, high = arguments
+    whole = isinstance(low, int) and isinstance(high, int)
+    return low < high and (distribution != "loguniform" or low > 0) and (distribution != "randint" or whole)
+
+
+def _draw(drawn: Sequence[tuple[str, tuple[str, list[Any]]]], number: int, seed: int) -> list[dict[str, Any]]:
+    """Random values, the same for a seed; numbers with four significant digits, so that people can set them."""
+    import numpy as np
+    from ray import tune
+
+    random = np.random.RandomState(seed)
+    values: dict[str, list[Any]] = {}
+    for key, (name, arguments) in drawn:
+        domain = tune.choice(arguments) if name == "choice" else getattr(tune, name)(*arguments)
+        sampled = domain.sample(size=number, random_state=random)
+        sampled = sampled if isinstance(sampled, list | np.ndarray) else [sampled]
+        values[key] = [float(f"{value:.4g}") if name.endswith("uniform") else _plain(value) for value in sampled]
+    return [{key: column[row] for key, column in values.items()} for row in range(number)]
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, separator, values = text.partition("=")
+    if not separator or not key.strip():
+        raise PipelineError(f"{quoted(text)} is not KEY=VALUE; give a parameter of {PARAMS} and its values.")
+    return key.strip(), values
+
+
+def _full_key(key: str, setup: ModelSetup) -> str:
+    """The dotted key in params.yaml of a parameter: as it is, or without the prefix of the model, recipe or task."""
+    first = key.split(".", maxsplit=1)[0]
+    model, task = f"models.{setup.name}", f"tasks.{setup.task.name}"
+    recipe = f"{model}.recipes.{setup.recipe_name}"
+    if first in Recipe.model_fields:
+        return f"{recipe}.{key}"
+    if first == "network":
+        return f"{model}.{key}"
+    if first in ("generate", "split"):
+        return f"{task}.{key}"
+    if key in ("seed", "recipe") or key.startswith((f"{recipe}.", f"{model}.network.", f"{task}.")):
+        return key
+    known = ", ".join(sorted({name.removeprefix(f"{recipe}.") for name in setup.used_params()}))
+    raise PipelineError(f"{setup.name} does not depend on {quoted(key)}; use one of {shortened(known, 700)}.")
+
+
+def _checked(overrides: dict[str, Any], model: str) -> TrialParams:
+    """params.yaml with these values. Raises PipelineError if it is not valid."""
+    text = _with_values(overrides)
+    named = ", ".join(f"{key}={value}" for key, value in overrides.items())
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / PARAMS.name
+        path.write_text(text, encoding="utf-8")
+        try:
+            setup = config.load(path).model(model)
+            used = flatten(setup.used_params())  # raises if the model does not have the recipe
+        except PipelineError as error:
+            raise PipelineError(f"{shortened(named, 200)}: {str(error).replace(str(path), str(PARAMS))}") from None
+    missing = [key for key in overrides if key not in used and not any(name.startswith(f"{key}.") for name in used)]
+    if missing and missing != ["recipe"]:
+        raise PipelineError(f"{missing[0]} is not a parameter of the recipe that the trial uses; sweep one that is.")
+    return TrialParams(overrides, text, setup)
+
+
+def _with_values(overrides: dict[str, Any]) -> str:
+    """The text of params.yaml with these values, its comments kept."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.width = 4096
+    params = yaml.load(PARAMS.read_text(encoding="utf-8"))
+    for key, value in overrides.items():
+        *folders, last = key.split(".")
+        section = params
+        for name in folders:
+            if name not in section or section[name] is None:
+                section[name] = {}
+            section = section[name]
+        section[last] = value
+    text = io.StringIO()
+    yaml.dump(params, text)
+    return text.getvalue()

@@ -1,0 +1,69 @@
+"""What a sweep runs, and what its trials read."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.cluster.overrides import TrialParams
+from pipeline.cluster.worker import Shipment
+from pipeline.config import ModelSetup
+from pipeline.errors import PipelineError
+from pipeline.files import md5_of
+from pipeline.lineage import exchange, git
+from pipeline.paths import LOCK, ModelPaths, stage
+from pipeline.tracking.connection import tracking_uri
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The trials of one model, by their names."""
+
+    name: str
+    setup: ModelSetup
+    trials: dict[str, TrialParams]
+    shipment: Shipment
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the trials depend on."""
+        return {
+            "model": self.setup.name,
+            "commit": self.shipment.commit,
+            "patch": md5_of(self.shipment.patch),
+            "inputs": self.shipment.files,
+            "trials": {name: trial.overrides for name, trial in self.trials.items()},
+        }
+
+
+def plan(setup: ModelSetup, trials: Sequence[TrialParams], name: str = "") -> Sweep:
+    """Name the trials, and collect what they read. Raises PipelineError if the data are not current."""
+    shipment = _shipment(setup)
+    overrides = [trial.overrides for trial in trials]
+    identity = json.dumps([shipment.commit, md5_of(shipment.patch), shipment.files, overrides], sort_keys=True)
+    name = name or f"sweep-{md5_of(identity.encode())[:6]}"
+    return Sweep(name, setup, {f"{name}-{i}": trial for i, trial in enumerate(trials, 1)}, shipment)
+
+
+def _shipment(setup: ModelSetup) -> Shipment:
+    task, commit = setup.task.name, git.commit()
+    if not commit:
+        raise PipelineError("this folder is no git repository with a commit; a sweep needs one.")
+    restore = (stage("generate", task), stage("split", task))
+    inputs = exchange.outputs_of(restore)
+    paths = ModelPaths(setup.name)
+    uri = tracking_uri()
+    reachable = uri.startswith(("http://", "https://")) and "@" not in uri
+    return Shipment(
+        target=stage("evaluate", setup.name),
+        commit=commit,
+        repository=exchange.repository_archive(commit),
+        patch=git.patch([setup.task.params.source]),
+        lock=LOCK.read_bytes(),
+        files=inputs.files,
+        objects=inputs.objects,
+        restore=restore,
+        metrics=str(paths.metrics),
+        notes=str(paths.training_note("").parent),
+        tracking_uri=uri if reachable else "",
+    )

@@ -1,0 +1,79 @@
+"""Train a model with many parameters at once. Ray runs the trials; DVC's cache gets what they wrote."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipeline.cluster import nodes, worker
+from pipeline.cluster.overrides import TrialParams
+from pipeline.cluster.plan import Sweep
+from pipeline.cluster.receiver import Receiver
+from pipeline.cluster.state import SweepFolder, TrialRecord
+from pipeline.cluster.table import Table
+from pipeline.dataset import load_examples
+
+RETRIES = 3  # of a trial whose worker or node was lost
+GRACE = 25  # per cent of a training before which no trial is stopped early
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run the trials."""
+
+    address: str | None = None  # of a Ray cluster; None: this machine
+    cpus: float = 1  # that one trial is counted as
+    gpus: float = 0
+    stop_early: bool = False
+
+
+def run(sweep: Sweep, options: Options, on_end: Callable[[TrialRecord], None]) -> list[TrialRecord]:
+    """Run the trials that have not ended, and return all of them. `on_end` is called for each that ends.
+
+    A trial whose worker is lost starts again. If this process is lost, the next call goes on: trials that have ended
+    are kept. Raises PipelineError if the folder holds another sweep, or if Ray or a node cannot be used.
+    """
+    folder = SweepFolder(sweep.name)
+    folder.begin(sweep.settings)
+    for name in sweep.trials:
+        folder.forget_failed(name)
+    waiting = {name: trial for name, trial in sweep.trials.items() if folder.load(name) is None}
+    if waiting:
+        with nodes.connected(options.address):
+            _run(sweep, waiting, options, Receiver(sweep, folder, on_end))
+    return [record for name in sweep.trials if (record := folder.load(name))]
+
+
+def _run(sweep: Sweep, waiting: dict[str, TrialParams], options: Options, receiver: Receiver) -> None:
+    from ray import tune
+
+    train = len(load_examples(sweep.setup.task.paths).split("train")[0])
+    trials = [
+        {"name": name, "params": trial.text, "steps": trial.setup.recipe.resolve_steps(train).total_steps}
+        for name, trial in waiting.items()
+    ]
+    trainable = tune.with_resources(
+        tune.with_parameters(worker.Trial, shipment=sweep.shipment, outbox=receiver.outbox),
+        {"cpu": options.cpus, "gpu": options.gpus},
+    )
+    scheduler = None
+    if options.stop_early:
+        scheduler = tune.schedulers.ASHAScheduler(
+            time_attr="progress", metric="score", mode="max", max_t=101, grace_period=GRACE, reduction_factor=2
+        )
+    with tempfile.TemporaryDirectory(prefix="lstm-pipeline-") as storage:
+        tuner = tune.Tuner(
+            trainable,
+            param_space={"trial": tune.grid_search(trials)},
+            tune_config=tune.TuneConfig(scheduler=scheduler),
+            run_config=tune.RunConfig(
+                name=sweep.name,
+                storage_path=storage,
+                failure_config=tune.FailureConfig(max_failures=RETRIES),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                callbacks=[receiver],
+                progress_reporter=Table(),
+                verbose=1,
+            ),
+        )
+        tuner.fit()
+    receiver.drain()

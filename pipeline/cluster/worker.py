@@ -1,0 +1,178 @@
+"""A trial on a node of the cluster: the model's stages in a clean checkout, as DVC runs them.
+
+This file travels to the nodes by value. It imports nothing of this project, which the nodes do not have.
+"""
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+LIBRARIES = ("ray", "tensorflow", "keras", "numpy", "dvc", "onnxruntime")
+OWN = ("RAY_", "TUNE_", "DVC_", "GIT_", "PYTHONPATH", "OMP_NUM_THREADS", "PIPELINE_")  # variables that do not travel
+FINISHED, FAILED, RUNNING = "finished", "failed", "running"
+
+
+@dataclass(frozen=True)
+class Shipment:
+    """What all trials of a sweep read."""
+
+    target: str  # the stage that DVC runs, with those that it needs
+    commit: str
+    repository: bytes  # a tar archive: .git with this commit
+    patch: bytes  # uncommitted changes
+    lock: bytes  # dvc.lock
+    files: dict[str, str]  # the hash of each input, by its path
+    objects: dict[str, bytes]  # the content of each hash
+    restore: tuple[str, ...]  # the stages that wrote the inputs
+    metrics: str  # the path of the metrics that the target writes
+    notes: str  # the folder of the training's notes
+    tracking_uri: str  # of an MLflow server; empty: none that the nodes reach
+
+
+def versions() -> dict[str, str]:
+    """The versions that decide the bytes of a model, on this node."""
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            found[library] = "none"
+    found["git"] = "found" if shutil.which("git") else "none"
+    return found
+
+
+class Trial(tune.Trainable):  # type: ignore[misc]
+    """Runs the stages of one model with the parameters of one trial; each step is a row of the training's history."""
+
+    def setup(self, config: dict[str, Any], shipment: Shipment, outbox: Any) -> None:
+        """Make the checkout and start DVC in it."""
+        self._trial, self._shipment, self._outbox = config["trial"], shipment, outbox
+        self._rows: list[dict[str, float]] = []
+        self._folder = Path(tempfile.mkdtemp(prefix="trial-", dir=Path.cwd()))
+        self._root = self._folder / "checkout"
+        self._progress, self._log = self._folder / "progress.jsonl", self._folder / "log"
+        check_out(shipment, self._trial["params"], self._root)
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(OWN)}
+        environment |= {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            "DVC_EXP_NAME": self._trial["name"],
+            "DVC_NO_ANALYTICS": "1",
+            "DVC_SITE_CACHE_DIR": str(self._folder / "site"),
+            "PIPELINE_PROGRESS": str(self._progress),
+            **({"MLFLOW_TRACKING_URI": shipment.tracking_uri} if shipment.tracking_uri else {"PIPELINE_RECORD": "off"}),
+        }
+        dvc = f"{sys.executable} -m dvc"
+        stages = f"{dvc} checkout --quiet {' '.join(shipment.restore)} && exec {dvc} repro {shipment.target}"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                ["sh", "-c", stages],
+                cwd=self._root,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def step(self) -> dict[str, Any]:
+        """Wait for the next row of the history, or for the end."""
+        while True:
+            ended = self._process.poll() is not None  # before the rows are read: none comes after it
+            rows = self._read_rows()
+            if len(rows) > len(self._rows):
+                self._rows.append(rows[len(self._rows)])
+                return self._result(RUNNING)
+            if ended:
+                return self._end(self._process.returncode)
+            time.sleep(0.2)
+
+    def cleanup(self) -> None:
+        """End the stages of a trial that is stopped, and remove its checkout."""
+        import psutil
+
+        if self._process.poll() is None:
+            process = psutil.Process(self._process.pid)
+            for each in [*process.children(recursive=True), process]:
+                each.kill()
+            self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _end(self, status: int) -> dict[str, Any]:
+        log = self._log.read_text(errors="replace")
+        if status < 0 or status > 128:  # a signal: somebody else's; the trial starts again
+            raise RuntimeError(f"the stages ended by signal {abs(status) & 127}")
+        if status:
+            lines = [line for line in log.splitlines() if line.startswith(("error:", "ERROR:"))] or log.splitlines()[
+                -3:
+            ]
+            return self._result(FAILED, reason=" ".join(lines)[:500])
+        self._outbox.put((self._trial["name"], outputs(self._root, self._shipment)))
+        return self._result(FINISHED)
+
+    def _result(self, outcome: str, **more: Any) -> dict[str, Any]:
+        row = self._rows[-1] if self._rows else {"step": 0, "loss": 0.0, "accuracy": 0.0}
+        score = row.get("validation_accuracy", row["accuracy"])
+        share = 100 * row["step"] / self._trial["steps"]
+        return {**row, "score": score, "progress": share, "outcome": outcome, "done": outcome != RUNNING, **more}
+
+    def _read_rows(self) -> list[dict[str, float]]:
+        if not self._progress.is_file():
+            return []
+        text = self._progress.read_text(encoding="utf-8")
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+def check_out(shipment: Shipment, params: str, root: Path) -> None:
+    """The project at the shipment's commit with its patch, these parameters, and the inputs in DVC's cache."""
+    root.mkdir()
+    with tarfile.open(fileobj=io.BytesIO(shipment.repository)) as archive:
+        archive.extractall(root, filter="data")
+    git = ("git", "-c", "core.hooksPath=/dev/null", "-c", "core.autocrlf=false")
+    for words, stdin in (
+        (("config", "core.bare", "false"), None),
+        (("checkout", "--quiet", "--force", "--detach", shipment.commit), None),
+        *([(("apply", "--whitespace=nowarn", "-"), shipment.patch)] if shipment.patch else []),
+    ):
+        subprocess.run([*git, *words], cwd=root, input=stdin, check=True, capture_output=True)
+    (root / "params.yaml").write_text(params, encoding="utf-8")
+    (root / "dvc.lock").write_bytes(shipment.lock)
+    local = f"[core]\n    analytics = false\n    check_update = false\n[cache]\n    dir = {root / '.dvc' / 'cache'}\n"
+    (root / ".dvc" / "config.local").write_text(local)
+    for hash_name, content in shipment.objects.items():
+        path = root / ".dvc" / "cache" / "files" / "md5" / hash_name[:2] / hash_name[2:]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        path.chmod(0o444)
+    for name, hash_name in shipment.files.items():
+        if not hash_name.endswith(".dir"):  # git holds some of them, of another commit
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes(shipment.objects[hash_name])
+
+
+def outputs(root: Path, shipment: Shipment) -> dict[str, Any]:
+    """What the stages wrote: files by their hashes, the run cache, dvc.lock, the training's note, the metrics."""
+    cache = root / ".dvc" / "cache"
+    objects = {"".join(path.parts[-2:]): path for path in _files(cache / "files" / "md5")}
+    return {
+        "objects": {name: path.read_bytes() for name, path in objects.items() if name not in shipment.objects},
+        "runs": {path.relative_to(cache / "runs").as_posix(): path.read_bytes() for path in _files(cache / "runs")},
+        "notes": {path.name: path.read_bytes() for path in (root / shipment.notes).glob("*.json")},
+        "lock": (root / "dvc.lock").read_bytes(),
+        "metrics": (root / shipment.metrics).read_bytes(),
+    }
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file())

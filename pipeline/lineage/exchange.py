@@ -1,0 +1,108 @@
+"""Stages that run on another machine: what they read, and what they wrote, checked and put into DVC's cache.
+
+From then on, DVC knows such a run as if it had happened here.
+"""
+
+import io
+import re
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pipeline.errors import PipelineError, quoted
+from pipeline.files import files_below, md5, md5_of, parse_yaml, write_atomic
+from pipeline.lineage import dvc
+from pipeline.paths import LOCK, PARAMS
+
+RUN = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{62}/[0-9a-f]{64}")  # the path of an entry in DVC's run cache
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The outputs of stages that other stages read."""
+
+    files: dict[str, str]  # the hash of each file or folder, by its path
+    objects: dict[str, bytes]  # the content of each hash; of a folder, the list of its files
+
+
+def outputs_of(addresses: Iterable[str]) -> Inputs:
+    """The outputs of these stages in the workspace. Raises PipelineError unless they are those of dvc.lock."""
+    entries, wanted = dvc.lock_entries(), list(addresses)
+    files: dict[str, str] = {}
+    for address in wanted:
+        files |= dvc.hashes(entries.get(address, {}), "outs")
+    changed = [path for path, hash_name in files.items() if dvc.hash_of(Path(path)) != hash_name]
+    if changed or not all(address in entries for address in wanted) or dvc.changed_stages(addresses=wanted):
+        raise PipelineError(
+            f"the data are not those of {LOCK} and {PARAMS}; run `dvc repro {wanted[-1]}`, then try again."
+        )
+    objects: dict[str, bytes] = {}
+    for path, hash_name in files.items():
+        if hash_name.endswith(".dir"):
+            below = files_below(Path(path))
+            objects |= {md5(file): file.read_bytes() for file in below}
+            objects[hash_name] = dvc.listing(Path(path))
+        else:
+            objects[hash_name] = Path(path).read_bytes()
+    return Inputs(files, objects)
+
+
+def repository_archive(commit: str) -> bytes:
+    """A tar archive of a bare git repository with one commit, without its history, checked out as HEAD."""
+    with tempfile.TemporaryDirectory() as folder:
+        here = Path.cwd().as_uri()
+        for words in (
+            ("init", "--quiet", "--bare"),
+            ("fetch", "--quiet", "--depth", "1", here, commit),
+            ("update-ref", "--no-deref", "HEAD", commit),
+        ):
+            done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise PipelineError(f"git could not pack commit {commit[:10]} ({done.stderr.strip()[:200]}); fix that.")
+        content = io.BytesIO()
+        with tarfile.open(fileobj=content, mode="w") as archive:
+            archive.add(folder, arcname=".git")
+        return content.getvalue()
+
+
+def add(objects: Mapping[str, bytes], runs: Mapping[str, bytes]) -> None:
+    """Put files, by their hashes, and entries of the run cache into DVC's cache.
+
+    Raises PipelineError, and adds nothing, if one is not what its name says.
+    """
+    for hash_name, content in objects.items():
+        if not dvc.MD5.fullmatch(hash_name) or md5_of(content) != hash_name.removesuffix(".dir"):
+            raise PipelineError(f"a file came damaged: its hash is not {quoted(hash_name)}; run the trial again.")
+    for path, content in runs.items():
+        if not RUN.fullmatch(path):
+            raise PipelineError(f"{quoted(path)} is not the path of an entry of DVC's run cache; run the trial again.")
+        _check_entry(content)
+    cache = dvc.Cache()
+    for hash_name, content in objects.items():
+        _write(cache.path(hash_name), content)
+    for path, content in runs.items():
+        _write(cache.runs / path, content)
+
+
+def _check_entry(content: bytes) -> None:
+    try:
+        entry: Any = parse_yaml(content)
+        paths = [*dvc.hashes(entry, "deps"), *dvc.hashes(entry, "outs")]
+    except dvc.INVALID:
+        raise PipelineError("an entry of the run cache came damaged; run the trial again.") from None
+    if not str(entry["cmd"]).startswith("python -m pipeline "):
+        raise PipelineError(f"an entry of the run cache has the command {quoted(str(entry['cmd']))}; it is not taken.")
+    for path in paths:
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+            raise PipelineError(f"an entry of the run cache names {quoted(path)}, which is outside of the project.")
+
+
+def _write(path: Path, content: bytes) -> None:
+    if path.is_file() and path.read_bytes() == content:
+        return
+    write_atomic(path, lambda draft: draft.write_bytes(content))
+    path.chmod(0o444)  # as DVC protects its cache

@@ -1,0 +1,100 @@
+"""A Ray cluster of two nodes, and a tiny project to sweep in."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.harness import project
+from tests.harness.process import with_path, without
+
+TWO_NODES = Path(__file__).parent / "two_nodes.py"
+MODEL = "bits-lstm24"
+
+
+@dataclass
+class Cluster:
+    """Two nodes on 127.0.0.1."""
+
+    process: subprocess.Popen[str]
+    address: str
+    environment: dict[str, str]  # for a driver
+
+    def tell(self, word: str) -> None:
+        """Have a node killed (lose) or started (add)."""
+        assert self.process.stdin
+        self.process.stdin.write(f"{word}\n")
+        self.process.stdin.flush()
+        _read(self.process, word, 60)
+
+
+def _read(process: subprocess.Popen[str], start: str, seconds: float) -> str:
+    assert process.stdout
+    while True:
+        assert select.select([process.stdout], [], [], seconds)[0], f"no line {start!r}"
+        line = process.stdout.readline()
+        assert line, "the cluster ended"
+        if line.startswith(start):
+            return line.strip()
+
+
+def hidden(folders: list[Path]) -> list[str]:
+    """The beginning of a command for which these folders are empty, where the system can do that (Linux, root)."""
+    mounts = " && ".join(f"mount -t tmpfs tmpfs {folder}" for folder in folders)
+    command = ["unshare", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh"]
+    works = subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0
+    return command if works else []
+
+
+@pytest.fixture
+def swept(tmp_path: Path) -> Path:
+    """A tiny project with one model, whose data are made and committed, but which has not been trained."""
+    folder = project.make(tmp_path / "project", models=[MODEL])
+    project.run(folder, "dvc", "repro", "split@bits")
+    project.commit(folder, "data")
+    return folder
+
+
+@pytest.fixture
+def cluster(swept: Path, tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster whose nodes see neither this checkout's code nor the project of the driver."""
+    token, home = tmp_path / "token", tmp_path / "node"
+    token.write_text("0" * 64)
+    home.mkdir()
+    # A socket's path has at most 107 characters.
+    environment = with_path(without("DVC_", "MLFLOW_", "GIT_", "RAY_", "PYTHONPATH", "COV_"), project.BIN)
+    environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+    script = home / "two_nodes.py"
+    script.write_text(TWO_NODES.read_text())
+    with (tmp_path / "cluster.log").open("w") as log:
+        process = subprocess.Popen(
+            [*hidden([swept, project.ROOT / "pipeline"]), sys.executable, str(script)],
+            cwd=home,
+            env=environment | {"HOME": str(home)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        )
+    try:
+        address = _read(process, "address", 120).split()[1]
+        driver = {key: environment[key] for key in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH")}
+        driver |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "HOME": os.environ["HOME"]}
+        yield Cluster(process, address, driver)
+    finally:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.close()
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        process.stdout.close()
