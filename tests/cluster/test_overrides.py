@@ -1,0 +1,133 @@
+"""The parameters that a sweep changes, checked before anything starts."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from pipeline import config
+from pipeline.cluster import overrides
+from pipeline.errors import PipelineError
+from pipeline.files import parse_yaml
+from tests.harness import project
+
+MODEL = "bits-lstm24"
+FAST = f"models.{MODEL}.recipes.fast"
+
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="`make cluster` installs Ray")
+
+
+@pytest.fixture
+def folder(untrained_project: Path) -> Path:
+    return untrained_project
+
+
+def planned(*grid: str, search: tuple[str, ...] = (), trials: int | None = None) -> list[overrides.TrialParams]:
+    return overrides.trials(MODEL, grid, search, trials, config.load())
+
+
+def test_a_grid_has_all_combinations(folder: Path) -> None:
+    found = planned("seed=1,2", "network.units=[4],[6]")
+    assert [trial.overrides for trial in found] == [
+        {"seed": seed, f"models.{MODEL}.network.units": units} for seed in (1, 2) for units in ([4], [6])
+    ]
+    for trial in found:
+        params = parse_yaml(trial.text)
+        assert params["seed"] == trial.overrides["seed"] == trial.setup.seed
+        assert params["models"][MODEL]["network"]["units"] == trial.setup.network.units
+    assert [trial.setup.seed for trial in planned("seed=1,1,2")] == [1, 2]
+
+
+def test_nothing_else_of_params_yaml_changes(folder: Path) -> None:
+    before = Path("params.yaml").read_text()
+    (trial,) = planned("learning_rate=0.125")
+    assert Path("params.yaml").read_text() == before
+    expected = parse_yaml(before)
+    expected["models"][MODEL]["recipes"]["fast"]["learning_rate"] = 0.125
+    assert parse_yaml(trial.text)["models"][MODEL] == expected["models"][MODEL]
+    assert parse_yaml(trial.text) == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "full"),
+    [
+        ("learning_rate", f"{FAST}.learning_rate"),
+        ("init.forget_bias", f"{FAST}.init.forget_bias"),
+        (f"{FAST}.learning_rate", f"{FAST}.learning_rate"),
+        ("dropout", f"{FAST}.dropout"),  # which params.yaml leaves out
+        ("split.train", "tasks.bits.split.train"),
+        ("seed", "seed"),
+    ],
+)
+def test_a_key_may_leave_out_the_prefix_of_its_section(folder: Path, key: str, full: str) -> None:
+    value = {"split.train": 90, "seed": 3}.get(key, 0.5)
+    (trial,) = planned(f"{key}={value}")
+    assert trial.overrides == {full: value}
+
+
+@pytest.mark.parametrize(
+    ("grid", "sentence"),
+    [
+        (["learning_rat=1"], f"{MODEL} does not depend on 'learning_rat'; use one of "),
+        (["models.mnist-lstm128.network.units=[3]"], "does not depend on 'models.mnist-lstm128.network.units'"),
+        (["learning_rate=0.1,two"], "got 'two'; input should be a valid number"),
+        (["learning_rate=0.1,-1"], f"{FAST}.learning_rate=-1: params.yaml: {FAST}.learning_rate: got -1;"),
+        (["batch_size=10", "batch_size=20"], "batch_size is given twice"),
+        (["seed"], "'seed' is not KEY=VALUE"),
+        (["seed="], "'seed=' is not KEY=V1,V2"),
+        (["seed=["], "'seed=[' is not KEY=V1,V2"),
+        ([], "the sweep has 0 trials, expected 1 to 10,000"),
+        (["seed=" + ",".join(map(str, range(200))), "batch_size=" + ",".join(map(str, range(1, 60)))], "11,800 trials"),
+        (["recipe=slow"], "does not have 'slow', which `recipe` selects"),
+        (["network.units=[0]"], "greater than or equal to 1"),
+        (["learning_rate=.nan"], "learning_rate: got nan"),
+        (["task=mnist"], "does not depend on 'task'"),
+    ],
+)
+def test_what_params_yaml_may_not_have_is_refused_in_a_sentence(folder: Path, grid: list[str], sentence: str) -> None:
+    with pytest.raises(PipelineError) as refused:
+        planned(*grid)
+    assert sentence in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "learning_rate=normal(0,1)",
+        "learning_rate=loguniform(0,1)",
+        "learning_rate=loguniform(1)",
+        "learning_rate=uniform(2,1)",
+        "learning_rate=uniform(a,b)",
+        "batch_size=randint(1.5,3)",
+        "batch_size=choice()",
+        "learning_rate=0.1",
+        "learning_rate=uniform(0,[)",
+    ],
+)
+def test_a_distribution_that_is_none_is_refused(folder: Path, text: str) -> None:
+    with pytest.raises(PipelineError, match=r"is not KEY=uniform\(LOW,HIGH\), loguniform"):
+        planned(search=(text,), trials=3)
+
+
+def test_search_and_trials_belong_together(folder: Path) -> None:
+    for arguments in ({"search": ("learning_rate=uniform(0.1,0.2)",)}, {"trials": 3}):
+        with pytest.raises(PipelineError, match="--search and --trials belong together"):
+            planned("seed=1", **arguments)
+
+
+@needs_ray
+def test_random_values_are_in_their_range_and_come_from_the_seed(folder: Path) -> None:
+    search = ("learning_rate=loguniform(1e-4,1e-1)", "batch_size=randint(5,9)", "optimizer=choice(adam,rmsprop)")
+    found = [trial.overrides for trial in planned("split.train=90,95", search=search, trials=20)]
+    assert len(found) == 40
+    rates = [values[f"{FAST}.learning_rate"] for values in found]
+    assert all(1e-4 <= rate <= 1e-1 and float(f"{rate:.4g}") == rate for rate in rates)
+    assert min(rates) < 1e-3
+    assert max(rates) > 1e-2
+    assert {values[f"{FAST}.batch_size"] for values in found} == {5, 6, 7, 8}
+    assert {values[f"{FAST}.optimizer"] for values in found} == {"adam", "rmsprop"}
+    again = [trial.overrides for trial in planned("split.train=90,95", search=search, trials=20)]
+    assert found == again
+    project.change(folder, "seed", 99)
+    assert found != [trial.overrides for trial in planned("split.train=90,95", search=search, trials=20)]
