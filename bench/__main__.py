@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import pictures, prediction, report, training, workflow
+from bench import cluster, pictures, prediction, report, training, workflow
 from bench.measure import ROOT
 
 PARTS: dict[str, Callable[[bool], Any]] = {
@@ -22,6 +22,7 @@ PARTS: dict[str, Callable[[bool], Any]] = {
     "strings": prediction.strings,
     "pictures": pictures.accuracy,
     "orchestration": workflow.orchestration,
+    "cluster": cluster.cluster,
     "gpu": training.gpu,
 }
 

@@ -108,6 +108,26 @@ def _orchestration(content: dict[str, Any]) -> list[str]:
     ]
 
 
+def _cluster(content: dict[str, Any]) -> list[str]:
+    seconds = [[name, f"{statistics.median(values):.1f}"] for name, values in content["seconds"].items()]
+    rows = []
+    for row in content["simulation"]:
+        minutes = (f"{row[name] / 60:.1f}" for name in ("trained_seconds", "total_seconds"))
+        rows.append([row["nodes"], row["trials"], *minutes, f"{row['busy']:.0%}", f"{row['driver_load']:.2f}"])
+    return [
+        "## Cluster",
+        "A trial of bits-lstm24 with 2,000 steps: by `dvc repro` alone, and by `pipeline sweep`, with the start of Ray and "
+        f"the record in MLflow. A sweep of one trial takes {_ratio(content['trial / bare'])} times as long. Four trials "
+        f"one at a time take {_ratio(content['one at a time / two at a time'])} times as long as two at a time.",
+        _table(seconds, ["", "seconds"]),
+        f"A trial sends {content['sent_mib']:.1f} MiB. The driver stores them in {content['store_seconds']:.2f} s, and "
+        f"records them in {content['record_seconds']:.1f} s. With these durations, a simulation of ten trials on each "
+        "node (only the scheduling is simulated). Load: seconds of storing and recording that come to the driver in a "
+        "second; above 1, the driver is the first to saturate.",
+        _table(rows, ["nodes", "trials", "trained, min", "recorded, min", "nodes busy", "load of the driver"]),
+    ]
+
+
 SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "steps": _steps,
     "time_to_published": _time_to_published,
@@ -115,6 +135,7 @@ SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "strings": _strings,
     "pictures": _pictures,
     "orchestration": _orchestration,
+    "cluster": _cluster,
     "gpu": lambda text: ["## GPU", f"{text[0].upper()}{text[1:]}."],
 }
 

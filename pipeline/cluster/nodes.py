@@ -89,6 +89,19 @@ def _require_versions(ray: Any) -> None:
                 )
 
 
+def require_room(cpus: float, gpus: float) -> None:
+    """Raise PipelineError unless a node is large enough for a trial: Ray would wait for one without end."""
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
+        largest = max((node.get("CPU", 0), node.get("GPU", 0)) for node in nodes)
+        raise PipelineError(
+            f"a trial needs {cpus:g} CPUs and {gpus:g} GPUs, and the largest node has {largest[0]:g} and "
+            f"{largest[1]:g}; lower --cpus-per-trial or --gpus-per-trial."
+        )
+
+
 def this_node() -> Any:
     """The scheduling strategy that keeps an actor on the driver's node."""
     import ray

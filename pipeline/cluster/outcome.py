@@ -58,11 +58,12 @@ def text(sweep: Sweep, records: Sequence[TrialRecord]) -> str:
     """The table, the file of the figure, and how to make the best trial the model of the workspace."""
     from pipeline.reports import sweep as report
 
-    found = table(records)
-    picture = report.save(sweep.name, found, SweepFolder(sweep.name).path)
-    lines = [report.text(found), "", f"results against each parameter: {picture}"]
-    finished = [record for record in records if record.outcome == FINISHED]
-    if finished:
+    lines = []
+    if records:
+        found = table(records)
+        picture = report.save(sweep.name, found, SweepFolder(sweep.name).path)
+        lines += [report.text(found), "", f"results against each parameter: {picture}"]
+    if finished := [record for record in records if record.outcome == FINISHED]:
         best = max(finished, key=lambda record: record.score or 0.0)
         values = ", ".join(f"{key}: {value}" for key, value in best.overrides.items())
         lines.append(f"best: {best.name}; set {values} in params.yaml, and `dvc repro` takes its files from the cache")

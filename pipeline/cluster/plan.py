@@ -1,6 +1,7 @@
 """What a sweep runs, and what its trials read."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,11 +9,13 @@ from typing import Any
 from pipeline.cluster.overrides import TrialParams
 from pipeline.cluster.worker import Shipment
 from pipeline.config import ModelSetup
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, quoted
 from pipeline.files import md5_of
 from pipeline.lineage import exchange, git
 from pipeline.paths import LOCK, ModelPaths, stage
 from pipeline.tracking.connection import tracking_uri
+
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,58}[a-z0-9])?")
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,11 @@ def plan(setup: ModelSetup, trials: Sequence[TrialParams], name: str = "") -> Sw
     overrides = [trial.overrides for trial in trials]
     identity = json.dumps([shipment.commit, md5_of(shipment.patch), shipment.files, overrides], sort_keys=True)
     name = name or f"sweep-{md5_of(identity.encode())[:6]}"
+    if not NAME.fullmatch(name):
+        raise PipelineError(
+            f"{quoted(name)} is not the name of a sweep; use at most 60 lower-case letters, digits and hyphens, such "
+            "as rates-1."
+        )
     return Sweep(name, setup, {f"{name}-{i}": trial for i, trial in enumerate(trials, 1)}, shipment)
 
 

@@ -11,6 +11,7 @@ from pipeline.cluster.receiver import Receiver
 from pipeline.cluster.state import SweepFolder, TrialRecord
 from pipeline.cluster.table import Table
 from pipeline.dataset import load_examples
+from pipeline.errors import PipelineError, printable, shortened
 
 RETRIES = 3  # of a trial whose worker or node was lost
 GRACE = 25  # per cent of a training before which no trial is stopped early
@@ -39,12 +40,15 @@ def run(sweep: Sweep, options: Options, on_end: Callable[[TrialRecord], None]) -
     waiting = {name: trial for name, trial in sweep.trials.items() if folder.load(name) is None}
     if waiting:
         with nodes.connected(options.address):
+            nodes.require_room(options.cpus, options.gpus)
             _run(sweep, waiting, options, Receiver(sweep, folder, on_end))
     return [record for name in sweep.trials if (record := folder.load(name))]
 
 
 def _run(sweep: Sweep, waiting: dict[str, TrialParams], options: Options, receiver: Receiver) -> None:
     from ray import tune
+    from ray.exceptions import RayError
+    from ray.tune import TuneError
 
     train = len(load_examples(sweep.setup.task.paths).split("train")[0])
     trials = [
@@ -75,5 +79,11 @@ def _run(sweep: Sweep, waiting: dict[str, TrialParams], options: Options, receiv
                 verbose=1,
             ),
         )
-        tuner.fit()
+        try:
+            tuner.fit()
+        except (RayError, TuneError) as error:
+            reason = shortened(printable(" ".join(str(error).split())), 200)
+            raise PipelineError(
+                f"Ray ended before the sweep did ({reason}); the same command goes on with the trials that are left."
+            ) from None
     receiver.drain()

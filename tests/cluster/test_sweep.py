@@ -223,6 +223,32 @@ def test_a_node_with_another_version_of_a_library_is_refused_by_its_name(
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("-S", "seed=1", "--name", "../../x"), "'../../x' is not the name of a sweep"),
+        (("-S", "seed=1", "--name", "X y"), "'X y' is not the name of a sweep"),
+        (("-S", "seed=1", "--cpus-per-trial", "1000"), "a trial needs 1000 CPUs and 0 GPUs, and the largest node has"),
+        (("-S", "seed=one"), "seed=one: params.yaml: seed: got 'one'"),
+    ],
+)
+def test_what_cannot_run_is_one_sentence(swept: Path, words: tuple[str, ...], sentence: str) -> None:
+    done = project.run(swept, "pipeline", "sweep", MODEL, *words, ok=False)
+    assert done.returncode == 2
+    assert f"error: {sentence}" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_sweep_that_is_interrupted_says_how_to_go_on(swept: Path) -> None:
+    with start(swept, "-S", "seed=1,2,3,4", "--name", "stopped") as process:
+        assert until(lambda: len(trial_processes(process.pid)) == 2, 240)
+        process.send_signal(signal.SIGINT)
+        process.wait(120)
+    assert "4 trials have not ended; the same command goes on with them" in (swept.parent / "out").read_text()
+    assert "Traceback" not in (swept.parent / "err").read_text()
+    assert not trials(swept, "stopped")
+
+
 def test_a_cluster_that_is_not_there_is_one_sentence(swept: Path) -> None:
     done = project.run(swept, "pipeline", "sweep", MODEL, "-S", "seed=1", "--address", "127.0.0.1:9", ok=False)
     assert done.returncode == 2
