@@ -116,9 +116,9 @@ def _cluster(content: dict[str, Any]) -> list[str]:
         rows.append([row["nodes"], row["trials"], *minutes, f"{row['busy']:.0%}", f"{row['driver_load']:.2f}"])
     return [
         "## Cluster",
-        "A trial of bits-lstm24 with 2,000 steps: by `dvc repro` alone, and by `pipeline sweep`, with the start of Ray and "
-        f"the record in MLflow. A sweep of one trial takes {_ratio(content['trial / bare'])} times as long. Four trials "
-        f"one at a time take {_ratio(content['one at a time / two at a time'])} times as long as two at a time.",
+        "A trial of bits-lstm24 with 2,000 steps: by `dvc repro` alone, and by `pipeline sweep`, with the start of Ray "
+        f"and the record in MLflow. A sweep of one trial takes {_ratio(content['trial / bare'])} times as long. Four "
+        f"trials one at a time take {_ratio(content['one at a time / two at a time'])} times as long as two at a time.",
         _table(seconds, ["", "seconds"]),
         f"A trial sends {content['sent_mib']:.1f} MiB. The driver stores them in {content['store_seconds']:.2f} s, and "
         f"records them in {content['record_seconds']:.1f} s. With these durations, a simulation of ten trials on each "
