@@ -42,6 +42,9 @@ def train(model: ModelName) -> None:
     setup.used_params()  # raises if the model does not have the recipe; before TensorFlow, which takes seconds
     with without_notes():
         from pipeline.stages import train
+    if not train.is_chief(setup):  # of several workers; the chief writes and records
+        train.run(setup)
+        return
     source = provenance.current_source(setup)
     with live_run(setup, source) as on_report:
         environment = train.run(setup, reported(on_report))

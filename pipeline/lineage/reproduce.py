@@ -37,6 +37,12 @@ def run(provenance: Provenance, patch: bytes) -> tuple[Difference | None, list[D
     if a file differs afterwards, the first of them is the difference.
     Raises PipelineError if the commit or the data are gone, if the patch does not apply, or if a stage fails.
     """
+    workers = provenance.environment.get("workers", 1)
+    if workers != 1:
+        raise PipelineError(
+            f"the run was trained by {workers} workers, whose sums one process does not repeat to the byte; train it "
+            f"with as many workers at commit {provenance.commit[:10]}, and compare the hash of its weights."
+        )
     versions = differing_versions(provenance)
     with git.worktree(provenance.commit, patch) as folder:
         cache = dvc.Cache()

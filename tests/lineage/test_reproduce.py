@@ -379,6 +379,11 @@ def test_another_version_is_the_difference_only_if_a_file_differs(toy: Provenanc
     assert reproduce.run(with_other_outputs(provenance, WEIGHTS_PATH), b"") == (version, [version])
 
 
+def test_a_run_of_several_workers_is_refused_with_their_number(toy: Provenance) -> None:
+    with pytest.raises(PipelineError, match="the run was trained by 3 workers, whose sums one process does not repeat"):
+        reproduce.run(replace(toy, environment=toy.environment | {"workers": 3}), b"")
+
+
 def test_a_library_that_is_not_installed_is_a_difference(toy: Provenance, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reproduce, "LIBRARIES", ("no-such-library",))
     provenance = replace(toy, environment={"no-such-library": "1.0"})

@@ -1,0 +1,136 @@
+"""Synchronous data parallelism: each worker computes its share of every batch, and all apply the same gradients.
+
+TF_CONFIG names the workers, as Kubernetes' training operator, Vertex AI and Ray Train set it.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from pipeline.config import Recipe
+from pipeline.errors import PipelineError, quoted
+
+
+@dataclass(frozen=True)
+class Team:
+    """The workers of a training, and which of them this process is."""
+
+    size: int = 1
+    index: int = 0
+
+    @property
+    def chief(self) -> bool:
+        """Whether this worker writes the files."""
+        return self.index == 0
+
+    @cached_property
+    def _strategy(self) -> tf.distribute.Strategy:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+
+    def connect(self) -> None:
+        """Wait until all workers are there. Call it before any other operation of TensorFlow."""
+        if self.size > 1:
+            _ = self._strategy
+
+    def share(self, features: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The examples of a batch that this worker computes: every `size`-th one."""
+        return features[self.index :: self.size], targets[self.index :: self.size]
+
+    def weight(self, recipe: Recipe) -> float:
+        """What this worker's loss of a batch counts in that of the whole batch."""
+        examples = len(range(self.index, recipe.batch_size, self.size))
+        return 1.0 if recipe.loss_reduction == "sum" else examples / recipe.batch_size
+
+    def sum(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """The sums of tensors over all workers."""
+        if self.size == 1:
+            return list(tensors)
+
+        def in_replica(*values: tf.Tensor) -> list[tf.Tensor]:
+            context = tf.distribute.get_replica_context()
+            here = [tf.identity(value) for value in values]  # on the replica's device
+            return list(context.all_reduce(tf.distribute.ReduceOp.SUM, here))
+
+        return list(self._strategy.run(in_replica, args=tuple(tensors)))
+
+    def of_chief(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The chief's arrays, on all workers; elsewhere, they only say the shapes."""
+        # Floats as they are; integers of any kind as int64, which collectives know.
+        wide = [array if array.dtype.kind == "f" else array.astype(np.int64) for array in map(np.asarray, arrays)]
+        sums = self.sum([tf.constant(array if self.chief else np.zeros_like(array)) for array in wide])
+        return [value.numpy().astype(np.asarray(array).dtype) for value, array in zip(sums, arrays, strict=True)]
+
+    def require_equal(self, weights: Sequence[np.ndarray]) -> None:
+        """Raise PipelineError unless all workers have the same weights, by their hash."""
+        digest = np.frombuffer(hashlib.sha256(b"".join(array.tobytes() for array in weights)).digest(), np.uint8)
+        (chiefs,) = self.of_chief([digest])
+        if not np.array_equal(digest, chiefs):
+            raise PipelineError(
+                f"worker {self.index} ended with other weights than the chief; use the same libraries and the same "
+                "kind of processor on all workers."
+            )
+
+    def optimizer(self, recipe: Recipe, optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+        """The optimizer, which applies the gradients of the whole batch: those of all workers, summed."""
+        if self.size == 1:
+            return optimizer
+        team, weight = self, self.weight(recipe)
+
+        class OfAllWorkers(type(optimizer)):  # type: ignore[misc]
+            def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+                super().apply(team.sum([weight * tf.convert_to_tensor(grad) for grad in grads]), trainable_variables)
+
+        optimizer.__class__ = OfAllWorkers
+        return optimizer
+
+
+def team(recipe: Recipe) -> Team:
+    """The team that TF_CONFIG names; without it, this process alone.
+
+    Raises PipelineError if TF_CONFIG is not valid, or if a batch has fewer examples than there are workers.
+    """
+    text = os.environ.get("TF_CONFIG")
+    if not text:
+        return Team()
+    try:
+        content = json.loads(text)
+        addresses = [*content["cluster"].get("chief", []), *content["cluster"].get("worker", [])]
+        chiefs = len(content["cluster"].get("chief", []))
+        kind, index = content["task"]["type"], int(content["task"]["index"])
+        index += chiefs if kind == "worker" else 0
+        if kind not in ("chief", "worker") or not 0 <= index < len(addresses):
+            raise ValueError("its task is none of its cluster's workers")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PipelineError(
+            f"TF_CONFIG is {quoted(text, 100)}, expected a cluster of workers and a task ({error}); fix it or unset it."
+        ) from None
+    if len(addresses) > recipe.batch_size:
+        raise PipelineError(
+            f"{len(addresses)} workers cannot share a batch of {recipe.batch_size}; use a larger batch_size, or fewer."
+        )
+    return Team(len(addresses), index)
+
+
+class OfWholeBatches(keras.callbacks.Callback):  # type: ignore[misc]
+    """Makes the loss and the accuracy of each log those of all workers; Keras computes them of one worker's share."""
+
+    def __init__(self, team: Team, recipe: Recipe):
+        super().__init__()
+        self._team, self._recipe = team, recipe
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Replace them, before the callbacks that follow read them."""
+        if not logs:
+            return
+        share = len(range(self._team.index, self._recipe.batch_size, self._team.size)) / self._recipe.batch_size
+        weights = {"loss": self._team.weight(self._recipe), "accuracy": share}
+        local = [tf.constant(logs[name] * weight, tf.float64) for name, weight in weights.items()]
+        logs |= dict(zip(weights, (float(value) for value in self._team.sum(local)), strict=True))
