@@ -1,6 +1,13 @@
 """The commands of the stages of dvc.yaml."""
 
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
 from pipeline.cli.app import ModelName, TaskName, app
+
+if TYPE_CHECKING:
+    from pipeline.config import ModelSetup
 
 
 @app.command()
@@ -30,7 +37,14 @@ def split(task: TaskName) -> None:
 
 
 @app.command()
-def train(model: ModelName) -> None:
+def train(
+    model: ModelName,
+    workers: Annotated[int | None, typer.Option(min=1, max=1000, help="train on so many, which Ray starts")] = None,
+    address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="of a Ray cluster, such as auto; by default this machine")
+    ] = None,
+    gpus_per_worker: Annotated[float, typer.Option(min=0, help="that each of --workers gets")] = 0,
+) -> None:
     """Train a model: models/MODEL/model.weights.h5 and history.csv."""
     from pipeline import config
     from pipeline.cli.quiet import without_notes
@@ -40,6 +54,9 @@ def train(model: ModelName) -> None:
 
     setup = config.load().model(model)
     setup.used_params()  # raises if the model does not have the recipe; before TensorFlow, which takes seconds
+    if workers:
+        _train_on_cluster(setup, workers, address, gpus_per_worker)
+        return
     with without_notes():
         from pipeline.stages import train
     if not train.is_chief(setup):  # of several workers; the chief writes and records
@@ -49,6 +66,18 @@ def train(model: ModelName) -> None:
     with live_run(setup, source) as on_report:
         environment = train.run(setup, reported(on_report))
         provenance.save_training_note(artifacts.workspace(setup.name, setup.task.name), source, environment)
+
+
+def _train_on_cluster(setup: "ModelSetup", workers: int, address: str | None, gpus: float) -> None:
+    from pipeline.cli.quiet import without_notes
+    from pipeline.cluster import nodes
+
+    nodes.prepare(address)
+    with without_notes():  # Ray imports TensorFlow
+        from pipeline.cluster import workers as cluster
+
+    cluster.train(setup, workers, address, gpus)
+    typer.echo(f"{setup.name}: trained by {workers} workers; `dvc repro` exports and evaluates it")
 
 
 @app.command()

@@ -41,19 +41,20 @@ class Sweep:
 
 def plan(setup: ModelSetup, trials: Sequence[TrialParams], name: str = "") -> Sweep:
     """Name the trials, and collect what they read. Raises PipelineError if the data are not current."""
-    shipment = _shipment(setup)
+    sent = shipment(setup)
     overrides = [trial.overrides for trial in trials]
-    identity = json.dumps([shipment.commit, md5_of(shipment.patch), shipment.files, overrides], sort_keys=True)
+    identity = json.dumps([sent.commit, md5_of(sent.patch), sent.files, overrides], sort_keys=True)
     name = name or f"sweep-{md5_of(identity.encode())[:6]}"
     if not NAME.fullmatch(name):
         raise PipelineError(
             f"{quoted(name)} is not the name of a sweep; use at most 60 lower-case letters, digits and hyphens, such "
             "as rates-1."
         )
-    return Sweep(name, setup, {f"{name}-{i}": trial for i, trial in enumerate(trials, 1)}, shipment)
+    return Sweep(name, setup, {f"{name}-{i}": trial for i, trial in enumerate(trials, 1)}, sent)
 
 
-def _shipment(setup: ModelSetup) -> Shipment:
+def shipment(setup: ModelSetup) -> Shipment:
+    """What a worker needs to run the model's stages. Raises PipelineError if the data are not current."""
     task, commit = setup.task.name, git.commit()
     if not commit:
         raise PipelineError("this folder is no git repository with a commit; a sweep needs one.")

@@ -21,7 +21,8 @@ from typing import Any
 from ray import tune
 
 LIBRARIES = ("ray", "tensorflow", "keras", "numpy", "dvc", "onnxruntime")
-OWN = ("RAY_", "TUNE_", "DVC_", "GIT_", "PYTHONPATH", "OMP_NUM_THREADS", "PIPELINE_")  # variables that do not travel
+# Variables that do not travel.
+OWN = ("RAY_", "TUNE_", "DVC_", "GIT_", "PIPELINE_", "PYTHONPATH", "OMP_NUM_THREADS", "TF_USE_LEGACY_KERAS")
 FINISHED, FAILED, RUNNING = "finished", "failed", "running"
 
 
@@ -65,14 +66,10 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         self._root = self._folder / "checkout"
         self._progress, self._log = self._folder / "progress.jsonl", self._folder / "log"
         check_out(shipment, self._trial["params"], self._root)
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(OWN)}
-        environment |= {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        environment = clean_environment(shipment) | {
             "DVC_EXP_NAME": self._trial["name"],
-            "DVC_NO_ANALYTICS": "1",
             "DVC_SITE_CACHE_DIR": str(self._folder / "site"),
             "PIPELINE_PROGRESS": str(self._progress),
-            **({"MLFLOW_TRACKING_URI": shipment.tracking_uri} if shipment.tracking_uri else {"PIPELINE_RECORD": "off"}),
         }
         dvc = f"{sys.executable} -m dvc"
         stages = f"{dvc} checkout --quiet {' '.join(shipment.restore)} && exec {dvc} repro {shipment.target}"
@@ -134,6 +131,14 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
+def clean_environment(shipment: Shipment) -> dict[str, str]:
+    """The node's environment, with this Python first, without what belongs to Ray or to another project."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(OWN)}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    server = {"MLFLOW_TRACKING_URI": shipment.tracking_uri} if shipment.tracking_uri else {"PIPELINE_RECORD": "off"}
+    return environment | {"DVC_NO_ANALYTICS": "1"} | server
+
+
 def check_out(shipment: Shipment, params: str, root: Path) -> None:
     """The project at the shipment's commit with its patch, these parameters, and the inputs in DVC's cache."""
     root.mkdir()
@@ -176,3 +181,69 @@ def outputs(root: Path, shipment: Shipment) -> dict[str, Any]:
 
 def _files(folder: Path) -> Iterator[Path]:
     return (path for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def train_share(config: dict[str, Any]) -> None:
+    """One worker of a training: `pipeline train` in a clean checkout, with the TF_CONFIG that Ray Train has set.
+
+    The first worker sends each new checkpoint, and in the end what it wrote.
+    """
+    from ray import train
+
+    shipment, outbox = config["shipment"], config["outbox"]
+    chief = train.get_context().get_world_rank() == 0
+    folder = Path(tempfile.mkdtemp(prefix="worker-", dir=Path.cwd()))
+    root, log = folder / "checkout", folder / "log"
+    check_out(shipment, config["params"], root)
+    for name, content in config["checkpoints"].items():
+        (root / "checkpoints").mkdir(exist_ok=True)
+        (root / "checkpoints" / name).write_bytes(content)
+    subprocess.run(
+        [sys.executable, "-m", "dvc", "checkout", "--quiet", *shipment.restore],
+        cwd=root,
+        env=clean_environment(shipment) | {"DVC_SITE_CACHE_DIR": str(folder / "site")},
+        check=True,
+        capture_output=True,
+    )
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pipeline", "train", config["model"]],
+            cwd=root,
+            env=clean_environment(shipment),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    sent: dict[Path, int] = {}
+    while process.poll() is None:
+        time.sleep(0.5)
+        if chief:
+            _send_checkpoints(root, sent, outbox)
+    text = log.read_text(errors="replace")
+    if process.returncode:
+        lines = [line for line in text.splitlines() if line.startswith("error:")] or text.splitlines()[-3:]
+        raise RuntimeError(" ".join(lines)[:500])
+    if chief:
+        model = root / config["folder"]
+        outbox.put(
+            (
+                "end",
+                {
+                    "files": {name: (model / name).read_bytes() for name in config["files"]},
+                    "notes": {path.name: path.read_bytes() for path in (root / shipment.notes).glob("*.json")},
+                },
+            )
+        )
+    train.report({})
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _send_checkpoints(root: Path, sent: dict[Path, int], outbox: Any) -> None:
+    for path in (root / "checkpoints").glob("*.npz"):
+        try:
+            changed = path.stat().st_mtime_ns
+            if sent.get(path) != changed:
+                outbox.put(("checkpoint", {path.name: path.read_bytes()}))
+                sent[path] = changed
+        except FileNotFoundError:  # the training has just ended
+            return

@@ -65,6 +65,12 @@ def changed_stages(kind: str = "", addresses: Sequence[str] = ()) -> list[str]:
     return sorted(name for name, changes in status.items() if not kind or any(kind in change for change in changes))
 
 
+def commit(address: str) -> None:
+    """Take the files of a stage, which ran without DVC, as those of its inputs: into the cache and into dvc.lock."""
+    with repository() as repo:
+        repo.commit(address, force=True)
+
+
 @contextmanager
 def repository() -> Iterator[Any]:
     """DVC's object for this repository. Raises PipelineError for what DVC raises."""
