@@ -15,6 +15,7 @@ ENVIRONMENT = (
 )  # tags, and keys of the environment
 CURVES = ("train/", "validation/", "test/")  # prefixes of curves; a metric without one is final
 PROVENANCE = "provenance.json"  # an artifact
+PROVENANCE_MD5 = "provenance"  # the tag that holds its MD5
 PATCH = "changes.patch"  # an artifact, if there were uncommitted changes
 
 

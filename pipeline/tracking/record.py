@@ -21,6 +21,7 @@ from pipeline.tracking.names import (
     ENVIRONMENT,
     PATCH,
     PROVENANCE,
+    PROVENANCE_MD5,
     WEIGHTS,
     curve,
     model_tags,
@@ -104,8 +105,11 @@ def _has_artifacts(client: "MlflowClient", run_id: str, provenance: Provenance) 
         return False
     with tempfile.TemporaryDirectory() as folder:
         try:
-            recorded = lineage.load(Path(client.download_artifacts(run_id, PROVENANCE, folder)))
+            path = Path(client.download_artifacts(run_id, PROVENANCE, folder))
+            recorded = lineage.load(path)
         except PipelineError:
+            return False
+        if client.get_run(run_id).data.tags.get(PROVENANCE_MD5, md5(path)) != md5(path):
             return False
         intact = md5(Path(client.download_artifacts(run_id, predictions.name, folder)))
     return recorded.outputs == provenance.outputs and intact == provenance.outputs[str(predictions)]
@@ -162,6 +166,7 @@ def _write_artifacts(
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         lineage.save(provenance, Path(folder) / PROVENANCE)
+        client.set_tag(run_id, PROVENANCE_MD5, md5(Path(folder) / PROVENANCE))
         if source.patch:
             (Path(folder) / PATCH).write_bytes(source.patch)
         client.log_artifacts(run_id, folder)
