@@ -5,9 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from bench.measure import ROOT
+from pipeline.cluster.overrides import with_values
 
 DVC = [sys.executable, "-m", "dvc"]
 
@@ -22,12 +21,5 @@ def clone_with_cache(folder: Path) -> Path:
 
 def set_params(clone: Path, changes: dict[str, Any]) -> None:
     """Set keys of params.yaml, written with dots: `models.bits-lstm24.recipes.fast.log_every`."""
-    yaml = YAML()
-    params = yaml.load(clone / "params.yaml")
-    for name, value in changes.items():
-        *path, last = name.split(".")
-        section = params
-        for key in path:
-            section = section[key]
-        section[last] = value
-    yaml.dump(params, clone / "params.yaml")
+    path = clone / "params.yaml"
+    path.write_text(with_values(path.read_text(encoding="utf-8"), changes), encoding="utf-8")

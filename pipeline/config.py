@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from pipeline import tasks
-from pipeline.errors import PipelineError, quoted
+from pipeline.errors import PipelineError, quoted, shortened
 from pipeline.files import parse_yaml
 from pipeline.paths import PARAMS, ModelPaths, TaskPaths
 from pipeline.section import Section, check
@@ -190,8 +190,8 @@ class ModelSetup:
         recipes = self.params.recipes
         if self.recipe_name not in recipes:
             raise PipelineError(
-                f"{PARAMS}: models.{self.name}.recipes does not have {self.recipe_name!r}, which `recipe` selects; "
-                f"add it, or select one of {', '.join(recipes)}."
+                f"{PARAMS}: models.{self.name}.recipes does not have {quoted(self.recipe_name)}, which `recipe` "
+                f"selects for all models; add it, or select one of {shortened(', '.join(recipes), 300)}."
             )
         return recipes[self.recipe_name]
 

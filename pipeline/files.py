@@ -139,6 +139,11 @@ def _sweep(folder: Path) -> None:
                 shutil.rmtree(old, ignore_errors=True)
 
 
+def write_bytes(content: bytes, path: Path) -> None:
+    """Write a file."""
+    write_atomic(path, lambda draft: draft.write_bytes(content))
+
+
 def write_json(content: Any, path: Path) -> None:
     """Write JSON, indented, with a newline at the end."""
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"

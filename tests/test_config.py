@@ -165,8 +165,8 @@ def test_a_model_without_the_selected_recipe_is_refused_with_those_it_has(folder
     with pytest.raises(PipelineError) as refused:
         _ = loaded.model("fable-lstm512").recipe
     assert str(refused.value) == (
-        "params.yaml: models.fable-lstm512.recipes does not have 'third', which `recipe` selects; add it, or select "
-        "one of fast, best, published."
+        "params.yaml: models.fable-lstm512.recipes does not have 'third', which `recipe` selects for all models; "
+        "add it, or select one of fast, best, published."
     )
 
 

@@ -18,11 +18,13 @@ def test_long_texts_are_cut() -> None:
     ("text", "expected"),
     [
         ("http://u:p@host:5000/x is down", "http://***@host:5000/x is down"),
-        ("postgresql://u:a/b@c d@host/db", "postgresql://***@host/db"),
-        ("https://host/x?token=abc and more", "https://host/x?*** and more"),
-        ("databricks://PROFILE", "databricks://***"),
-        ("sqlite:///mlflow.db", "sqlite:///mlflow.db"),
+        ("postgresql://u:a/b@c d@host/db, again", "postgresql://***@host/db, again"),
+        ("postgresql://host/db?password=secret failed", "postgresql://host/db?*** failed"),
+        ("http://host failed with url: /?token=secret (refused)", "http://host failed with url: /?*** (refused)"),
+        ("databricks://PROFILE failed", "databricks://*** failed"),
+        ("sqlite:////home/a@b/mlflow.db", "sqlite:////home/a@b/mlflow.db"),
         ("file:///a@b/c", "file:///a@b/c"),
+        ("no address at all, is it?", "no address at all, is it?"),
     ],
 )
 def test_no_user_password_profile_or_query_of_an_address_is_shown(text: str, expected: str) -> None:

@@ -5,6 +5,7 @@ A command imports what it needs when it runs, so that --help is instant and pred
 
 import logging
 import os
+import signal
 import sys
 from typing import Annotated, Any
 
@@ -44,6 +45,11 @@ class Commands(TyperGroup):
         else:
             return result
         raise typer.Exit(2)
+
+
+def exit_on_sigterm() -> None:
+    """Let SIGTERM end the command as an exception does, so that what it has started ends, too."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
 
 def _discard_output() -> None:

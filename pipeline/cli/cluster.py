@@ -1,12 +1,10 @@
 """The commands that run on a cluster."""
 
-import signal
-import sys
 from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import ModelName, app
+from pipeline.cli.app import ModelName, app, exit_on_sigterm
 
 
 @app.command()
@@ -34,7 +32,7 @@ def sweep(
     from pipeline.cluster import nodes, overrides
 
     nodes.prepare(address)
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that Ray ends, too
+    exit_on_sigterm()  # Ray ends, too
     settings = config.load()
     planned = overrides.trials(model, grid or [], search or [], trials, settings)
     from pipeline.cluster import outcome, plan, sweep

@@ -1,13 +1,12 @@
 """The commands for recorded runs: MLflow, comparisons, reports."""
 
 import signal
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import app
+from pipeline.cli.app import app, exit_on_sigterm
 
 
 @app.command()
@@ -91,7 +90,7 @@ def ui(
     from pipeline.tracking import serve
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for programs in the background
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the server ends, too
+    exit_on_sigterm()  # the server ends, too
     serve.serve(config.load(), port, browser, typer.echo)
 
 
@@ -108,7 +107,7 @@ def reproduce(
     from pipeline.lineage import reproduce
     from pipeline.tracking import named_runs
 
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the work tree is removed
+    exit_on_sigterm()  # the work tree is removed
     name, provenance, patch = named_runs.find_run(run, config.load())
     typer.echo(f"{name}: commit {provenance.commit[:10]}{' with uncommitted changes' if patch else ''}")
     foreign = reproduce.foreign_code(provenance, patch)

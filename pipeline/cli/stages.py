@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.app import ModelName, TaskName, app
+from pipeline.cli.app import ModelName, TaskName, app, exit_on_sigterm
+from pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
     from pipeline.config import ModelSetup
@@ -43,7 +44,7 @@ def train(
     address: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="of a Ray cluster, such as auto; by default this machine")
     ] = None,
-    gpus_per_worker: Annotated[float, typer.Option(min=0, help="that each of --workers gets")] = 0,
+    gpus_per_worker: Annotated[float, typer.Option(min=0, help="GPUs that each of --workers gets")] = 0,
 ) -> None:
     """Train a model: models/MODEL/model.weights.h5 and history.csv."""
     from pipeline import config
@@ -54,6 +55,8 @@ def train(
 
     setup = config.load().model(model)
     setup.used_params()  # raises if the model does not have the recipe; before TensorFlow, which takes seconds
+    if not workers and (address or gpus_per_worker):
+        raise PipelineError("--address and --gpus-per-worker belong to --workers; give it, or leave them out.")
     if workers:
         _train_on_cluster(setup, workers, address, gpus_per_worker)
         return
@@ -74,9 +77,10 @@ def _train_on_cluster(setup: "ModelSetup", workers: int, address: str | None, gp
 
     nodes.prepare(address)
     with without_notes():  # Ray imports TensorFlow
-        from pipeline.cluster import workers as cluster
+        from pipeline.cluster import train
 
-    cluster.train(setup, workers, address, gpus)
+    exit_on_sigterm()  # Ray ends, too
+    train.train(setup, workers, address, gpus)
     typer.echo(f"{setup.name}: trained by {workers} workers; `dvc repro` exports and evaluates it")
 
 

@@ -1,1 +1,1 @@
-"""Ray: sweeps on this machine or on a cluster. Ray does the scheduling, the retries and the transport."""
+"""Sweeps, and one model on several workers. Ray does the scheduling, the retries and the transport."""

@@ -13,8 +13,8 @@ from pipeline.errors import PipelineError, printable, shortened
 SETTINGS = {  # of Ray; what a user has set stays
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_process_group_cleanup_enabled": "1",  # the stages of a worker that is killed end with it
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",  # with it, Tune asks no ProgressReporter
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a trial of no GPU sees those of its node, as `dvc repro` does
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_RESULT_BUFFER_LENGTH": "0",
 }
@@ -32,7 +32,7 @@ def prepare(address: str | None) -> None:
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[Any]:
+def connected(address: str | None) -> Iterator[None]:
     """Ray, on this machine alone or at the address of a cluster, while the `with` lasts.
 
     Raises PipelineError if nothing is there, or if a node has other versions than this one.
@@ -54,7 +54,7 @@ def connected(address: str | None) -> Iterator[Any]:
         ) from None
     try:
         _require_versions(ray)
-        yield ray
+        yield
     finally:
         ray.shutdown()
 
@@ -89,7 +89,7 @@ def _require_versions(ray: Any) -> None:
                 )
 
 
-def require_room(cpus: float, gpus: float) -> None:
+def require_room_for_trial(cpus: float, gpus: float) -> None:
     """Raise PipelineError unless a node is large enough for a trial: Ray would wait for one without end."""
     import ray
 
@@ -99,6 +99,19 @@ def require_room(cpus: float, gpus: float) -> None:
         raise PipelineError(
             f"a trial needs {cpus:g} CPUs and {gpus:g} GPUs, and the largest node has {largest[0]:g} and "
             f"{largest[1]:g}; lower --cpus-per-trial or --gpus-per-trial."
+        )
+
+
+def require_room_for_workers(workers: int, gpus: float) -> None:
+    """Raise PipelineError unless all workers of a training, one CPU each, fit on the nodes at once."""
+    import ray
+
+    free = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    room = sum(int(min(node.get("CPU", 0), node.get("GPU", 0) / gpus if gpus else workers)) for node in free)
+    if room < workers:
+        raise PipelineError(
+            f"{workers} workers, each with a CPU and {gpus:g} GPUs, are more than the {room} that the nodes have room "
+            "for; lower --workers or --gpus-per-worker."
         )
 
 

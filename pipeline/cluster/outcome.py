@@ -31,8 +31,7 @@ def recorded(sweep: Sweep, records: Sequence[TrialRecord]) -> Iterator[str]:
             if record.outcome == FINISHED:
                 yield f"recorded {trials.record_finished(setup, record.entries, setup.params.gate, sweep.name)}"
             elif record.outcome == STOPPED:
-                # The parameters of a trial are uncommitted changes of params.yaml.
-                name = trials.record_stopped(setup, record.name, sweep.name, shipment.commit, True, record.rows)
+                name = trials.record_stopped(setup, record.name, sweep.name, shipment.commit, record.rows)
                 yield f"recorded {name}"
     except PipelineError as error:
         log.warning("not all trials are recorded: %s", error)

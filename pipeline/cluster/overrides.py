@@ -138,7 +138,7 @@ def _full_key(key: str, setup: ModelSetup) -> str:
 
 def _checked(overrides: dict[str, Any], model: str) -> TrialParams:
     """params.yaml with these values. Raises PipelineError if it is not valid."""
-    text = _with_values(overrides)
+    text = with_values(PARAMS.read_text(encoding="utf-8"), overrides)
     named = ", ".join(f"{key}={value}" for key, value in overrides.items())
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / PARAMS.name
@@ -154,13 +154,13 @@ def _checked(overrides: dict[str, Any], model: str) -> TrialParams:
     return TrialParams(overrides, text, setup)
 
 
-def _with_values(overrides: dict[str, Any]) -> str:
-    """The text of params.yaml with these values, its comments kept."""
+def with_values(params_yaml: str, overrides: dict[str, Any]) -> str:
+    """The text of params.yaml with these values, by their dotted keys; its comments are kept."""
     from ruamel.yaml import YAML
 
     yaml = YAML()
     yaml.width = 4096
-    params = yaml.load(PARAMS.read_text(encoding="utf-8"))
+    params = yaml.load(params_yaml)
     for key, value in overrides.items():
         *folders, last = key.split(".")
         section = params

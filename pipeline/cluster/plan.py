@@ -57,7 +57,7 @@ def shipment(setup: ModelSetup) -> Shipment:
     """What a worker needs to run the model's stages. Raises PipelineError if the data are not current."""
     task, commit = setup.task.name, git.commit()
     if not commit:
-        raise PipelineError("this folder is no git repository with a commit; a sweep needs one.")
+        raise PipelineError("this folder is no git repository with a commit; make a commit with `git commit`.")
     restore = (stage("generate", task), stage("split", task))
     inputs = exchange.outputs_of(restore)
     paths = ModelPaths(setup.name)
@@ -66,7 +66,7 @@ def shipment(setup: ModelSetup) -> Shipment:
     return Shipment(
         target=stage("evaluate", setup.name),
         commit=commit,
-        repository=exchange.repository_archive(commit),
+        repository=git.archive(commit),
         patch=git.patch([setup.task.params.source]),
         lock=LOCK.read_bytes(),
         files=inputs.files,

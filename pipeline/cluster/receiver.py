@@ -13,7 +13,7 @@ from pipeline.cluster.plan import Sweep
 from pipeline.cluster.state import STOPPED, SweepFolder, TrialRecord
 from pipeline.cluster.worker import FAILED, FINISHED, RUNNING
 from pipeline.errors import PipelineError, quoted
-from pipeline.files import md5_of, parse_yaml, write_atomic
+from pipeline.files import md5_of, parse_yaml, write_bytes
 from pipeline.lineage import dvc, exchange
 from pipeline.lineage.artifacts import trained_weights
 from pipeline.paths import LOCK, MODEL_STAGES, ModelPaths, stage
@@ -91,7 +91,7 @@ def receive(sweep: Sweep, name: str, content: dict[str, Any], rows: list[dict[st
         exchange.add(content["objects"], content["runs"])
         weights = trained_weights(entries, model)
         for note in (file for file in content["notes"] if file == f"{weights}.json"):
-            _write_note(ModelPaths(model).training_note(weights), content["notes"][note])
+            write_bytes(content["notes"][note], ModelPaths(model).training_note(weights))
     except PipelineError as error:
         return TrialRecord(name, overrides, FAILED, str(error), rows)
     return TrialRecord(name, overrides, FINISHED, "", rows, json.loads(content["metrics"]), entries)
@@ -106,7 +106,3 @@ def _entries(lock: bytes, sweep: Sweep) -> dict[str, Any]:
         return {address: entries[address] for address in wanted}
     except dvc.INVALID:
         raise PipelineError(f"{quoted(str(LOCK))} came damaged; run the sweep again.") from None
-
-
-def _write_note(path: Path, content: bytes) -> None:
-    write_atomic(path, lambda draft: draft.write_bytes(content))

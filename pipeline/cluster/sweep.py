@@ -40,7 +40,7 @@ def run(sweep: Sweep, options: Options, on_end: Callable[[TrialRecord], None]) -
     waiting = {name: trial for name, trial in sweep.trials.items() if folder.load(name) is None}
     if waiting:
         with nodes.connected(options.address):
-            nodes.require_room(options.cpus, options.gpus)
+            nodes.require_room_for_trial(options.cpus, options.gpus)
             _run(sweep, waiting, options, Receiver(sweep, folder, on_end))
     return [record for name in sweep.trials if (record := folder.load(name))]
 

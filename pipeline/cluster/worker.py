@@ -107,14 +107,10 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _end(self, status: int) -> dict[str, Any]:
-        log = self._log.read_text(errors="replace")
         if status < 0 or status > 128:  # a signal: somebody else's; the trial starts again
             raise RuntimeError(f"the stages ended by signal {abs(status) & 127}")
         if status:
-            lines = [line for line in log.splitlines() if line.startswith(("error:", "ERROR:"))] or log.splitlines()[
-                -3:
-            ]
-            return self._result(FAILED, reason=" ".join(lines)[:500])
+            return self._result(FAILED, reason=_reason(self._log))
         self._outbox.put((self._trial["name"], outputs(self._root, self._shipment)))
         return self._result(FINISHED)
 
@@ -173,7 +169,7 @@ def outputs(root: Path, shipment: Shipment) -> dict[str, Any]:
     return {
         "objects": {name: path.read_bytes() for name, path in objects.items() if name not in shipment.objects},
         "runs": {path.relative_to(cache / "runs").as_posix(): path.read_bytes() for path in _files(cache / "runs")},
-        "notes": {path.name: path.read_bytes() for path in (root / shipment.notes).glob("*.json")},
+        "notes": _notes(root, shipment),
         "lock": (root / "dvc.lock").read_bytes(),
         "metrics": (root / shipment.metrics).read_bytes(),
     }
@@ -190,9 +186,16 @@ def train_share(config: dict[str, Any]) -> None:
     """
     from ray import train
 
-    shipment, outbox = config["shipment"], config["outbox"]
-    chief = train.get_context().get_world_rank() == 0
     folder = Path(tempfile.mkdtemp(prefix="worker-", dir=Path.cwd()))
+    try:
+        _train_in(folder, config, chief=train.get_context().get_world_rank() == 0)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    train.report({})
+
+
+def _train_in(folder: Path, config: dict[str, Any], chief: bool) -> None:
+    shipment, outbox = config["shipment"], config["outbox"]
     root, log = folder / "checkout", folder / "log"
     check_out(shipment, config["params"], root)
     for name, content in config["checkpoints"].items():
@@ -219,23 +222,22 @@ def train_share(config: dict[str, Any]) -> None:
         time.sleep(0.5)
         if chief:
             _send_checkpoints(root, sent, outbox)
-    text = log.read_text(errors="replace")
     if process.returncode:
-        lines = [line for line in text.splitlines() if line.startswith("error:")] or text.splitlines()[-3:]
-        raise RuntimeError(" ".join(lines)[:500])
+        raise RuntimeError(_reason(log))
     if chief:
         model = root / config["folder"]
-        outbox.put(
-            (
-                "end",
-                {
-                    "files": {name: (model / name).read_bytes() for name in config["files"]},
-                    "notes": {path.name: path.read_bytes() for path in (root / shipment.notes).glob("*.json")},
-                },
-            )
-        )
-    train.report({})
-    shutil.rmtree(folder, ignore_errors=True)
+        files = {name: (model / name).read_bytes() for name in config["files"]}
+        outbox.put(("end", {"files": files, "notes": _notes(root, shipment)}))
+
+
+def _reason(log: Path) -> str:
+    """Why stages failed: their errors, or the end of what they printed."""
+    lines = log.read_text(errors="replace").splitlines()
+    return " ".join([line for line in lines if line.startswith(("error:", "ERROR:"))] or lines[-3:])[:500]
+
+
+def _notes(root: Path, shipment: Shipment) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (root / shipment.notes).glob("*.json")}
 
 
 def _send_checkpoints(root: Path, sent: dict[Path, int], outbox: Any) -> None:

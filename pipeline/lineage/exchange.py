@@ -3,18 +3,14 @@
 From then on, DVC knows such a run as if it had happened here.
 """
 
-import io
 import re
-import subprocess
-import tarfile
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipeline.errors import PipelineError, quoted
-from pipeline.files import files_below, md5, md5_of, parse_yaml, write_atomic
+from pipeline.files import files_below, md5, md5_of, parse_yaml, write_bytes
 from pipeline.lineage import dvc
 from pipeline.paths import LOCK, PARAMS
 
@@ -49,24 +45,6 @@ def outputs_of(addresses: Iterable[str]) -> Inputs:
         else:
             objects[hash_name] = Path(path).read_bytes()
     return Inputs(files, objects)
-
-
-def repository_archive(commit: str) -> bytes:
-    """A tar archive of a bare git repository with one commit, without its history, checked out as HEAD."""
-    with tempfile.TemporaryDirectory() as folder:
-        here = Path.cwd().as_uri()
-        for words in (
-            ("init", "--quiet", "--bare"),
-            ("fetch", "--quiet", "--depth", "1", here, commit),
-            ("update-ref", "--no-deref", "HEAD", commit),
-        ):
-            done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise PipelineError(f"git could not pack commit {commit[:10]} ({done.stderr.strip()[:200]}); fix that.")
-        content = io.BytesIO()
-        with tarfile.open(fileobj=content, mode="w") as archive:
-            archive.add(folder, arcname=".git")
-        return content.getvalue()
 
 
 def add(objects: Mapping[str, bytes], runs: Mapping[str, bytes]) -> None:
@@ -104,5 +82,5 @@ def _check_entry(content: bytes) -> None:
 def _write(path: Path, content: bytes) -> None:
     if path.is_file() and path.read_bytes() == content:
         return
-    write_atomic(path, lambda draft: draft.write_bytes(content))
+    write_bytes(content, path)
     path.chmod(0o444)  # as DVC protects its cache

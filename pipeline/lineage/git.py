@@ -1,10 +1,12 @@
 """What git knows of the workspace: its commit, its uncommitted changes, its files at another revision."""
 
+import io
 import logging
 import os
 import re
 import shutil
 import subprocess
+import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -136,6 +138,23 @@ def worktree(revision: str, changes: bytes = b"") -> Iterator[Path]:
             yield folder
         finally:
             _git("worktree", "remove", "--force", str(folder))
+
+
+def archive(revision: str) -> bytes:
+    """A tar archive of a bare git repository with one commit, without its history, checked out as HEAD."""
+    with tempfile.TemporaryDirectory() as folder:
+        for words in (
+            ("init", "--quiet", "--bare"),
+            ("fetch", "--quiet", "--depth", "1", Path.cwd().as_uri(), revision),
+            ("update-ref", "--no-deref", "HEAD", revision),
+        ):
+            result = _git("-C", folder, *words)
+            if result.returncode:
+                raise PipelineError(f"git could not pack commit {revision[:10]} ({_reason(result)}); fix that.")
+        content = io.BytesIO()
+        with tarfile.open(fileobj=content, mode="w") as tar:
+            tar.add(folder, arcname=".git")
+        return content.getvalue()
 
 
 def _remove_abandoned() -> None:

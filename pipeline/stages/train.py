@@ -20,7 +20,7 @@ from pipeline.training.augment import transform
 from pipeline.training.batches import Features, batch_schedule, evaluation_batches, training_batches
 from pipeline.training.callbacks import History, ReportCallback, TensorBoard
 from pipeline.training.checkpoint import Checkpoint, fingerprint
-from pipeline.training.distributed import Team
+from pipeline.training.distributed import Workers
 
 MONITOR_BATCH = 1000  # examples
 Saved = tuple[list[np.ndarray], dict[str, Any]]  # what a checkpoint holds
@@ -46,28 +46,28 @@ def run(setup: ModelSetup, on_report: ReportCallback = lambda step, row: None) -
     """
     environment.make_deterministic(setup.seed)
     data = _prepare(setup)
-    team = distributed.team(data.recipe)
-    team.connect()
-    where = environment.describe() | ({"workers": team.size} if team.size > 1 else {})
+    workers = distributed.from_environment(data.recipe)
+    workers.connect()
+    where = environment.describe() | ({"workers": workers.number} if workers.number > 1 else {})
     epochs = data.schedule.size / len(data.encoded)
     print(
         f"{setup.name}: {data.recipe.total_steps} steps of {data.recipe.batch_size} from {len(data.encoded)} examples, "
         f"{epochs:.3g} epochs"
     )
     print(f"recipe {setup.recipe_name}, on {where['device']}; cuDNN is {'' if where['cudnn'] else 'not '}used")
-    model = _compile(setup, data, team)
+    model = _compile(setup, data, workers)
     checkpoint = _checkpoint(setup, where)
     try:
-        history, seconds = _fit(model, setup, data, checkpoint, on_report, team)
-        team.require_equal(model.get_weights())
+        history, seconds = _fit(model, setup, data, checkpoint, on_report, workers)
+        workers.require_equal(model.get_weights())
     except tf.errors.OpError as error:
-        if team.size == 1:
+        if workers.number == 1:
             raise
         raise PipelineError(
             f"{setup.name}: another worker was lost ({type(error).__name__}); start all workers again: the training "
             "resumes from its last log."
         ) from None
-    if team.chief:
+    if workers.chief:
         _save(model, setup, history)
         checkpoint.remove()
     print(f"{setup.name}: trained in {seconds:.0f} s")
@@ -76,7 +76,7 @@ def run(setup: ModelSetup, on_report: ReportCallback = lambda step, row: None) -
 
 def is_chief(setup: ModelSetup) -> bool:
     """Whether this process writes the files: it trains alone, or it is the first of several workers."""
-    return distributed.team(setup.recipe).chief
+    return distributed.from_environment(setup.recipe).chief
 
 
 def _prepare(setup: ModelSetup) -> TrainingData:
@@ -101,17 +101,17 @@ def _targets(setup: ModelSetup, examples: Examples, split: str) -> np.ndarray:
     return targets
 
 
-def _compile(setup: ModelSetup, data: TrainingData, team: Team) -> keras.Model:
+def _compile(setup: ModelSetup, data: TrainingData, workers: Workers) -> keras.Model:
     recipe, info = data.recipe, data.examples.info
     classes, every_step = len(info.class_names), recipe.supervise == "every-step"
     network = keras_network.build(setup.network, recipe, info.shape, classes, every_step)
     model = keras_network.InHalves(network)
     model.compile(
-        team.optimizer(recipe, loss_and_optimizer.optimizer(recipe)),
+        workers.optimizer(recipe, loss_and_optimizer.optimizer(recipe)),
         loss_and_optimizer.loss(recipe, classes),
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
         # Workers exchange gradients after each step.
-        steps_per_execution=_steps_per_execution(recipe) if team.size == 1 else 1,
+        steps_per_execution=_steps_per_execution(recipe) if workers.number == 1 else 1,
         jit_compile=False,  # on CPUs, XLA is slower for these LSTMs
     )
     model.optimizer.build(network.trainable_variables)
@@ -136,19 +136,19 @@ def _fit(
     data: TrainingData,
     checkpoint: Checkpoint,
     on_report: ReportCallback,
-    team: Team,
+    workers: Workers,
 ) -> tuple[History, float]:
     """Train from the checkpoint, or from the beginning; return the history, and the seconds that all of it took."""
     recipe = data.recipe
     write_events = TensorBoard(setup.paths.events(checkpoint.fingerprint))
 
     def report(step: int, row: dict[str, float]) -> None:
-        if team.chief:
+        if workers.chief:
             write_events(step, row)
             on_report(step, row)
 
     history = _history(model, setup, data, report)
-    before = _resume(model, history, checkpoint, team)  # seconds
+    before = _resume(model, history, checkpoint, workers)  # seconds
     started = time.monotonic()
 
     def seconds() -> float:
@@ -156,18 +156,18 @@ def _fit(
 
     def save(epoch: int, logs: dict[str, float]) -> None:
         notes = {"step": history.step, "rows": history.rows, "seconds": seconds()}
-        if team.chief:
+        if workers.chief:
             checkpoint.save([variable.numpy() for variable in _state(model)], notes)
 
     if history.step < recipe.total_steps:
         model.fit(
-            _batches(setup, data, history.step, team),
+            _batches(setup, data, history.step, workers),
             initial_epoch=len(history.rows),
             epochs=-(-recipe.total_steps // recipe.log_every),
             steps_per_epoch=recipe.log_every,
             validation_data=_monitored(setup, data),
             callbacks=[
-                *([distributed.OfWholeBatches(team, recipe)] if team.size > 1 else []),
+                *([distributed.OfWholeBatches(workers, recipe)] if workers.number > 1 else []),
                 history,
                 keras.callbacks.LambdaCallback(on_epoch_end=save),
             ],
@@ -183,18 +183,18 @@ def _fit(
     return history, seconds()
 
 
-def _batches(setup: ModelSetup, data: TrainingData, first: int, team: Team) -> tf.data.Dataset:
+def _batches(setup: ModelSetup, data: TrainingData, first: int, workers: Workers) -> tf.data.Dataset:
     """The share of this worker of the batches from step `first` on; the first step is 0."""
     batches = training_batches(data.schedule[first:], data.encoded, data.targets, data.features)
     limits = data.recipe.augment
     if limits is None:
-        return batches if team.size == 1 else batches.map(team.share)
+        return batches if workers.number == 1 else batches.map(workers.share)
 
     def augment(step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         return transform(batch[0], limits, setup.seed, step), batch[1]
 
     augmented = batches.enumerate(first).map(augment)
-    return (augmented if team.size == 1 else augmented.map(team.share)).prefetch(2)
+    return (augmented if workers.number == 1 else augmented.map(workers.share)).prefetch(2)
 
 
 def _history(model: keras.Model, setup: ModelSetup, data: TrainingData, on_report: ReportCallback) -> History:
@@ -217,11 +217,11 @@ def _history(model: keras.Model, setup: ModelSetup, data: TrainingData, on_repor
     return History(data.recipe, batch_accuracy, sample_line, on_report)
 
 
-def _resume(model: keras.Model, history: History, checkpoint: Checkpoint, team: Team) -> float:
+def _resume(model: keras.Model, history: History, checkpoint: Checkpoint, workers: Workers) -> float:
     """Restore the checkpoint's state, if there is one; return the seconds that the training had taken by then."""
-    saved = checkpoint.load() if team.chief else None
-    if team.size > 1:
-        saved = _of_chief(model, saved, team)
+    saved = checkpoint.load() if workers.chief else None
+    if workers.number > 1:
+        saved = _of_chief(model, saved, workers)
     if saved is None:
         return 0.0
     arrays, notes = saved
@@ -232,13 +232,13 @@ def _resume(model: keras.Model, history: History, checkpoint: Checkpoint, team: 
     return float(notes["seconds"])
 
 
-def _of_chief(model: keras.Model, saved: Saved | None, team: Team) -> Saved | None:
+def _of_chief(model: keras.Model, saved: Saved | None, workers: Workers) -> Saved | None:
     """The chief's checkpoint, on all workers, of whose rows the others need the number only."""
     rows, step = (len(saved[1]["rows"]), saved[1]["step"]) if saved else (0, 0)
-    rows, step = (int(number) for number in team.of_chief([np.array(rows), np.array(step)]))
+    rows, step = (int(number) for number in workers.of_chief([np.array(rows), np.array(step)]))
     if not step:
         return None
-    arrays = team.of_chief(saved[0] if saved else [variable.numpy() for variable in _state(model)])
+    arrays = workers.of_chief(saved[0] if saved else [variable.numpy() for variable in _state(model)])
     return arrays, saved[1] if saved else {"rows": [{"step": 0.0}] * rows, "step": step, "seconds": 0.0}
 
 

@@ -51,8 +51,9 @@ def client() -> "MlflowClient":
 
     for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # It logs the tracebacks of errors that it raises anyway.
-    logging.getLogger("mlflow.store.db").setLevel(logging.CRITICAL)
+    # They log tracebacks, and the names of profiles, of errors that MLflow raises anyway.
+    for name in ("mlflow.store.db", "mlflow.utils.databricks_utils"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     uri, file = tracking_uri(), database_file()
     if file is None:
         _require_answer(uri)

@@ -4,15 +4,8 @@ WEIGHTS = "weights"  # the tag that identifies a run: the MD5 of the weights, as
 CONTENTS = "contents"  # the tag that says which inputs and outputs were recorded: an MD5 of their MD5s
 SWEEP = "sweep"  # the tag of a trial: the name of its sweep
 LIVE = "live"  # the tag of a run whose training has not ended: host and process
-ENVIRONMENT = (
-    "device",
-    "cudnn",
-    "workers",
-    "python",
-    "tensorflow",
-    "keras",
-    "numpy",
-)  # tags, and keys of the environment
+# Tags, and keys of the environment.
+ENVIRONMENT = ("device", "cudnn", "workers", "python", "tensorflow", "keras", "numpy")
 CURVES = ("train/", "validation/", "test/")  # prefixes of curves; a metric without one is final
 PROVENANCE = "provenance.json"  # an artifact
 PROVENANCE_MD5 = "provenance"  # the tag that holds its MD5

@@ -65,7 +65,7 @@ def _record(
     model_id = package.log(client, client.get_run(run_id), artifacts)
     tags = client.get_run(run_id).data.tags
     contents = _identity(provenance)
-    if tags.get(CONTENTS) != contents or not _has_artifacts(client, run_id, provenance):
+    if tags.get(CONTENTS) != contents or not _has_artifacts(client, run_id, tags, provenance):
         client.set_tag(run_id, CONTENTS, "")  # whatever stops this, the next call writes all of it again
         provenance = _with_recorded(provenance, tags)
         _complete_training(client, run_id, artifacts, provenance)
@@ -97,7 +97,7 @@ def _identity(provenance: Provenance) -> str:
     return md5_of(json.dumps([provenance.inputs, provenance.outputs], sort_keys=True).encode())
 
 
-def _has_artifacts(client: "MlflowClient", run_id: str, provenance: Provenance) -> bool:
+def _has_artifacts(client: "MlflowClient", run_id: str, tags: dict[str, str], provenance: Provenance) -> bool:
     """Whether the run has, undamaged, the artifacts that other commands read; its folder may have been lost."""
     present = {file.path for file in client.list_artifacts(run_id)}
     predictions = ModelPaths(provenance.model).predictions
@@ -109,7 +109,7 @@ def _has_artifacts(client: "MlflowClient", run_id: str, provenance: Provenance) 
             recorded = lineage.load(path)
         except PipelineError:
             return False
-        if client.get_run(run_id).data.tags.get(PROVENANCE_MD5, md5(path)) != md5(path):
+        if tags.get(PROVENANCE_MD5, md5(path)) != md5(path):
             return False
         intact = md5(Path(client.download_artifacts(run_id, predictions.name, folder)))
     return recorded.outputs == provenance.outputs and intact == provenance.outputs[str(predictions)]

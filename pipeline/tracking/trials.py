@@ -26,9 +26,7 @@ def record_finished(setup: ModelSetup, entries: dict[str, Any], gate: Gate, swee
     return name
 
 
-def record_stopped(
-    setup: ModelSetup, trial: str, sweep: str, commit: str, uncommitted: bool, rows: Sequence[dict[str, float]]
-) -> str:
+def record_stopped(setup: ModelSetup, trial: str, sweep: str, commit: str, rows: Sequence[dict[str, float]]) -> str:
     """Record a trial that was stopped early: parameters and curves, no model. Raises PipelineError if MLflow fails."""
     name = f"{setup.name}@{trial} (stopped)"
     with connection.connected(create=True) as client:
@@ -39,7 +37,8 @@ def record_stopped(
             if LIVE in run.data.tags:  # written by the training until it was ended
                 client.delete_run(run.info.run_id)
         tags = model_tags(setup.name, setup.task.name, setup.recipe_name, stage("train", setup.name))
-        tags |= source_tags(commit, uncommitted, trial) | {SWEEP: sweep}
+        # The parameters of a trial are uncommitted changes of params.yaml.
+        tags |= source_tags(commit, True, trial) | {SWEEP: sweep}
         run_id = str(client.create_run(experiment, tags=tags, run_name=name).info.run_id)
         log_params(client, run_id, {"recipe": setup.recipe_name} | strip_prefixes(setup.used_params()))
         for row in rows:

@@ -20,11 +20,11 @@ from pipeline.errors import PipelineError, quoted
 
 
 @dataclass(frozen=True)
-class Team:
+class Workers:
     """The workers of a training, and which of them this process is."""
 
-    size: int = 1
-    index: int = 0
+    number: int = 1
+    index: int = 0  # of this process; that of the chief is 0
 
     @property
     def chief(self) -> bool:
@@ -37,21 +37,24 @@ class Team:
 
     def connect(self) -> None:
         """Wait until all workers are there. Call it before any other operation of TensorFlow."""
-        if self.size > 1:
+        if self.number > 1:
             _ = self._strategy
 
     def share(self, features: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The examples of a batch that this worker computes: every `size`-th one."""
-        return features[self.index :: self.size], targets[self.index :: self.size]
+        """The examples of a batch that this worker computes: every `number`-th one."""
+        return features[self.index :: self.number], targets[self.index :: self.number]
 
-    def weight(self, recipe: Recipe) -> float:
+    def fraction(self, recipe: Recipe) -> float:
+        """The fraction of a batch's examples that this worker computes."""
+        return len(range(self.index, recipe.batch_size, self.number)) / recipe.batch_size
+
+    def loss_weight(self, recipe: Recipe) -> float:
         """What this worker's loss of a batch counts in that of the whole batch."""
-        examples = len(range(self.index, recipe.batch_size, self.size))
-        return 1.0 if recipe.loss_reduction == "sum" else examples / recipe.batch_size
+        return 1.0 if recipe.loss_reduction == "sum" else self.fraction(recipe)
 
     def sum(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """The sums of tensors over all workers."""
-        if self.size == 1:
+        if self.number == 1:
             return list(tensors)
 
         def in_replica(*values: tf.Tensor) -> list[tf.Tensor]:
@@ -80,26 +83,26 @@ class Team:
 
     def optimizer(self, recipe: Recipe, optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
         """The optimizer, which applies the gradients of the whole batch: those of all workers, summed."""
-        if self.size == 1:
+        if self.number == 1:
             return optimizer
-        team, weight = self, self.weight(recipe)
+        workers, weight = self, self.loss_weight(recipe)
 
         class OfAllWorkers(type(optimizer)):  # type: ignore[misc]
             def apply(self, grads: Any, trainable_variables: Any = None) -> None:
-                super().apply(team.sum([weight * tf.convert_to_tensor(grad) for grad in grads]), trainable_variables)
+                super().apply(workers.sum([weight * tf.convert_to_tensor(grad) for grad in grads]), trainable_variables)
 
         optimizer.__class__ = OfAllWorkers
         return optimizer
 
 
-def team(recipe: Recipe) -> Team:
-    """The team that TF_CONFIG names; without it, this process alone.
+def from_environment(recipe: Recipe) -> Workers:
+    """The workers that TF_CONFIG names; without it, this process alone.
 
     Raises PipelineError if TF_CONFIG is not valid, or if a batch has fewer examples than there are workers.
     """
     text = os.environ.get("TF_CONFIG")
     if not text:
-        return Team()
+        return Workers()
     try:
         content = json.loads(text)
         addresses = [*content["cluster"].get("chief", []), *content["cluster"].get("worker", [])]
@@ -116,21 +119,20 @@ def team(recipe: Recipe) -> Team:
         raise PipelineError(
             f"{len(addresses)} workers cannot share a batch of {recipe.batch_size}; use a larger batch_size, or fewer."
         )
-    return Team(len(addresses), index)
+    return Workers(len(addresses), index)
 
 
 class OfWholeBatches(keras.callbacks.Callback):  # type: ignore[misc]
     """Makes the loss and the accuracy of each log those of all workers; Keras computes them of one worker's share."""
 
-    def __init__(self, team: Team, recipe: Recipe):
+    def __init__(self, workers: Workers, recipe: Recipe):
         super().__init__()
-        self._team, self._recipe = team, recipe
+        self._workers = workers
+        self._weights = {"loss": workers.loss_weight(recipe), "accuracy": workers.fraction(recipe)}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Replace them, before the callbacks that follow read them."""
         if not logs:
             return
-        share = len(range(self._team.index, self._recipe.batch_size, self._team.size)) / self._recipe.batch_size
-        weights = {"loss": self._team.weight(self._recipe), "accuracy": share}
-        local = [tf.constant(logs[name] * weight, tf.float64) for name, weight in weights.items()]
-        logs |= dict(zip(weights, (float(value) for value in self._team.sum(local)), strict=True))
+        local = [tf.constant(logs[name] * weight, tf.float64) for name, weight in self._weights.items()]
+        logs |= dict(zip(self._weights, (float(value) for value in self._workers.sum(local)), strict=True))

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +51,36 @@ def hidden(folders: list[Path]) -> list[str]:
     command = ["unshare", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh"]
     works = subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0
     return command if works else []
+
+
+@contextmanager
+def start(folder: Path, *words: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """`pipeline WORDS` in a process group of its own, which ends with the `with`."""
+    with (folder.parent / "out").open("w") as out, (folder.parent / "err").open("w") as error:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pipeline", *words],
+            cwd=folder,
+            env=with_path(without("DVC_", "MLFLOW_", "GIT_", "RAY_", "COV_"), project.BIN) | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=error,
+            text=True,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def end(process: subprocess.Popen[str], folder: Path, status: int = 0) -> tuple[str, str]:
+    """Wait for the end of a command; return what it printed, and its errors."""
+    process.wait(600)
+    out, error = ((folder.parent / name).read_text() for name in ("out", "err"))
+    assert process.returncode == status, out + error
+    return out, error
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The parameters that a sweep changes, checked before anything starts."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,6 @@ from tests.harness import project
 
 MODEL = "bits-lstm24"
 FAST = f"models.{MODEL}.recipes.fast"
-
-needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="`make cluster` installs Ray")
 
 
 @pytest.fixture
@@ -116,7 +113,7 @@ def test_search_and_trials_belong_together(folder: Path) -> None:
             planned("seed=1", **arguments)
 
 
-@needs_ray
+@pytest.mark.cluster
 def test_random_values_are_in_their_range_and_come_from_the_seed(folder: Path) -> None:
     search = ("learning_rate=loguniform(1e-4,1e-1)", "batch_size=randint(5,9)", "optimizer=choice(adam,rmsprop)")
     found = [trial.overrides for trial in planned("split.train=90,95", search=search, trials=20)]

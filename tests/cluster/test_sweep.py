@@ -1,13 +1,9 @@
 """Sweeps on Ray: on this machine, and on a cluster whose workers, nodes and driver are lost."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +14,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 
 from pipeline.files import md5
-from tests.cluster.conftest import MODEL, Cluster
+from tests.cluster.conftest import MODEL, Cluster, end, start
 from tests.harness import project
 from tests.harness.process import free_port, responds, running, until, with_path, without
 
@@ -29,40 +25,10 @@ RATE = f"models.{MODEL}.recipes.fast.learning_rate"
 SIX = ("-S", "seed=1,2,3", "-S", "learning_rate=0.01,0.02")
 
 
-@contextmanager
-def start(folder: Path, *words: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """`pipeline sweep` in a process group of its own, which ends with the `with`."""
-    with (folder.parent / "out").open("w") as out, (folder.parent / "err").open("w") as error:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline", "sweep", MODEL, *words],
-            cwd=folder,
-            env=with_path(without("DVC_", "MLFLOW_", "GIT_", "RAY_", "COV_"), project.BIN) | environment,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=error,
-            text=True,
-            start_new_session=True,
-        )
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
 def sweep(folder: Path, *words: str, **environment: str) -> str:
     """Run a sweep to its end; return what it printed."""
-    with start(folder, *words, **environment) as process:
-        return end(process, folder)
-
-
-def end(process: subprocess.Popen[str], folder: Path, status: int = 0) -> str:
-    """Wait for the end of a sweep; return what it printed."""
-    process.wait(600)
-    out, error = (folder.parent / name for name in ("out", "err"))
-    assert process.returncode == status, out.read_text() + error.read_text()
-    return out.read_text()
+    with start(folder, "sweep", MODEL, *words, **environment) as process:
+        return end(process, folder)[0]
 
 
 def trials(folder: Path, name: str) -> dict[str, dict[str, Any]]:
@@ -113,14 +79,14 @@ def trained_here(folder: Path, record: dict[str, Any]) -> str:
 
 def test_six_trials_on_two_nodes_end_as_on_one_machine_though_a_worker_is_killed(swept: Path, cluster: Cluster) -> None:
     words = (*SIX, "--name", "six", "--address", cluster.address)
-    with start(swept, *words, **cluster.environment) as process:
+    with start(swept, "sweep", MODEL, *words, **cluster.environment) as process:
         assert until(lambda: len(trial_processes(cluster.process.pid)) == 2, 120)
         time.sleep(4)  # its stages have begun
         killed = trial_processes(cluster.process.pid)[0]
         below = killed.children(recursive=True)
         assert below
         killed.kill()
-        output = end(process, swept)
+        output = end(process, swept)[0]
     _, alive = psutil.wait_procs(below, timeout=30)
     assert not alive, "the stages of a killed worker end with it"
     records = trials(swept, "six")
@@ -154,7 +120,7 @@ def test_six_trials_on_two_nodes_end_as_on_one_machine_though_a_worker_is_killed
 
 def test_a_lost_node_s_trials_run_again_on_the_other(swept: Path, cluster: Cluster) -> None:
     words = ("-S", "seed=1,2,3", "--name", "lost", "--address", cluster.address)
-    with start(swept, *words, **cluster.environment) as process:
+    with start(swept, "sweep", MODEL, *words, **cluster.environment) as process:
         assert until(lambda: len(trial_processes(cluster.process.pid)) == 2, 120)
         time.sleep(3)
         cluster.tell("lose")
@@ -165,7 +131,7 @@ def test_a_lost_node_s_trials_run_again_on_the_other(swept: Path, cluster: Clust
 
 def test_a_driver_that_was_killed_goes_on_where_it_was(swept: Path) -> None:
     words = ("-S", "seed=1,2,3", "--name", "again")
-    with start(swept, *words):
+    with start(swept, "sweep", MODEL, *words):
         assert until(lambda: bool(trials(swept, "again")), 240)
     before = {path: path.stat().st_mtime_ns for path in (swept / "sweeps" / "again").glob("again-*.json")}
     assert 1 <= len(before) < 3
@@ -240,7 +206,7 @@ def test_what_cannot_run_is_one_sentence(swept: Path, words: tuple[str, ...], se
 
 
 def test_a_sweep_that_is_interrupted_says_how_to_go_on(swept: Path) -> None:
-    with start(swept, "-S", "seed=1,2,3,4", "--name", "stopped") as process:
+    with start(swept, "sweep", MODEL, "-S", "seed=1,2,3,4", "--name", "stopped") as process:
         assert until(lambda: len(trial_processes(process.pid)) == 2, 240)
         process.send_signal(signal.SIGINT)
         process.wait(120)
@@ -272,7 +238,7 @@ def test_a_reachable_server_gets_the_curves_while_trials_train(swept: Path, tmp_
         return any("live" in run.data.tags and "train/loss" in run.data.metrics for run in found())
 
     with running(command, tmp_path / "log", lambda: responds(address), env=environment, cwd=tmp_path):
-        with start(swept, "-S", "seed=1,2", "--name", "live", MLFLOW_TRACKING_URI=address) as process:
+        with start(swept, "sweep", MODEL, "-S", "seed=1,2", "--name", "live", MLFLOW_TRACKING_URI=address) as process:
             assert until(live, 240)
             addresses = listening(process.pid)
             end(process, swept)

@@ -49,7 +49,7 @@ def test_data_that_are_not_current_are_refused(trained_project: Path, damage: st
 def test_the_repository_travels_with_one_commit(trained_project: Path, tmp_path: Path) -> None:
     subprocess.run(["git", "commit", "--quiet", "--all", "--allow-empty", "-m", "last"], check=True)
     commit = git.commit()
-    with tarfile.open(fileobj=io.BytesIO(exchange.repository_archive(commit))) as archive:
+    with tarfile.open(fileobj=io.BytesIO(git.archive(commit))) as archive:
         archive.extractall(tmp_path / "copy", filter="data")
     for words in (["config", "core.bare", "false"], ["checkout", "--quiet", "--force", "--detach", commit]):
         subprocess.run(["git", *words], cwd=tmp_path / "copy", check=True)
@@ -59,7 +59,7 @@ def test_the_repository_travels_with_one_commit(trained_project: Path, tmp_path:
     assert log.stdout.split() == [commit]
     assert (tmp_path / "copy" / "dvc.lock").read_bytes() == Path("dvc.lock").read_bytes()
     with pytest.raises(PipelineError, match="git could not pack commit"):
-        exchange.repository_archive("0" * 40)
+        git.archive("0" * 40)
 
 
 def test_files_and_runs_get_into_the_cache(trained_project: Path) -> None:

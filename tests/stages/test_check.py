@@ -25,20 +25,13 @@ def test_the_schema_does_not_depend_on_values(untrained_project: Path) -> None:
     assert SCHEMA.read_bytes() == (project.ROOT / SCHEMA).read_bytes()
 
 
-def test_a_model_without_the_recipe_is_named_before_its_stages_fail(
-    untrained_project: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_recipe_that_a_model_does_not_have_is_refused_and_nothing_is_written(untrained_project: Path) -> None:
     params = project.read(untrained_project)
     del params["models"]["bits-lstm24"]["recipes"]["best"]
     project.write(untrained_project, params | {"recipe": "best"})
-    check.run()
-    (warning,) = (record.getMessage() for record in caplog.records)
-    assert warning.startswith("bits-lstm24 has no recipe 'best', so its stages will fail; add it")
-
-
-def test_a_recipe_that_no_model_has_is_refused_and_nothing_is_written(untrained_project: Path) -> None:
-    project.change(untrained_project, "recipe", "fsat")
     SCHEMA.unlink()
-    with pytest.raises(PipelineError, match=r"params\.yaml: recipe: no model has 'fsat'; select a recipe of the"):
+    with pytest.raises(
+        PipelineError, match=r"models\.bits-lstm24\.recipes does not have 'best', which `recipe` selects"
+    ):
         check.run()
     assert not SCHEMA.exists()

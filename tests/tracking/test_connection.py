@@ -15,7 +15,6 @@ import pytest
 from alembic.script import ScriptDirectory
 from mlflow import MlflowClient
 
-from pipeline.errors import redact
 from pipeline.files import md5
 from pipeline.paths import ModelPaths
 from tests.harness import project
@@ -138,23 +137,6 @@ def test_no_password_is_shown(trained: Path, monkeypatch: pytest.MonkeyPatch, ur
     assert result.exit_code == 2
     assert "127.0.0.1:9" in result.stderr
     assert "hunter2" not in result.output
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("http://anna:hunter2@host:5000/path", "http://***@host:5000/path"),
-        ("postgresql://anna:hun/ter@2@host/db, again", "postgresql://***@host/db, again"),
-        ("postgresql://host/db?password=hunter2 failed", "postgresql://host/db?*** failed"),
-        ("sqlite:////home/anna@work/mlflow.db", "sqlite:////home/anna@work/mlflow.db"),
-        ("postgresql://anna:hun ter2@host/db", "postgresql://***@host/db"),
-        ("http://host failed with url: /?token=hunter2 (refused)", "http://host failed with url: /?*** (refused)"),
-        ("databricks://hunter2 failed", "databricks://*** failed"),
-        ("no address at all, is it?", "no address at all, is it?"),
-    ],
-)
-def test_only_what_may_be_a_credential_is_redacted(text: str, expected: str) -> None:
-    assert redact(text) == expected
 
 
 def evaluated(folder: Path) -> dict[str, str]:

@@ -110,10 +110,10 @@ def test_a_training_whose_worker_was_lost_resumes(trained_project: Path) -> None
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 def test_each_example_of_a_batch_is_one_worker_s(size: int) -> None:
     recipe = config.Recipe(steps=1, batch_size=7, log_every=1, learning_rate=0.1)
-    teams = [distributed.Team(size, index) for index in range(size)]
-    shares = [team.share(np.arange(7), np.arange(7)) for team in teams]
+    them = [distributed.Workers(size, index) for index in range(size)]
+    shares = [each.share(np.arange(7), np.arange(7)) for each in them]
     assert sorted(np.concatenate([features for features, _ in shares]).tolist()) == list(range(7))
-    assert sum(team.weight(recipe) for team in teams) == pytest.approx(1)
+    assert sum(each.loss_weight(recipe) for each in them) == pytest.approx(1)
 
 
 WORKER: dict[str, Any] = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}
@@ -133,7 +133,7 @@ def test_tf_config_names_the_workers(
 ) -> None:
     recipe = config.Recipe(steps=1, batch_size=7, log_every=1, learning_rate=0.1)
     monkeypatch.setenv("TF_CONFIG", json.dumps(content))
-    assert distributed.team(recipe) == distributed.Team(size, index)
+    assert distributed.from_environment(recipe) == distributed.Workers(size, index)
 
 
 @pytest.mark.parametrize(
@@ -146,9 +146,9 @@ def test_tf_config_names_the_workers(
         (json.dumps(WORKER).replace('"b:1"', ", ".join(['"b:1"'] * 9)), "10 workers cannot share a batch of 7"),
     ],
 )
-def test_what_is_no_team_is_refused_in_a_sentence(text: str, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_tf_config_is_refused_in_a_sentence(text: str, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = config.Recipe(steps=1, batch_size=7, log_every=1, learning_rate=0.1)
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(PipelineError) as refused:
-        distributed.team(recipe)
+        distributed.from_environment(recipe)
     assert sentence in str(refused.value)

@@ -166,9 +166,10 @@ def _shrink(grey: np.ndarray, longest: int) -> np.ndarray:
 def _is_light_on_dark(grey: np.ndarray) -> bool:
     """Whether the writing, which covers the smaller part of a picture, is lighter than the rest."""
     small = _shrink(grey, 100)
-    edge = 1 + max(small.shape) // 20  # where a table may show
+    height, width = small.shape
+    edge = min(1 + max(small.shape) // 20, (min(small.shape) - 1) // 2)  # where a table may show
     around = cv2.medianBlur(np.rint(255 * small).astype(np.uint8), 2 * (max(small.shape) // 6) + 1) / 255
-    deviation = (small - around)[edge:-edge, edge:-edge]
+    deviation = (small - around)[edge : height - edge, edge : width - edge]
     return float((deviation**3).mean()) > 0
 
 

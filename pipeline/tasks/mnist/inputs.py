@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.dataset import DatasetInfo
-from pipeline.errors import PipelineError, quoted, shortened
+from pipeline.errors import PipelineError, quoted, shortened, standard_error_to
 from pipeline.tasks.mnist.image import SIDE, fit
 
 if TYPE_CHECKING:
@@ -89,14 +89,8 @@ def _without_lines_of_libtiff(picture: "Image") -> Iterator[None]:
     if picture.format != "TIFF":
         yield
         return
-    with _standard_error, Path(os.devnull).open("wb") as nowhere:
-        kept = os.dup(2)
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+    with _standard_error, Path(os.devnull).open("wb") as nowhere, standard_error_to(nowhere):
+        yield
 
 
 def _open(given: str | bytes) -> "Image":

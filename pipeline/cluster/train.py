@@ -3,7 +3,6 @@
 import re
 import tempfile
 import threading
-from pathlib import Path
 from queue import Empty
 from typing import Any
 
@@ -14,7 +13,7 @@ from ray.util.queue import Queue
 from pipeline.cluster import nodes, plan, worker
 from pipeline.config import ModelSetup
 from pipeline.errors import PipelineError, printable, shortened
-from pipeline.files import write_atomic
+from pipeline.files import write_bytes
 from pipeline.lineage import dvc
 from pipeline.paths import CHECKPOINTS, PARAMS, ModelPaths, stage
 
@@ -26,7 +25,7 @@ def train(setup: ModelSetup, workers: int, address: str | None, gpus: float) -> 
     """
     shipment = plan.shipment(setup)
     with nodes.connected(address):
-        nodes.require_room(1, gpus)
+        nodes.require_room_for_workers(workers, gpus)
         outbox = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": nodes.this_node()})
         paths = ModelPaths(setup.name)
         files = [paths.weights.name, paths.history.name, paths.manifest.name]
@@ -60,9 +59,9 @@ def train(setup: ModelSetup, workers: int, address: str | None, gpus: float) -> 
     if receiver.end is None:
         raise PipelineError(f"{setup.name}: the first worker sent nothing; give the same command again.")
     for name in files:
-        _write(paths.folder / name, receiver.end["files"][name])
+        write_bytes(receiver.end["files"][name], paths.folder / name)
     for name, content in receiver.end["notes"].items():
-        _write(paths.training_note(name.removesuffix(".json")), content)
+        write_bytes(content, paths.training_note(name.removesuffix(".json")))
     for path in CHECKPOINTS.glob(f"{setup.name}-*.npz"):
         path.unlink()
     dvc.commit(stage("train", setup.name))
@@ -97,8 +96,4 @@ class _Receiver:
                 self.end = content
                 continue
             for name, data in content.items():
-                _write(CHECKPOINTS / name, data)
-
-
-def _write(path: Path, content: bytes) -> None:
-    write_atomic(path, lambda draft: draft.write_bytes(content))
+                write_bytes(data, CHECKPOINTS / name)

@@ -1,0 +1,96 @@
+"""Areas of the campaign: damaged files."""
+
+import random
+from pathlib import Path
+
+from pipeline.files import md5
+from pipeline.paths import LOCK, ModelPaths, TaskPaths
+from tests.attack.harness import changed, run
+from tests.attack.mutations import damaged, edited
+from tests.harness import project
+
+BITS, MNIST, FABLE = project.MODELS
+
+
+def exports(rng: random.Random) -> tuple[str, str]:
+    """A damaged export predicts nothing else."""
+    model, text = rng.choice([(BITS, "01101010"), (FABLE, "there came a")])
+    path = rng.choice([ModelPaths(model).onnx, ModelPaths(model).info, ModelPaths(model).export / "manifest.json"])
+    expected = project.invoke("predict", model, text).stdout
+    with changed(path, damaged(path.read_bytes(), rng)):
+        result, wrong = run("predict", model, text)
+    if not wrong and result.exit_code == 0 and result.stdout != expected:
+        wrong = f"predicted {result.stdout!r}, undamaged {expected!r}"
+    return f"predict with a damaged {path}", wrong
+
+
+def data(rng: random.Random) -> tuple[str, str]:
+    """A damaged file is refused by the stage that reads it, or changes none of its outputs."""
+    model, task = rng.choice([(BITS, "bits"), (FABLE, "fable"), (MNIST, "mnist")])
+    paths, files = ModelPaths(model), TaskPaths(task)
+    folder, command, outputs = rng.choice(
+        [
+            (files.raw, ("split", task), files.split),
+            (files.split, ("evaluate", model), paths.folder),
+            (paths.export, ("evaluate", model), paths.folder),
+        ]
+    )
+    path = rng.choice(sorted(file for file in folder.rglob("*") if file.is_file() and file.name[0] != "."))
+    before = _hashes(outputs, path)
+    with changed(path, damaged(path.read_bytes(), rng)):
+        result, wrong = run(*command)
+    if not wrong and _hashes(outputs, path) != before:
+        wrong = f"exit status {result.exit_code}, and other outputs"
+    return f"{' '.join(command)} with a damaged {path}", wrong
+
+
+def _hashes(folder: Path, without: Path) -> dict[Path, str]:
+    return {path: md5(path) for path in folder.rglob("*") if path.is_file() and path != without}
+
+
+def lock(rng: random.Random) -> tuple[str, str]:
+    """A damaged dvc.lock is refused, or shown to differ; what it names outside of the project stays as it is."""
+    precious = Path("..") / "precious"
+    precious.write_text("precious")
+    text = LOCK.read_text()
+    if rng.random() < 0.3:
+        old = rng.choice([str(ModelPaths(BITS).metrics), str(TaskPaths("bits").info), str(ModelPaths(BITS).weights)])
+        new = rng.choice([precious.resolve(), precious, f"data/split/../../{precious}"])
+        text = text.replace(f"path: {old}", f"path: {new}")
+    else:
+        text = edited(text, rng)
+    command = rng.choice([("verify",), ("results",), ("track", "HEAD"), ("track",), ("report", "--base", "HEAD")])
+    with changed(LOCK, text.encode()):
+        _, wrong = run(*command)
+    if not wrong and precious.read_text() != "precious":
+        wrong = "a file outside of the project was overwritten"
+    return f"{' '.join(command)} with a damaged {LOCK}", wrong
+
+
+def recorded(rng: random.Random) -> tuple[str, str]:
+    """A damaged artifact of a run in MLflow: `pipeline track` writes it again."""
+    run("track")
+    path = rng.choice(
+        [path for path in Path("mlartifacts").rglob("*") if path.is_file() and "/models/" not in str(path)]
+    )
+    before = path.read_bytes()
+    with changed(path, damaged(before, rng)):
+        _, wrong = run(*rng.choice([("results",), ("compare", "HEAD", "workspace"), ("report", "--base", "HEAD")]))
+        _, late = run("track")
+        wrong = wrong or late
+        if not wrong and path.name in ("provenance.json", "predictions.parquet") and path.read_bytes() != before:
+            wrong = "`pipeline track` believed it"
+    return f"track with a damaged {path.name}", wrong
+
+
+def run_cache(rng: random.Random) -> tuple[str, str]:
+    """A damaged entry or file of DVC's cache: `pipeline track` and `pipeline verify` name it, or do not need it."""
+    path = rng.choice([path for path in Path(".dvc/cache").rglob("*") if path.is_file()])
+    content = path.read_bytes()
+    if "runs" in path.parts and rng.random() < 0.5:
+        new = edited(content.decode(), rng).encode()
+    else:
+        new = damaged(content, rng)
+    with changed(path, new):
+        _, wrong = run(*rng.choice([("track",), ("track", "HEAD"), ("verify",)]))
+    return f"a damaged {path.parts[2]} of the cache", wrong
