@@ -79,4 +79,6 @@ def kept(*paths: Path) -> Iterator[None]:
             for path in paths:
                 if path.is_dir():
                     shutil.rmtree(path)
-                shutil.move(Path(name) / path.name, path)
+                    shutil.move(Path(name) / path.name, path)
+                else:  # the file stays the same: this process may have it open
+                    shutil.copy2(Path(name) / path.name, path)

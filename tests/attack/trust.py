@@ -65,10 +65,7 @@ def trust(rng: random.Random) -> tuple[str, str]:
     victim = rng.choice(["../victim", ".git/hooks/post-checkout", "Makefile", "data/raw/x", "tests/x.py"])
     change = f"--- /dev/null\n+++ b/{victim}\n@@ -0,0 +1 @@\n+x\n"
     patch = f"diff --git a/{victim} b/{victim}\nnew file mode 100755\n{change}".encode()
-    if intact := rng.random() < 0.7:
-        sent = patch
-    else:
-        sent = damaged(patch, rng)
+    sent = patch if (intact := rng.random() < 0.7) else damaged(patch, rng)
     files = sorted(path for path in Path("mlartifacts").rglob("provenance.json"))
     path = rng.choice(files)
     content = json.loads(path.read_text()) | {"uncommitted": True}
