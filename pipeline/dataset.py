@@ -13,10 +13,11 @@ import numpy as np
 
 from pipeline import manifest
 from pipeline.errors import PipelineError
-from pipeline.files import load_parquet, write_csv, write_json, write_parquet
+from pipeline.files import write_atomic, write_csv, write_json
 from pipeline.paths import TaskPaths, repro
 
 SPLITS = ("train", "validation", "test")
+CHUNK = 2**20  # examples that are written at once
 
 # An exported model: float32 (batch, steps, features) to its outputs by name, of which one is `probabilities`.
 Model = Callable[[np.ndarray], Mapping[str, np.ndarray]]
@@ -34,37 +35,80 @@ class DatasetInfo:
     eval_split: str  # the split whose accuracy counts
     autoregressive: bool  # whether a prediction can be fed back as the last step of the next input
     encoding: str  # how an input becomes (steps, features), for people
+    splits: dict[str, int]  # how many examples each split has, in the order in which they are stored
+    complement: bool = False  # whether the evaluated split is not stored: it is all numbers from 0 that are in no other
     min_steps: int | None = None  # of the shortest sequence that an exported model takes; None: it takes shape[0] steps
 
 
 @dataclass(frozen=True)
 class Examples:
-    """The examples of a task, encoded as compact integers; the task's `features` makes floats of them."""
+    """The examples of a task, encoded as compact integers; the task's `features` makes floats of them.
+
+    The arrays may lie in a file: a slice of them reads nothing, and rows of them read no more than these.
+    """
 
     info: DatasetInfo
-    encoded: np.ndarray  # (examples, code) integers
+    encoded: np.ndarray  # (examples, code) integers: the splits one after the other, as in info.splits
     targets: np.ndarray  # (examples,) integers, index into info.class_names
-    splits: np.ndarray  # (examples,) str, each one of SPLITS
+    complement_classes: np.ndarray | None = (
+        None  # int64 (classes,): the sizes of the classes of a split that is not stored
+    )
 
     def split(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """The encoded examples and the targets of one split, in their order."""
-        chosen = self.splits == name
-        return self.encoded[chosen], self.targets[chosen]
+        """The encoded examples and the targets of one split, in their order; none if there is no such split."""
+        first = 0
+        for each, size in self.info.splits.items():
+            if each == name:
+                return self.encoded[first : first + size], self.targets[first : first + size]
+            first += size
+        return self.encoded[:0], self.targets[:0]
 
-    def eval_split(self) -> tuple[np.ndarray, np.ndarray]:
-        """The split whose accuracy counts."""
-        return self.split(self.info.eval_split)
+    def class_sizes(self, name: str) -> np.ndarray:
+        """How many examples of each class a split has: int64 (classes,)."""
+        if self.info.complement and name == self.info.eval_split and self.complement_classes is not None:
+            return self.complement_classes
+        return np.bincount(self.split(name)[1], minlength=len(self.info.class_names))
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What an evaluation counts. Those of its parts add up to those of all."""
+
+    confusion: np.ndarray  # int64 (pairs, 3): the actual class, the predicted one, how many examples; sorted
+    loss: float  # the sum of the cross-entropies, in nats
+    bins: (
+        np.ndarray
+    )  # float64 (3, bins): of equal ranges of probability, the examples, the right ones, all probabilities
+
+    @property
+    def examples(self) -> int:
+        """How many there are."""
+        return int(self.confusion[:, 2].sum())
+
+    @property
+    def wrong(self) -> int:
+        """How many are predicted wrongly."""
+        return int(self.confusion[self.confusion[:, 0] != self.confusion[:, 1], 2].sum())
+
+    def by_class(self) -> np.ndarray:
+        """Each class that occurs, how many examples it has, how many of them are wrong: int64 (classes, 3)."""
+        actual, predicted, examples = self.confusion.T
+        classes = np.unique(actual)
+        of_class = [actual == each for each in classes]
+        rows = [(examples[rows].sum(), examples[rows & (actual != predicted)].sum()) for rows in of_class]
+        return np.column_stack([classes, np.array(rows, np.int64).reshape(-1, 2)])
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What an exported model predicts for the examples of the evaluated split."""
+    """What an exported model predicts for the evaluated split: each prediction, or, of a complement, the wrong ones."""
 
     info: DatasetInfo
     encoded: np.ndarray  # (examples, code) integers
     targets: np.ndarray  # (examples,) int32
     predicted: np.ndarray  # (examples,) int32
     probability: np.ndarray  # (examples,) float32, 0 to 1, of the predicted class
+    totals: Totals  # of all examples
 
     @property
     def wrong(self) -> np.ndarray:
@@ -73,32 +117,51 @@ class Predictions:
 
 
 def save_examples(examples: Examples, paths: TaskPaths) -> None:
-    """Write examples.parquet (a row for each example), info.json, balance.csv (a row for each split and class).
+    """Write examples.npy (a row for each example), info.json, balance.csv (a row for each split and class).
 
     Beside them lies their manifest.
     """
     import pandas as pd
 
-    table = pd.DataFrame(examples.encoded, columns=[f"code_{i}" for i in range(examples.encoded.shape[1])])
-    table["target"] = examples.targets
-    table["split"] = pd.Categorical(examples.splits, categories=list(SPLITS))
-    write_parquet(table, paths.examples)
-    save_info(examples.info, paths.info)
-    names = examples.info.class_names
-    counts = {split: np.bincount(examples.split(split)[1], minlength=len(names)) for split in SPLITS}
-    rows = [(split, *row) for split in SPLITS if counts[split].any() for row in zip(names, counts[split], strict=True)]
+    write_atomic(paths.examples, lambda draft: _write_rows(examples, draft))
+    info = examples.info
+    save_info(info, paths.info)
+    counts = {split: examples.class_sizes(split) for split in info.splits}
+    rows = [
+        (split, *row)
+        for split in counts
+        if counts[split].any()
+        for row in zip(info.class_names, counts[split], strict=True)
+    ]
     write_csv(pd.DataFrame(rows, columns=["split", "class", "examples"]), paths.balance)
     manifest.write(paths.split, [paths.examples, paths.info, paths.balance])
 
 
+def _write_rows(examples: Examples, path: Path) -> None:
+    code = ("code", examples.encoded.dtype, examples.encoded.shape[1:])
+    dtype = np.dtype([code, ("target", examples.targets.dtype)])
+    rows = np.lib.format.open_memmap(path, "w+", dtype, (len(examples.encoded),))
+    for first in range(0, len(rows), CHUNK):
+        part = slice(first, first + CHUNK)
+        rows["code"][part], rows["target"][part] = examples.encoded[part], examples.targets[part]
+    rows.flush()
+
+
 def load_examples(paths: TaskPaths) -> Examples:
-    """Read what save_examples wrote. Raises PipelineError if it is missing or damaged."""
+    """Open what save_examples wrote: rows are read from the file when they are used.
+
+    Raises PipelineError if it is missing or damaged.
+    """
     stage = ("split", paths.name)
     manifest.verify(paths.split, stage, paths.examples.name)
-    table = load_parquet(paths.examples, repro(*stage, force=True))
-    encoded = table[[name for name in table.columns if name.startswith("code_")]].to_numpy()
     info = load_info(paths.info, stage)
-    return Examples(info, encoded, table["target"].to_numpy(), table["split"].to_numpy(dtype=str))
+    try:
+        rows = np.load(paths.examples, mmap_mode="r")
+        return Examples(info, rows["code"], rows["target"])
+    except (ValueError, IndexError, OSError):
+        raise PipelineError(
+            f"{paths.examples} is damaged; run `{repro(*stage, force=True)}` to make it again."
+        ) from None
 
 
 def save_info(info: DatasetInfo, path: Path, **more: Any) -> None:

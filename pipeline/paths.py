@@ -49,7 +49,7 @@ class TaskPaths:
         self.name, self.root = name, root
         self.raw = root / RAW / name
         self.split = root / SPLIT / name
-        self.examples = self.split / "examples.parquet"  # a row for each example: code, target, split
+        self.examples = self.split / "examples.npy"  # a row for each example: code, target
         self.info = self.split / "info.json"  # the DatasetInfo
         self.manifest = self.split / MANIFEST
         self.balance = self.split / "balance.csv"  # how many examples each class has in each split
@@ -68,7 +68,9 @@ class ModelPaths:
         self.onnx = self.export / "model.onnx"
         self.info = self.export / "info.json"  # the DatasetInfo
         self.metrics = self.folder / "metrics.json"
-        self.predictions = self.folder / "predictions.parquet"  # a row for each evaluated example
+        self.predictions = (
+            self.folder / "predictions.parquet"
+        )  # a row for each prediction that is kept: of a complement, the wrong ones
         self.confusion = self.folder / "confusion.csv"
         self.by_class = self.folder / "by_class.csv"
         self.errors = self.folder / "errors.png"
@@ -78,6 +80,10 @@ class ModelPaths:
     def training_note(self, weights_md5: str) -> Path:
         """What is known of the training that made these weights, in the repository's logs."""
         return repository() / LOGS / self.name / f"{weights_md5}.json"
+
+    def evaluation(self, onnx_md5: str, examples_md5: str) -> Path:
+        """Where the parts of an evaluation that has not ended are."""
+        return CHECKPOINTS / f"evaluate-{self.name}-{onnx_md5[:7]}-{examples_md5[:7]}"
 
     def events(self, fingerprint: str) -> Path:
         """Where TensorBoard's files of one training are, in the repository's logs."""

@@ -40,10 +40,7 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
 
 def bins(predictions: Predictions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For each of 15 equal ranges of probability: how many predictions, their accuracy, their mean probability."""
-    which = np.minimum((predictions.probability * BINS).astype(int), BINS - 1)
-    count = np.bincount(which, minlength=BINS)
-    right = np.bincount(which, weights=~predictions.wrong, minlength=BINS)
-    probability = np.bincount(which, weights=predictions.probability.astype(np.float64), minlength=BINS)
+    count, right, probability = predictions.totals.bins
     shown = np.maximum(count, 1)
     return count, right / shown, probability / shown
 

@@ -3,26 +3,37 @@
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from pipeline import tasks
 from pipeline.dataset import Examples, Predictions, load_examples
-from pipeline.inference.onnx_session import Session, batches
+from pipeline.inference import parts
+from pipeline.inference.onnx_session import Session
+from pipeline.inference.parts import Store
 from pipeline.paths import TaskPaths
 
 
-def predict_split(session: Session, task: tasks.Task, examples: Examples) -> tuple[Predictions, float]:
-    """The predictions for the evaluated split, and their mean cross-entropy in nats. Memory stays small."""
-    encoded, targets = examples.eval_split()
-    predicted, probability = np.empty(len(encoded), np.int32), np.empty(len(encoded), np.float32)
-    loss = 0.0
-    for rows in batches(len(encoded)):
-        probabilities = session.probabilities(task.features(encoded[rows], examples.info))  # (batch, classes)
-        predicted[rows] = probabilities.argmax(axis=1)
-        probability[rows] = probabilities.max(axis=1)
-        of_target = np.take_along_axis(probabilities, targets[rows, None].astype(np.int64), axis=1)
-        loss -= float(np.log(np.maximum(of_target, np.finfo(np.float32).tiny), dtype=np.float64).sum())
-    predictions = Predictions(examples.info, encoded, targets.astype(np.int32), predicted, probability)
-    return predictions, loss / len(encoded)
+def predict_split(session: Session, task: tasks.Task, examples: Examples, store: Store | None = None) -> Predictions:
+    """The predictions for the evaluated split, in the order of the examples.
+
+    Those of a complement are made part by part, of which `store` keeps each: an evaluation that was stopped goes on.
+    """
+    info = examples.info
+    if not info.complement:
+        encoded, targets = examples.split(info.eval_split)
+        return parts.predict(session.probabilities, task.features, info, encoded, targets)
+    others = np.sort(examples.encoded[:, 0])
+    numbers = parts.numbers(info)
+    made: Predictions | None = None
+    for number in tqdm(numbers, desc="evaluation", unit="part", disable=None if len(numbers) > 1 else True):
+        part = store.load(number, info) if store else None
+        if part is None:
+            part = parts.predict_range(session.probabilities, task.features, task.step_targets, info, others, number)
+            if store and len(numbers) > 1:
+                store.save(number, part)
+        made = parts.merged(made, part) if made else part
+    assert made  # noqa: S101  # a complement has at least one part
+    return made
 
 
 def accuracy(onnx: Path, paths: TaskPaths) -> float:
@@ -35,5 +46,5 @@ def accuracy(onnx: Path, paths: TaskPaths) -> float:
     shape, classes = examples.info.shape, len(examples.info.class_names)
     if not session.reads(shape) or session.classes != classes:
         raise ValueError(f"the model has {session.classes} classes; the data have {classes} and examples of {shape}")
-    predictions, _ = predict_split(session, tasks.load(paths.name), examples)
-    return float(1 - predictions.wrong.mean())
+    totals = predict_split(session, tasks.load(paths.name), examples).totals
+    return 1 - totals.wrong / totals.examples

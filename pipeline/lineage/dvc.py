@@ -32,11 +32,12 @@ def lock_entries(revision: str | None = None) -> dict[str, Any]:
         for entry in entries.values():
             _check(entry)
     except INVALID:
-        where = f" of {revision}" if revision else ""
-        raise PipelineError(
-            f"{LOCK}{where} is damaged or has merge conflicts; run `git checkout {LOCK}` to restore it."
-        ) from None
+        raise _damaged(f" of {revision}" if revision else "") from None
     return entries
+
+
+def _damaged(where: str = "") -> PipelineError:
+    return PipelineError(f"{LOCK}{where} is damaged or has merge conflicts; run `git checkout {LOCK}` to restore it.")
 
 
 def run_cache_entries() -> list[dict[str, Any]]:
@@ -58,10 +59,14 @@ def run_cache_entries() -> list[dict[str, Any]]:
 def changed_stages(kind: str = "", addresses: Sequence[str] = ()) -> list[str]:
     """The stages whose inputs or outputs differ from dvc.lock, of these addresses or of all.
 
-    With a `kind`, such as "changed outs", only those with changes of that kind.
+    With a `kind`, such as "changed outs", only those with changes of that kind. Raises PipelineError if dvc.lock is
+    damaged.
     """
-    with repository() as repo:
-        status = repo.status(targets=list(addresses) or None)
+    try:
+        with repository() as repo:
+            status = repo.status(targets=list(addresses) or None)
+    except (*INVALID, NotImplementedError):
+        raise _damaged() from None
     return sorted(name for name, changes in status.items() if not kind or any(kind in change for change in changes))
 
 

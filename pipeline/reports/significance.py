@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from pipeline.lineage.run_summary import RunSummary
 from pipeline.paths import TaskPaths
 
@@ -43,19 +45,26 @@ def paired_test(first: RunSummary, other: RunSummary) -> PairedTest | None:
     """
     from scipy.stats import binomtest
 
-    if first.predictions is None or other.predictions is None or not _same_examples(first, other):
+    first_wrong, other_wrong = _wrong(first), _wrong(other)
+    if first_wrong is None or other_wrong is None or not _same_examples(first, other):
         return None
-    if len(first.predictions) != len(other.predictions):
-        return None
-    first_right, other_right = (
-        (table["target"] == table["predicted"]).to_numpy() for table in (first.predictions, other.predictions)
-    )
-    better, worse = int((~first_right & other_right).sum()), int((first_right & ~other_right).sum())
+    better, worse = len(np.setdiff1d(first_wrong, other_wrong)), len(np.setdiff1d(other_wrong, first_wrong))
     p = float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
-    return PairedTest(other.name, len(first_right), better, worse, p)
+    return PairedTest(other.name, int(first.metrics["examples"]), better, worse, p)
+
+
+def _wrong(run: RunSummary) -> np.ndarray | None:
+    """The examples that a run predicts wrongly; None unless all of them are recorded."""
+    table = run.predictions
+    if table is None or "example" not in table:
+        return None
+    wrong = table.loc[table["target"] != table["predicted"], "example"].to_numpy()
+    return wrong if len(wrong) == run.metrics.get("wrong") else None
 
 
 def _same_examples(first: RunSummary, other: RunSummary) -> bool:
-    path = str(TaskPaths(first.task).examples)
-    md5 = first.inputs.get(path)
-    return first.task == other.task and md5 is not None and md5 == other.inputs.get(path)
+    paths = TaskPaths(first.task)
+    inputs = [
+        (run.task, *(run.inputs.get(str(path)) for path in (paths.examples, paths.info))) for run in (first, other)
+    ]
+    return inputs[0] == inputs[1] and None not in inputs[0]

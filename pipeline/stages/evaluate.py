@@ -1,7 +1,6 @@
 """Measure the exported ONNX file, batch by batch: the published metrics are those of the file that predicts."""
 
 import logging
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +11,10 @@ import pandas as pd
 from pipeline import manifest
 from pipeline.config import ModelSetup
 from pipeline.dataset import Predictions, load_examples, load_info
-from pipeline.files import write_atomic, write_csv, write_json, write_parquet
+from pipeline.files import md5, write_atomic, write_csv, write_json, write_parquet
 from pipeline.inference import calibration
 from pipeline.inference.onnx_session import Session
+from pipeline.inference.parts import Store
 from pipeline.inference.predict_split import predict_split
 from pipeline.paths import repro
 
@@ -33,20 +33,17 @@ def run(setup: ModelSetup) -> None:
     manifest.verify(paths.export, exported, paths.onnx.name)
     session = Session(paths.onnx, repro(*exported, force=True))
     examples = replace(load_examples(setup.task.paths), info=load_info(paths.info, exported))
-    predictions, loss = predict_split(session, task, examples)
+    store = Store(paths.evaluation(md5(paths.onnx), md5(setup.task.paths.examples)))
+    predictions = predict_split(session, task, examples, store)
     more, errors = task.evaluate(examples, predictions, session.run)
-    values = metrics(predictions, loss) | more
+    values = metrics(predictions) | more
     write_json(values, paths.metrics)
     write_csv(confusion(predictions), paths.confusion)
     write_csv(by_class(predictions), paths.by_class)
-    columns = {
-        "target": predictions.targets,
-        "predicted": predictions.predicted,
-        "probability": predictions.probability,
-    }
-    write_parquet(pd.DataFrame(columns), paths.predictions)
+    write_parquet(table(predictions), paths.predictions)
     _save(errors, paths.errors)
     _save(calibration.plot(predictions), paths.reliability)
+    store.remove()
     print(f"{setup.name}: {values['wrong']:,} of {values['examples']:,} wrong on {values['dataset']}")
     if values["accuracy"] < FAR_BELOW * values.get("ceiling", 0.0):
         embedding = "" if setup.network.embedding else f", or set models.{setup.name}.network.embedding to 64"
@@ -62,26 +59,36 @@ def _save(figure: "Figure", path: Path) -> None:
     write_atomic(path, lambda draft: figure.savefig(draft, dpi=110, metadata={"Software": None}))
 
 
-def metrics(predictions: Predictions, loss: float) -> dict[str, Any]:
+def metrics(predictions: Predictions) -> dict[str, Any]:
     """The content of metrics.json; accuracy is 0 to 1, loss the mean cross-entropy in nats.
 
     The balanced accuracy is the mean over the classes that occur, so a rare class counts as much as any. Of classes
     with the same accuracy, the worst is the first.
     """
-    wrong, examples = int(predictions.wrong.sum()), len(predictions.targets)
+    totals = predictions.totals
     classes = by_class(predictions).set_index("class")["accuracy"]
     return {
         "dataset": predictions.info.dataset,
         "stand_in": predictions.info.stand_in,
-        "examples": examples,
-        "wrong": wrong,
-        "accuracy": (examples - wrong) / examples,
+        "examples": totals.examples,
+        "wrong": totals.wrong,
+        "accuracy": (totals.examples - totals.wrong) / totals.examples,
         "balanced_accuracy": round(float(classes.mean()), 9),
         "worst_class": str(classes.idxmin()),
         "worst_class_accuracy": float(classes.min()),
-        "loss": round(loss, 9),
+        "loss": round(totals.loss / totals.examples, 9),
         "expected_calibration_error": round(calibration.expected_calibration_error(predictions), 6),
     }
+
+
+def table(predictions: Predictions) -> pd.DataFrame:
+    """The content of predictions.parquet: a row for each prediction that is kept.
+
+    `example` is the row in the evaluated split, or the code of an example that is not stored.
+    """
+    rows = predictions.encoded[:, 0] if predictions.info.complement else np.arange(len(predictions.targets))
+    columns = {"target": predictions.targets, "predicted": predictions.predicted}
+    return pd.DataFrame({"example": rows.astype(np.int64), **columns, "probability": predictions.probability})
 
 
 def confusion(predictions: Predictions) -> pd.DataFrame:
@@ -91,17 +98,18 @@ def confusion(predictions: Predictions) -> pd.DataFrame:
     do not occur are left out.
     """
     names = predictions.info.class_names
-    same = [(i, i) for i in np.unique([predictions.targets, predictions.predicted]).tolist()]
-    found = Counter(zip(predictions.targets.tolist(), predictions.predicted.tolist(), strict=True))
+    found = {(actual, predicted): examples for actual, predicted, examples in predictions.totals.confusion.tolist()}
+    same = [(i, i) for i in np.unique(predictions.totals.confusion[:, :2]).tolist()]
     others = sorted(pair for pair in found if pair[0] != pair[1])
-    rows = [(names[actual], names[predicted], found[actual, predicted]) for actual, predicted in [*same, *others]]
+    rows = [
+        (names[actual], names[predicted], found.get((actual, predicted), 0)) for actual, predicted in [*same, *others]
+    ]
     return pd.DataFrame(rows, columns=["actual", "predicted", "examples"])
 
 
 def by_class(predictions: Predictions) -> pd.DataFrame:
     """For each class of the evaluated examples: how many there are, how many are wrong, the accuracy."""
-    table = pd.DataFrame({"class": predictions.targets, "wrong": predictions.wrong})
-    table = table.groupby("class")["wrong"].agg(examples="size", wrong="sum").reset_index()
-    table["accuracy"] = 1 - table["wrong"] / table["examples"]
-    table["class"] = [predictions.info.class_names[i] for i in table["class"]]
-    return table
+    found = pd.DataFrame(predictions.totals.by_class(), columns=["class", "examples", "wrong"])
+    found["accuracy"] = 1 - found["wrong"] / found["examples"]
+    found["class"] = [predictions.info.class_names[i] for i in found["class"]]
+    return found

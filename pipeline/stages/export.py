@@ -39,7 +39,7 @@ def run(setup: ModelSetup) -> None:
     examples = load_examples(setup.task.paths)
     temperature = _calibrate(model, setup, examples)
     model = keras_network.with_probabilities(model)
-    encoded, _ = examples.eval_split()
+    encoded, _ = examples.split("train" if examples.info.complement else examples.info.eval_split)
     sequence = setup.task.code.features(encoded[:COMPARED], examples.info)
     with draft(paths.export) as folder:
         folder.mkdir()
@@ -105,7 +105,7 @@ def _calibrate(model: keras.Model, setup: ModelSetup, examples: Examples) -> flo
     It is fitted to the validation split, or, without one, to the training split. Where the training split is evaluated,
     too, as with a fable, it is 1.
     """
-    split = "validation" if (examples.splits == "validation").any() else "train"
+    split = "validation" if examples.info.splits.get("validation") else "train"
     if split == examples.info.eval_split:
         return 1.0
     encoded, targets = examples.split(split)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from pipeline import manifest
 from pipeline.config import TaskSetup
@@ -19,8 +18,9 @@ def run(task: TaskSetup) -> None:
     examples = task.code.split(task.params.split, raw, np.random.default_rng(task.seed))
     check(examples, raw)
     save_examples(examples, task.paths)
-    sizes = [f"{size:,} {split}" for split in SPLITS if (size := int((examples.splits == split).sum()))]
-    print(f"{task.name}: {examples.info.dataset}, {', '.join(sizes)}, {len(examples.info.class_names)} classes")
+    info = examples.info
+    sizes = [f"{size:,} {split}" for split, size in info.splits.items() if size]
+    print(f"{task.name}: {info.dataset}, {', '.join(sizes)}, {len(info.class_names)} classes")
 
 
 def check(examples: Examples, raw: Path) -> None:
@@ -29,23 +29,24 @@ def check(examples: Examples, raw: Path) -> None:
     Raises PipelineError, with the folder and the row of the example, if a target or a split is invalid, if the training
     split or the evaluated split is empty, or if an example is in two splits.
     """
-    encoded, targets, splits = examples.encoded, examples.targets, examples.splits
-    classes = len(examples.info.class_names)
-    if not len(encoded) == len(targets) == len(splits):
+    info, encoded, targets = examples.info, examples.encoded, examples.targets
+    if unknown := [split for split in info.splits if split not in SPLITS]:
+        raise PipelineError(f"{raw}: the split {unknown[0]!r} is none of {', '.join(SPLITS)}; rename it.")
+    for split in ("train", info.eval_split):
+        if info.splits.get(split, 0) < 1:
+            raise PipelineError(f"{raw}: the split {split!r} is empty; change the sizes in params.yaml.")
+    stored = {split: size for split, size in info.splits.items() if not (info.complement and split == info.eval_split)}
+    if not len(encoded) == len(targets) == sum(stored.values()):
         raise PipelineError(
-            f"{raw}: {len(encoded)} encoded examples, {len(targets)} targets, {len(splits)} splits; expected the same "
-            "number of each; fix the task's split function."
+            f"{raw}: {len(encoded)} encoded examples, {len(targets)} targets, {sum(stored.values())} in the splits; "
+            "expected the same number of each; fix the task's split function."
         )
+    classes = len(info.class_names)
     _refuse(
         raw, (targets < 0) | (targets >= classes), lambda row: f"target {targets[row]}, expected 0 to {classes - 1}"
     )
-    _refuse(
-        raw, ~np.isin(splits, SPLITS), lambda row: f"split {str(splits[row])!r}, expected one of {', '.join(SPLITS)}"
-    )
-    for split in ("train", examples.info.eval_split):
-        if not (splits == split).any():
-            raise PipelineError(f"{raw}: the split {split!r} is empty; change the sizes in params.yaml.")
-    if not examples.info.autoregressive:  # a text repeats itself
+    if len(stored) > 1 and not info.autoregressive:  # a text repeats itself
+        splits = np.repeat(list(stored), list(stored.values()))
         repeated = _in_two_splits(encoded, splits)
         _refuse(raw, repeated, lambda row: f"it is in the split {str(splits[row])!r} and in another, too")
 
@@ -58,8 +59,10 @@ def _refuse(raw: Path, wrong: np.ndarray, problem: Callable[[int], str]) -> None
 
 def _in_two_splits(encoded: np.ndarray, splits: np.ndarray) -> np.ndarray:
     """Which examples are in another split, too: bool (examples,)."""
-    if len(np.unique(splits)) == 1:
-        return np.zeros(len(splits), bool)
     rows = np.ascontiguousarray(encoded).view(f"V{encoded.shape[1] * encoded.itemsize}").ravel()
     example = np.unique(rows, return_inverse=True)[1]
-    return (pd.Series(pd.factorize(splits)[0]).groupby(example).transform("nunique") > 1).to_numpy()
+    first = np.full(example.max() + 1, "", splits.dtype)
+    first[example[::-1]] = splits[::-1]  # the split of the first one
+    last = first.copy()
+    last[example] = splits
+    return np.asarray((first != last)[example])

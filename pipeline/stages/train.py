@@ -17,7 +17,7 @@ from pipeline.files import write_atomic, write_csv
 from pipeline.networks import keras_network, loss_and_optimizer
 from pipeline.training import distributed, environment
 from pipeline.training.augment import transform
-from pipeline.training.batches import Features, batch_schedule, evaluation_batches, training_batches
+from pipeline.training.batches import Features, Schedule, evaluation_batches, training_batches
 from pipeline.training.callbacks import History, ReportCallback, TensorBoard
 from pipeline.training.checkpoint import Checkpoint, fingerprint
 from pipeline.training.distributed import Workers
@@ -34,7 +34,7 @@ class TrainingData:
     recipe: Recipe  # in steps
     encoded: np.ndarray  # (examples, code), the training split
     targets: np.ndarray  # (examples,), or (examples, steps) if every step is supervised
-    schedule: np.ndarray  # int32 (steps, batch_size), rows of the training split
+    schedule: Schedule  # rows of the training split for each step
     features: Features
 
 
@@ -49,7 +49,7 @@ def run(setup: ModelSetup, on_report: ReportCallback = lambda step, row: None) -
     workers = distributed.from_environment(data.recipe)
     workers.connect()
     where = environment.describe() | ({"workers": workers.number} if workers.number > 1 else {})
-    epochs = data.schedule.size / len(data.encoded)
+    epochs = data.recipe.total_steps * data.recipe.batch_size / len(data.encoded)
     print(
         f"{setup.name}: {data.recipe.total_steps} steps of {data.recipe.batch_size} from {len(data.encoded)} examples, "
         f"{epochs:.3g} epochs"
@@ -85,7 +85,7 @@ def _prepare(setup: ModelSetup) -> TrainingData:
     recipe = setup.recipe.resolve_steps(len(encoded))
     # A walk goes on by one window and its target, so that no token is read twice.
     stride = examples.info.shape[0] + 1
-    schedule = batch_schedule(recipe, len(encoded), stride, np.random.default_rng(setup.seed))
+    schedule = Schedule(recipe, len(encoded), stride, setup.seed)
 
     def features(rows: np.ndarray) -> np.ndarray:
         return setup.task.code.features(rows, examples.info)
@@ -185,7 +185,7 @@ def _fit(
 
 def _batches(setup: ModelSetup, data: TrainingData, first: int, workers: Workers) -> tf.data.Dataset:
     """The share of this worker of the batches from step `first` on; the first step is 0."""
-    batches = training_batches(data.schedule[first:], data.encoded, data.targets, data.features)
+    batches = training_batches(data.schedule, data.encoded, data.targets, data.features, first)
     limits = data.recipe.augment
     if limits is None:
         return batches if workers.number == 1 else batches.map(workers.share)
@@ -203,14 +203,14 @@ def _history(model: keras.Model, setup: ModelSetup, data: TrainingData, on_repor
         return np.asarray(np.argmax(logits, axis=-1))  # (batch,), or (batch, steps)
 
     def batch_accuracy(step: int) -> float:
-        rows = data.schedule[step - 1]
+        (rows,) = data.schedule[step - 1 : step]
         return float(np.mean(predict(rows) == data.targets[rows]))
 
     def sample_line(step: int) -> str:
         describe = setup.task.code.sample_line
         if describe is None:
             return ""
-        row = data.schedule[step - 1, 0]
+        row = data.schedule[step - 1 : step][0, 0]
         predicted, target = predict(np.array([row])).flat[-1], data.targets[row].flat[-1]
         return describe(data.encoded[row], int(predicted), int(target), data.examples.info)
 

@@ -56,7 +56,7 @@ def write(artifacts: Artifacts, folder: Path, run_id: str = "", model_id: str = 
     from mlflow.models import Model
 
     paths, examples = artifacts.paths, load_examples(artifacts.task)
-    encoded, _ = examples.eval_split()
+    encoded, _ = examples.split("train")
     features = tasks.load(artifacts.task.name).features
     data = folder.parent / artifacts.model
     data.mkdir()

@@ -1,6 +1,8 @@
 """Which examples each step trains on, and the input pipeline that makes features of them batch by batch."""
 
 from collections.abc import Callable, Iterator
+from threading import Lock
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -9,49 +11,91 @@ from pipeline.config import Recipe
 
 Features = Callable[[np.ndarray], np.ndarray]  # encoded (batch, code) to float32 (batch, steps, features)
 CHUNK = 4096  # examples whose features are computed at once
+KEPT = 2**17  # rows of past passes that are kept at least
 
 
-def batch_schedule(recipe: Recipe, examples: int, stride: int, rng: np.random.Generator) -> np.ndarray:
-    """Which examples each step trains on: int32 (steps, batch_size), rows of the training split.
+class Rows(Protocol):
+    """Rows of the training split for each step: a slice of steps is int32 (steps, batch_size)."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, steps: slice, /) -> np.ndarray: ...
+
+
+class Schedule:
+    """Which examples each step trains on: a slice of it is int32 (steps, batch_size), rows of the training split.
 
     fixed: the rows in their order, again and again. shuffled: every pass in a new random order. walk: start at one of
     the first rows, go on by `stride` rows, and start anew at the end, as the published programs read a text. A batch
-    may span two passes.
+    may span two passes. Only the orders of the last passes need memory: a pass that is asked for again is drawn again.
     """
-    size = recipe.total_steps * recipe.batch_size
-    if recipe.order == "walk":
-        rows = _walk(size, examples, stride, rng)
-    else:
-        passes = -(-size // examples)
-        order = rng.permutation if recipe.order == "shuffled" else np.arange
-        rows = np.concatenate([order(examples) for _ in range(passes)])[:size]
-    return rows.astype(np.int32).reshape(recipe.total_steps, recipe.batch_size)
+
+    def __init__(self, recipe: Recipe, examples: int, stride: int, seed: int):
+        self._recipe, self._examples, self._seed = recipe, examples, seed
+        self._lock = Lock()  # the thread that reads ahead, and the one that trains
+        self._walk = np.zeros(0, np.int32)
+        if recipe.order == "walk":
+            self._walk = _walk(len(self) * recipe.batch_size, examples, stride, np.random.default_rng(seed))
+        self._begin()
+
+    def __len__(self) -> int:
+        return self._recipe.total_steps
+
+    def __getitem__(self, steps: slice, /) -> np.ndarray:
+        first, stop, _ = steps.indices(len(self))
+        size = self._recipe.batch_size
+        return self._rows(first * size, stop * size).reshape(-1, size)
+
+    def _rows(self, first: int, stop: int) -> np.ndarray:
+        if len(self._walk):
+            return self._walk[first:stop]
+        if self._recipe.order == "fixed":
+            return (np.arange(first, stop) % self._examples).astype(np.int32)
+        with self._lock:
+            parts = []
+            for number in range(first // self._examples, -(-stop // self._examples)):
+                start = number * self._examples
+                parts.append(self._order(number)[max(0, first - start) : stop - start])
+        return np.concatenate(parts)
+
+    def _begin(self) -> None:
+        self._rng, self._drawn = np.random.default_rng(self._seed), 0
+        self._orders: dict[int, np.ndarray] = {}  # of the last passes
+
+    def _order(self, number: int) -> np.ndarray:
+        """The order of a pass: int32 (examples,)."""
+        if number < self._drawn and number not in self._orders:
+            self._begin()
+        while self._drawn <= number:
+            self._orders[self._drawn] = self._rng.permutation(np.arange(self._examples, dtype=np.int32))
+            self._orders.pop(self._drawn - 2 - KEPT // self._examples, None)
+            self._drawn += 1
+        return self._orders[number]
 
 
 def _walk(size: int, examples: int, stride: int, rng: np.random.Generator) -> np.ndarray:
-    rows: list[int] = []
+    rows = np.empty(size, np.int32)
     row = examples
-    while len(rows) < size:
+    for i in range(size):
         if row >= examples:
             row = int(rng.integers(min(stride + 1, examples)))
-        rows.append(row)
+        rows[i] = row
         row += stride
-    return np.array(rows)
+    return rows
 
 
 def training_batches(
-    schedule: np.ndarray, encoded: np.ndarray, targets: np.ndarray, features: Features
+    schedule: Rows, encoded: np.ndarray, targets: np.ndarray, features: Features, first: int = 0
 ) -> tf.data.Dataset:
-    """The batches of a schedule (steps, batch_size): features float32 (batch, steps, features), targets int32.
+    """The batches of a schedule from step `first` on: features float32 (batch, steps, features), targets int32.
 
     Targets are (examples,), or (examples, steps) if each step has its own. Features are computed a few batches ahead of
     the training, so that only the encoded examples need memory.
     """
-    batch_size = schedule.shape[1]
+    batch_size = schedule[:1].shape[1]
     chunk = max(1, CHUNK // batch_size)  # batches
 
     def chunks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for start in range(0, len(schedule), chunk):
+        for start in range(first, len(schedule), chunk):
             rows = schedule[start : start + chunk]  # (batches, batch_size)
             x = features(encoded[rows.ravel()])
             yield x.reshape(*rows.shape, *x.shape[1:]), targets[rows].astype(np.int32)
@@ -61,7 +105,7 @@ def training_batches(
         tf.TensorSpec((None, batch_size, *targets.shape[1:]), tf.int32),
     )
     batches = tf.data.Dataset.from_generator(chunks, output_signature=signature).unbatch()
-    return batches.apply(tf.data.experimental.assert_cardinality(len(schedule))).prefetch(2)
+    return batches.apply(tf.data.experimental.assert_cardinality(len(schedule) - first)).prefetch(2)
 
 
 def evaluation_batches(

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from pipeline.dataset import DatasetInfo, Predictions
+from pipeline.dataset import Predictions
 from pipeline.inference import calibration
+from tests.harness.examples import info_of, predictions
 
-INFO = DatasetInfo("t", "t", False, (1, 1), ["a", "b", "c"], "test", False, "")
+INFO = info_of()
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -33,8 +34,7 @@ def test_however_certain_the_examples_a_probability_is_as_certain_as_their_numbe
 
 def made(probability: np.ndarray, right: np.ndarray) -> Predictions:
     targets = np.zeros(len(right), np.int32)
-    predicted = np.where(right, 0, 1).astype(np.int32)
-    return Predictions(INFO, np.zeros((len(right), 1)), targets, predicted, probability.astype(np.float32))
+    return predictions(INFO, np.zeros((len(right), 1)), targets, np.where(right, 0, 1), probability)
 
 
 def test_the_calibration_error_is_the_distance_of_accuracy_from_probability() -> None:

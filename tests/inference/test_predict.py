@@ -19,9 +19,8 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from pipeline import cli, manifest
-from pipeline.dataset import load_examples
 from pipeline.files import load_json
-from pipeline.paths import ModelPaths, TaskPaths
+from pipeline.paths import ModelPaths
 from tests.harness import project
 
 BITS = "01101010"
@@ -38,10 +37,9 @@ def exported(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def evaluated(trained: Path) -> dict[str, tuple[str, float]]:
-    """The class and the probability that the stage evaluate stored for each string of bits."""
-    examples = load_examples(TaskPaths("bits", trained))
+    """The class and the probability that the stage evaluate stored for each miscounted string of bits."""
     table = pd.read_parquet(ModelPaths("bits-lstm24", trained).predictions)
-    strings = [f"{code:08b}" for code in examples.eval_split()[0][:, 0].tolist()]
+    strings = [f"{code:08b}" for code in table["example"]]
     return dict(zip(strings, zip(table["predicted"].astype(str), table["probability"], strict=True), strict=True))
 
 

@@ -59,7 +59,7 @@ def test_no_two_parameters_of_a_model_get_the_same_name(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
-        ("data/split/bits/examples.parquet", "data"),
+        ("data/split/bits/examples.npy", "data"),
         ("data/fable/belling_the_cat_retold.txt", "data"),
         ("pipeline/tasks/bits/data.py", "code"),
         ("database.py", "code"),

@@ -298,7 +298,7 @@ verb, model = sys.argv[1:]
 outputs = {"train": "model.weights.h5", "export": "export/model.onnx", "evaluate": "metrics.json"}
 path = Path("models") / model / outputs[verb]
 path.parent.mkdir(parents=True, exist_ok=True)
-content = Path("params.yaml").read_bytes() + Path("data/split/bits/examples.parquet").read_bytes()
+content = Path("params.yaml").read_bytes() + Path("data/split/bits/examples.npy").read_bytes()
 path.write_text(verb + hashlib.md5(content).hexdigest())
 """
 TOY = ModelPaths("toy")

@@ -13,11 +13,13 @@ from pipeline.lineage.run_summary import RunSummary
 from pipeline.reports import compare, curves, significance
 
 PICTURE = Path("curves.png")
-EXAMPLES = "data/split/bits/examples.parquet"
+EXAMPLES = "data/split/bits/examples.npy"
+INFO = "data/split/bits/info.json"
 
 
 def predictions(right: list[bool]) -> pd.DataFrame:
-    return pd.DataFrame({"target": 1, "predicted": [1 if each else 2 for each in right]})
+    predicted = [1 if each else 2 for each in right]
+    return pd.DataFrame({"example": range(len(right)), "target": 1, "predicted": predicted})
 
 
 def a_run(name: str, predicted: pd.DataFrame | None = None, **other: Any) -> RunSummary:
@@ -29,11 +31,14 @@ def a_run(name: str, predicted: pd.DataFrame | None = None, **other: Any) -> Run
         "model": "bits-lstm24",
         "task": "bits",
         "params": {"learning_rate": "0.01", "steps": "20"},
-        "inputs": {EXAMPLES: "0123456789abcdef"},
+        "inputs": {EXAMPLES: "0123456789abcdef", INFO: "0f"},
         "metrics": {"accuracy": 0.5, "wrong": 1000.0, "training_seconds": 2.5},
         "history": pd.DataFrame({"loss": [2.0, 1.0], "accuracy": [0.25, 0.5]}, index=step),
         "predictions": predicted,
     }
+    if predicted is not None and "target" in predicted:
+        wrong = (predicted["target"] != predicted["predicted"]).sum()
+        fields["metrics"] |= {"examples": float(len(predicted)), "wrong": float(wrong)}
     return RunSummary(**(fields | other))
 
 
@@ -215,21 +220,21 @@ def test_markdown_is_markdown() -> None:
 
 
 def test_json_holds_the_same() -> None:
+    half: dict[str, float] = {"accuracy": 0.5, "ceiling": 0.75, "examples": 2, "wrong": 1}
+    whole: dict[str, float] = {"accuracy": 1.0, "examples": 2, "wrong": 0}
     group = [
-        a_run("a", predictions([True, False]), metrics={"accuracy": 0.5, "ceiling": 0.75}),
-        a_run(
-            "b", predictions([True, True]), metrics={"accuracy": 1.0}, params={"learning_rate": "0.02", "steps": "20"}
-        ),
+        a_run("a", predictions([True, False]), metrics=half),
+        a_run("b", predictions([True, True]), metrics=whole, params={"learning_rate": "0.02", "steps": "20"}),
     ]
     content = json.loads(compare.as_json([group], PICTURE), parse_constant=pytest.fail)
     assert content["picture"] == "curves.png"
     (entry,) = content["groups"]
     assert [each["name"] for each in entry["runs"]] == ["a", "b"]
     assert [each["id"] for each in entry["runs"]] == ["a-id", "b-id"]
-    assert entry["runs"][0]["metrics"] == {"accuracy": 0.5, "ceiling": 0.75}
+    assert entry["runs"][0]["metrics"] == half
     assert entry["differences"] == [
-        {"learning_rate": "0.01", "accuracy": 0.5, "ceiling": 0.75},
-        {"learning_rate": "0.02", "accuracy": 1.0, "ceiling": None},
+        {"learning_rate": "0.01", "accuracy": 0.5, "ceiling": 0.75, "examples": 2, "wrong": 1},
+        {"learning_rate": "0.02", "accuracy": 1.0, "ceiling": None, "examples": 2, "wrong": 0},
     ]
     assert entry["paired"] == [{"run": "b", "examples": 2, "better": 1, "worse": 0, "p": 1.0}]
 

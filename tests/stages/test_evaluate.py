@@ -9,28 +9,30 @@ import pytest
 
 from pipeline import config, manifest
 from pipeline.config import Network
-from pipeline.dataset import DatasetInfo, Predictions, load_examples
+from pipeline.dataset import Predictions, load_examples
 from pipeline.errors import PipelineError
 from pipeline.files import load_json
 from pipeline.networks import onnx_network
 from pipeline.paths import ModelPaths, TaskPaths
 from pipeline.stages import evaluate
 from tests.harness import project
+from tests.harness.examples import evaluated, info_of
+from tests.harness.examples import predictions as made_predictions
 from tests.harness.recipes import recipe
 from tests.harness.stages import prepare
 
-INFO = DatasetInfo("bits", "bits-2", False, (2, 1), ["0", "1", "2"], "test", False, "")
+INFO = info_of(test=5)
 BITS = "bits-lstm24"
 
 
 @pytest.fixture
 def predictions() -> Predictions:
     targets, predicted = np.array([0, 1, 1, 2, 1]), np.array([0, 1, 0, 2, 0])
-    return Predictions(INFO, np.arange(5)[:, None], targets, predicted, np.full(5, 0.5, np.float32))
+    return made_predictions(INFO, np.arange(5)[:, None], targets, predicted, np.full(5, 0.5), loss=1.25)
 
 
 def test_metrics_count_the_predictions(predictions: Predictions) -> None:
-    assert evaluate.metrics(predictions, 0.25) == {
+    assert evaluate.metrics(predictions) == {
         "dataset": "bits-2",
         "stand_in": False,
         "examples": 5,
@@ -61,10 +63,9 @@ def test_the_files_of_a_model_agree_with_each_other(trained: Path) -> None:
         paths = ModelPaths(model, trained)
         metrics = load_json(paths.metrics, "")
         table = pd.read_parquet(paths.predictions)
-        assert table.columns.tolist() == ["target", "predicted", "probability"]
-        assert metrics["examples"] == len(table)
+        assert table.columns.tolist() == ["example", "target", "predicted", "probability"]
         assert metrics["wrong"] == (table["target"] != table["predicted"]).sum()
-        assert metrics["accuracy"] == (table["target"] == table["predicted"]).mean()
+        assert metrics["accuracy"] == 1 - metrics["wrong"] / metrics["examples"]
         assert metrics["stand_in"] == (metrics["dataset"] == "uci-digits")
         assert table["probability"].between(0, 1).all()
         confusion, by_class = pd.read_csv(paths.confusion), pd.read_csv(paths.by_class)
@@ -72,8 +73,15 @@ def test_the_files_of_a_model_agree_with_each_other(trained: Path) -> None:
         assert confusion.loc[confusion["actual"] != confusion["predicted"], "examples"].sum() == metrics["wrong"]
         assert by_class["wrong"].sum() == metrics["wrong"]
         assert paths.errors.read_bytes().startswith(b"\x89PNG")
-        _, targets = load_examples(TaskPaths(model.split("-")[0], trained)).eval_split()
-        assert table["target"].tolist() == targets.tolist()
+        examples = load_examples(TaskPaths(model.split("-")[0], trained))
+        encoded, targets = evaluated(examples)
+        assert metrics["examples"] == len(targets)
+        if examples.info.complement:
+            assert table["example"].isin(encoded[:, 0]).all()
+            assert [bin(code).count("1") for code in table["example"]] == table["target"].tolist()
+        else:
+            assert table["example"].tolist() == list(range(len(targets)))
+            assert table["target"].tolist() == targets.tolist()
 
 
 def test_the_loss_is_the_mean_cross_entropy(trained: Path) -> None:
@@ -82,7 +90,7 @@ def test_the_loss_is_the_mean_cross_entropy(trained: Path) -> None:
 
     paths, task = ModelPaths(BITS, trained), tasks.load("bits")
     examples = load_examples(TaskPaths("bits", trained))
-    encoded, targets = examples.eval_split()
+    encoded, targets = evaluated(examples)
     scores = Session(paths.onnx, "").probabilities(task.features(encoded, examples.info)).astype(float)
     expected = -np.log(scores[np.arange(len(targets)), targets]).mean()
     assert load_json(paths.metrics, "")["loss"] == pytest.approx(expected, abs=1e-6)

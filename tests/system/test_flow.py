@@ -158,7 +158,7 @@ def test_a_trained_model_has_one_run_with_its_curves_metrics_and_files(trained: 
     inputs = {each.dataset.name: each.dataset.digest for each in run.inputs.dataset_inputs}
     deps = {dep["path"]: dep["md5"] for dep in lock(trained, f"train@{model}")["deps"]}
     dataset = metrics(trained, model)["dataset"]
-    assert inputs == {dataset: deps[f"data/split/{task}/examples.parquet"]}, "the dataset is the data"
+    assert inputs == {dataset: deps[f"data/split/{task}/examples.npy"]}, "the dataset is the data"
     assert len(run.data.tags["code"]) == 7
 
 

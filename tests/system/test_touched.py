@@ -58,12 +58,12 @@ CODE = [
 ]
 OUTPUTS = [  # a stage, and the stages that read this output of it
     {
-        "data/split/bits/examples.parquet": {stage for stage in project.STAGES if "bits" in stage} - {"generate@bits"},
+        "data/split/bits/examples.npy": {stage for stage in project.STAGES if "bits" in stage} - {"generate@bits"},
         f"models/{MNIST}/model.weights.h5": {f"train@{MNIST}", f"export@{MNIST}"},
         f"models/{FABLE}/export/model.onnx": {f"export@{FABLE}", f"evaluate@{FABLE}"},
     },
     {
-        "data/raw/bits/strings.parquet": {"generate@bits", "split@bits"},
+        "data/raw/bits/strings.json": {"generate@bits", "split@bits"},
         "data/split/mnist/info.json": {stage for stage in project.STAGES if "mnist" in stage} - {"generate@mnist"},
         f"models/{FABLE}/metrics.json": {f"evaluate@{FABLE}"},
     },

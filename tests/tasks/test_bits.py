@@ -1,17 +1,21 @@
+import json
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.dataset import DatasetInfo, Examples, Predictions
+from pipeline.dataset import DatasetInfo, Examples
 from pipeline.errors import PipelineError
 from pipeline.tasks.bits import data, evaluation, features, inputs
+from tests.harness.examples import evaluated, predictions
 
-INFO = DatasetInfo("bits", "bits-20", False, (20, 1), [str(i) for i in range(21)], "test", False, "")
+INFO = DatasetInfo(
+    "bits", "bits-20", False, (20, 1), [str(i) for i in range(21)], "test", False, "", {"train": 1, "test": 9}
+)
 
 
 def generate_and_split(folder: Path, length: int, train: int, seed: int = 1) -> Examples:
@@ -26,18 +30,30 @@ def test_encode_features_and_decode_agree_with_the_text(text: str) -> None:
     assert inputs.decode(code, INFO) == text
 
 
-def test_generate_counts_the_ones_of_every_string(tmp_path: Path) -> None:
-    data.generate(data.Generate(length=10), Path("unused"), tmp_path)
-    table = pd.read_parquet(tmp_path / "strings.parquet")
-    assert table["number"].tolist() == list(range(1024))
-    assert [f"{number:b}".count("1") for number in table["number"]] == table["ones"].tolist()
+@pytest.mark.parametrize("length", [4, 10])
+def test_the_splits_partition_all_strings(tmp_path: Path, length: int) -> None:
+    examples = generate_and_split(tmp_path, length, train=10)
+    train, _ = examples.split("train")
+    test, targets = evaluated(examples)
+    assert len(set(train[:, 0].tolist())) == 10
+    assert sorted(np.concatenate([train, test])[:, 0].tolist()) == list(range(2**length))
+    assert [f"{number:b}".count("1") for number in test[:, 0]] == targets.tolist()
+    assert examples.class_sizes("test").tolist() == np.bincount(targets, minlength=length + 1).tolist()
+    assert examples.info.splits == {"train": 10, "test": 2**length - 10}
 
 
-def test_the_splits_partition_all_strings(tmp_path: Path) -> None:
-    examples = generate_and_split(tmp_path, length=10, train=100)
-    train, test = examples.split("train")[0], examples.split("test")[0]
-    assert len(train) == 100
-    assert sorted(np.concatenate([train, test])[:, 0].tolist()) == list(range(1024))
+def test_thirty_bits_need_memory_for_the_training_strings_alone(tmp_path: Path) -> None:
+    tracemalloc.start()
+    examples = generate_and_split(tmp_path, 30, train=10_000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10 * 2**20
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 1000
+    numbers = examples.encoded[:, 0].astype(np.int64)
+    assert len(set(numbers.tolist())) == 10_000
+    assert numbers.max() > 2**29
+    assert examples.info.splits["test"] == 2**30 - 10_000
+    assert examples.class_sizes("test").sum() == 2**30 - 10_000
 
 
 def test_the_seed_draws_the_training_strings(tmp_path: Path) -> None:
@@ -46,28 +62,18 @@ def test_the_seed_draws_the_training_strings(tmp_path: Path) -> None:
 
 
 def test_the_published_split_tests_all_but_ten_thousand_strings(tmp_path: Path) -> None:
-    assert len(generate_and_split(tmp_path, 20, 10_000).split("test")[0]) == 1_038_576
+    assert generate_and_split(tmp_path, 20, 10_000).info.splits["test"] == 1_038_576
 
 
 def test_as_many_training_strings_as_there_are_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match=r"tasks\.bits\.split\.train is 256, but .* holds 256 strings"):
+    with pytest.raises(PipelineError, match=r"tasks\.bits\.split\.train is 256, but there are 256 strings of 8 bits"):
         generate_and_split(tmp_path, 8, 256)
 
 
-@pytest.mark.parametrize(("column", "row", "value"), [("number", 7, 9), ("ones", 3, 5)])
-def test_a_wrong_row_of_the_raw_data_is_named(tmp_path: Path, column: str, row: int, value: int) -> None:
-    data.generate(data.Generate(length=4), Path("unused"), tmp_path)
-    table = pd.read_parquet(tmp_path / "strings.parquet")
-    table.loc[row, column] = value
-    table.to_parquet(tmp_path / "strings.parquet")
-    with pytest.raises(PipelineError, match=rf"strings\.parquet, row {row}: {column} is {value}, expected"):
-        data.split(data.Split(train=4), tmp_path, np.random.default_rng(1))
-
-
-def test_missing_rows_of_the_raw_data_are_refused(tmp_path: Path) -> None:
-    data.generate(data.Generate(length=4), Path("unused"), tmp_path)
-    pd.read_parquet(tmp_path / "strings.parquet")[:15].to_parquet(tmp_path / "strings.parquet")
-    with pytest.raises(PipelineError, match=r"holds 15 strings, expected a power of two; run `dvc repro --force"):
+@pytest.mark.parametrize("content", [{"length": 4, "strings": 15}, {"length": 31, "strings": 2**31}, {"length": "4"}])
+def test_raw_data_that_do_not_say_which_strings_there_are_are_refused(tmp_path: Path, content: dict[str, int]) -> None:
+    (tmp_path / "strings.json").write_text(json.dumps(content))
+    with pytest.raises(PipelineError, match=r"does not say which strings there are; run `dvc repro --force generate@"):
         data.split(data.Split(train=4), tmp_path, np.random.default_rng(1))
 
 
@@ -87,12 +93,9 @@ def test_text_that_is_not_a_string_of_bits_is_refused(text: str, sentence: str) 
 
 def test_the_picture_counts_the_errors_of_each_class(tmp_path: Path) -> None:
     examples = generate_and_split(tmp_path, length=4, train=4)
-    encoded, targets = examples.split("test")
-    predicted = np.where(targets == 2, 3, targets).astype(np.int32)
-    figure = evaluation.plot(
-        Predictions(examples.info, encoded, targets.astype(np.int32), predicted, np.ones(len(targets), np.float32)),
-        np.zeros(0),
-    )
+    encoded, targets = evaluated(examples)
+    predicted = np.where(targets == 2, 3, targets)
+    figure = evaluation.plot(predictions(examples.info, encoded, targets, predicted), np.zeros(0))
     errors = [label.get_text() for label in figure.axes[0].texts]
     assert errors == ["", "", str((targets == 2).sum()), "", ""]
 
@@ -121,8 +124,8 @@ def test_strings_of_other_lengths_are_measured_where_the_model_takes_them(tmp_pa
         count = np.minimum(bits.sum(axis=(1, 2)), 10) + (bits.shape[1] == 3)
         return {"probabilities": np.eye(120)[count.astype(int)], "count": count[:, None]}
 
-    encoded, targets = examples.split("test")
-    made = Predictions(info, encoded, targets, targets, np.ones(len(targets), np.float32))
+    encoded, targets = evaluated(examples)
+    made = predictions(info, encoded, targets, targets)
     metrics, figure = evaluation.evaluate(examples, made, model)
     assert metrics == {"wrong_shorter": 8, "accuracy_8_bits": 1.0}
     line = figure.axes[2].lines[0]

@@ -21,6 +21,8 @@ from pipeline.paths import TaskPaths
 from pipeline.section import Section
 from pipeline.stages import split
 from tests.harness import project
+from tests.harness.examples import evaluated
+from tests.harness.examples import predictions as made_predictions
 
 EVERY_TASK = pytest.mark.parametrize("name", tasks.names())
 SOME = 200  # examples, where a property of each example is tested
@@ -64,12 +66,12 @@ def some(rows: np.ndarray) -> np.ndarray:
 
 def predictions(name: str, wrong: Iterable[int]) -> Predictions:
     """Predictions for the evaluated split; those in these rows are wrong."""
-    encoded, targets = examples(name).eval_split()
+    encoded, targets = evaluated(examples(name))
     predicted = targets.astype(np.int32)
     for row in wrong:
         predicted[row] = (predicted[row] + 1) % len(examples(name).info.class_names)
     probability = np.linspace(0.1, 1, len(targets), dtype=np.float32)
-    return Predictions(examples(name).info, encoded, targets.astype(np.int32), predicted, probability)
+    return made_predictions(examples(name).info, encoded, targets, predicted, probability)
 
 
 @EVERY_TASK
@@ -105,12 +107,14 @@ def test_the_info_describes_the_task_and_survives_a_file(name: str, tmp_path: Pa
 def test_every_example_is_in_one_split(name: str) -> None:
     made = examples(name)
     split.check(made, TaskPaths(name).raw)
-    assert set(made.splits.tolist()) <= set(SPLITS)
+    assert set(made.info.splits) <= set(SPLITS)
     assert sum(len(made.split(each)[0]) for each in SPLITS) == len(made.encoded) == len(made.targets)
+    parts = {each: made.split(each) for each in SPLITS} | {made.info.eval_split: evaluated(made)}
     for each in ("train", made.info.eval_split):
-        encoded, targets = made.split(each)
-        assert len(encoded) == len(targets) > 0
-    rows = {each: {code.tobytes() for code in made.split(each)[0]} for each in SPLITS}
+        encoded, targets = parts[each]
+        assert len(encoded) == len(targets) == made.info.splits[each] > 0
+        assert made.class_sizes(each).tolist() == np.bincount(targets, minlength=len(made.info.class_names)).tolist()
+    rows = {each: {code.tobytes() for code in parts[each][0]} for each in SPLITS}
     for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
         assert not rows[first] & rows[second], "an example is in two splits"
 
@@ -129,9 +133,7 @@ def test_codes_and_targets_are_integers_and_targets_index_the_class_names(name: 
 @EVERY_TASK
 def test_the_same_seed_gives_the_same_examples(name: str) -> None:
     first, again = examples(name), make_examples(name)
-    for ours, theirs in zip(
-        (first.encoded, first.targets, first.splits), (again.encoded, again.targets, again.splits), strict=True
-    ):
+    for ours, theirs in zip((first.encoded, first.targets), (again.encoded, again.targets), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert first.info == again.info
 
@@ -168,7 +170,7 @@ def test_encode_and_decode_agree(name: str) -> None:
 def test_metrics_are_floats_and_errors_are_a_picture(name: str, share: float) -> None:
     from matplotlib.figure import Figure
 
-    size = len(examples(name).eval_split()[1])
+    size = examples(name).info.splits[examples(name).info.eval_split]
     made = predictions(name, range(round(share * size)))
     metrics, figure = tasks.load(name).evaluate(examples(name), made, lambda sequence: {})
     for key, value in metrics.items():
@@ -246,7 +248,7 @@ def test_a_folder_that_lacks_a_file_or_a_name_is_refused(monkeypatch: pytest.Mon
     (tmp_path / "half" / "inputs.py").touch()
     monkeypatch.setattr(tasks, "__path__", [*tasks.__path__, str(tmp_path)])
     assert "half" in tasks.names()
-    info = DatasetInfo("half", "half", False, (1, 1), ["a"], "train", False, "")
+    info = DatasetInfo("half", "half", False, (1, 1), ["a"], "train", False, "", {"train": 1})
     with pytest.raises(PipelineError, match=r"pipeline/tasks/half/inputs\.py does not define encode; add it\."):
         tasks.load("half").encode("", info)
     with pytest.raises(PipelineError, match=r"pipeline/tasks/half/features\.py does not exist; add it\."):

@@ -11,6 +11,7 @@ from pipeline.tasks.fable import data, evaluation, features, inputs
 from pipeline.tasks.fable.ngram import KneserNey
 from pipeline.tasks.fable.tokens import join, tokenize
 from tests.harness import datasets
+from tests.harness.examples import predictions as made_predictions
 
 STORY = "the cat and the dog and the cat ."
 
@@ -23,8 +24,7 @@ def generate_and_split(folder: Path, text: str, context: int = 3) -> Examples:
 
 
 def predictions(examples: Examples, predicted: np.ndarray) -> Predictions:
-    probability = np.ones(len(predicted), np.float32)
-    return Predictions(examples.info, examples.encoded, examples.targets, predicted, probability)
+    return made_predictions(examples.info, examples.encoded, examples.targets, predicted)
 
 
 def ceiling(examples: Examples) -> float:
@@ -90,9 +90,9 @@ def test_a_source_that_is_not_text_is_refused(tmp_path: Path) -> None:
 
 def test_raw_data_with_something_else_than_tokens_are_refused(tmp_path: Path) -> None:
     generate_and_split(tmp_path, STORY)
-    path = tmp_path / "tokens.json"
-    path.write_text(path.read_text().replace('"dog"', '"a dog"'))
-    with pytest.raises(PipelineError, match=r"tokens\.json, token 4: 'a dog' is not one token; run `dvc repro"):
+    (path,) = tmp_path.glob("*.tokens.txt")
+    path.write_text(path.read_text().replace("dog\n", "a dog\n"))
+    with pytest.raises(PipelineError, match=r"\.tokens\.txt: 'a dog' is not one token; run `dvc repro"):
         data.split(data.Split(context=3), tmp_path, np.random.default_rng(1))
 
 
@@ -139,8 +139,8 @@ def test_the_last_tenth_of_a_text_tests(tmp_path: Path) -> None:
     source.write_text(" ".join(f"w{i % 17}" for i in range(103)))
     data.generate(data.Generate(), source, tmp_path)
     examples = data.split(data.Split(context=3, test_share=0.1), tmp_path, np.random.default_rng(1))
-    assert (examples.splits == "test").sum() == 10
-    assert (examples.splits[-10:] == "test").all()
+    assert examples.info.splits == {"train": 90, "test": 10}
+    assert examples.split("test")[1].tolist() == examples.targets[-10:].tolist()
 
 
 def test_kneser_ney_is_a_distribution_and_knows_what_it_counted() -> None:
@@ -160,7 +160,7 @@ def test_perplexity_is_compared_with_counting_where_the_text_has_a_test_split(tm
     data.generate(data.Generate(), source, tmp_path)
     examples = data.split(data.Split(context=3, test_share=0.1), tmp_path, np.random.default_rng(1))
     encoded, targets = examples.split("train")
-    made = Predictions(examples.info, encoded, targets, targets, np.ones(len(targets), np.float32))
+    made = made_predictions(examples.info, encoded, targets, targets)
     uniform = np.full(5, 0.2, np.float32)
     metrics, _ = evaluation.evaluate(examples, made, lambda x: {"probabilities": np.tile(uniform, (len(x), 1))})
     assert metrics["test_perplexity"] == pytest.approx(5, rel=1e-5)

@@ -16,13 +16,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.dataset import SPLITS, DatasetInfo, Examples, Predictions
+from pipeline.dataset import SPLITS, DatasetInfo, Examples
 from pipeline.errors import PipelineError
 from pipeline.tasks.mnist import data, evaluation, features, idx_files, inputs
 from tests.harness import datasets
+from tests.harness.examples import predictions
 from tests.harness.project import NOBODY
 
-INFO = DatasetInfo("mnist", "mnist", False, (28, 28), [str(i) for i in range(10)], "test", False, "")
+INFO = DatasetInfo("mnist", "mnist", False, (28, 28), [str(i) for i in range(10)], "test", False, "", {"test": 300})
 REAL = {"dataset": "mnist", "stand_in": False}
 STAND_IN = {"dataset": "uci-digits", "stand_in": True}
 
@@ -322,8 +323,8 @@ def test_the_picture_shows_the_misread_digits(stand_in: Path) -> None:
     encoded, targets = examples.split("test")
     predicted = targets.astype(np.int32)
     predicted[:3] = (predicted[:3] + 1) % 10
-    predictions = Predictions(examples.info, encoded, targets, predicted, np.ones(len(predicted), np.float32))
-    figure = evaluation.plot_errors(predictions)
+    made = predictions(examples.info, encoded, targets, predicted)
+    figure = evaluation.plot_errors(made)
     assert sorted(axes.get_title() for axes in figure.axes if axes.get_title()) == sorted(
         f"{predicted[i]}, not {targets[i]}" for i in range(3)
     )
@@ -333,7 +334,7 @@ def test_the_metric_of_the_published_program_is_the_accuracy_on_the_first_256() 
     targets = np.zeros(300, np.int32)
     predicted = targets.copy()
     predicted[[0, 255, 256, 299]] = 1
-    predictions = Predictions(INFO, np.zeros((300, 784), np.uint8), targets, predicted, np.ones(300, np.float32))
-    examples = Examples(INFO, predictions.encoded, targets, np.full(300, "test"))
-    metrics, _ = evaluation.evaluate(examples, predictions, lambda sequence: {})
+    made = predictions(INFO, np.zeros((300, 784), np.uint8), targets, predicted)
+    examples = Examples(INFO, made.encoded, targets)
+    metrics, _ = evaluation.evaluate(examples, made, lambda sequence: {})
     assert metrics == {"accuracy_first_256": 254 / 256}

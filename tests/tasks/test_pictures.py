@@ -15,7 +15,7 @@ from pipeline.dataset import DatasetInfo
 from pipeline.errors import PipelineError
 from pipeline.tasks.mnist import inputs
 
-INFO = DatasetInfo("mnist", "mnist", False, (28, 28), [str(i) for i in range(10)], "test", False, "")
+INFO = DatasetInfo("mnist", "mnist", False, (28, 28), [str(i) for i in range(10)], "test", False, "", {"test": 1})
 
 
 def found(picture: Picture) -> int:

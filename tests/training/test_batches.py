@@ -12,7 +12,7 @@ from tests.harness.recipes import recipe
 
 
 def schedule(examples: int, **changes: object) -> np.ndarray:
-    return batches.batch_schedule(recipe(**changes), examples, 4, np.random.default_rng(1))
+    return batches.Schedule(recipe(**changes), examples, 4, seed=1)[:]
 
 
 @given(st.integers(1, 50), st.integers(1, 30), st.integers(1, 20))
@@ -24,6 +24,20 @@ def test_every_pass_of_a_shuffled_schedule_holds_each_example_once(examples: int
         one_pass = rows[start : start + examples].tolist()
         assert len(set(one_pass)) == len(one_pass), "the last pass may be shorter"
         assert set(one_pass) <= set(range(examples))
+
+
+@given(st.integers(1, 300), st.integers(1, 20), st.data())
+def test_steps_are_the_same_in_whatever_order_they_are_asked_for(
+    examples: int, batch_size: int, data: st.DataObject
+) -> None:
+    made = batches.Schedule(recipe(steps=100, batch_size=batch_size), examples, 4, seed=1)
+    whole = schedule(examples, steps=100, batch_size=batch_size)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batches, "KEPT", 0)
+        for _ in range(10):
+            first = data.draw(st.integers(0, 99))
+            stop = data.draw(st.integers(first + 1, 100))
+            np.testing.assert_array_equal(made[first:stop], whole[first:stop])
 
 
 def test_passes_of_a_shuffled_schedule_differ() -> None:
@@ -111,8 +125,7 @@ def test_features_are_never_computed_for_many_examples_at_once(batch_size: int) 
 def test_a_training_can_go_on_in_the_middle_of_a_schedule() -> None:
     rows = np.random.default_rng(5).integers(0, len(ENCODED), (40, 500)).astype(np.int32)
     whole, rest = (
-        list(batches.training_batches(part, ENCODED, TARGETS, features).as_numpy_iterator())
-        for part in (rows, rows[13:])
+        list(batches.training_batches(rows, ENCODED, TARGETS, features, first).as_numpy_iterator()) for first in (0, 13)
     )
     for (x, targets), (expected_x, expected_targets) in zip(rest, whole[13:], strict=True):
         np.testing.assert_array_equal(x, expected_x)

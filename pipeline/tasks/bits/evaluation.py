@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 BATCH = 2**14  # strings
 LONGEST = 100  # bits
+ALL = 20  # bits, up to which all shorter strings are counted
 DRAWN = 2000  # strings of each length that is longer than those of training
 SEED = 0  # of these strings
 
@@ -19,8 +20,8 @@ SEED = 0  # of these strings
 def evaluate(examples: Examples, predictions: Predictions, model: Model) -> "tuple[dict[str, float], Figure]":
     """The errors on shorter and longer strings, where the model takes them; the error by count and by length.
 
-    wrong_shorter: of all strings with fewer bits than those of training. accuracy_N_bits: of 2,000 random strings of
-    N = twice as many bits.
+    wrong_shorter: of all strings with fewer bits than those of training; of those with more than 20 bits, of 2,000
+    random ones of each length. accuracy_N_bits: of 2,000 random strings of N = twice as many bits.
     """
     info = predictions.info
     wrong, strings = _by_length(examples, predictions, model) if info.min_steps else (np.zeros(0), np.ones(0))
@@ -50,14 +51,15 @@ def plot(predictions: Predictions, accuracy: np.ndarray) -> "Figure":
 
 def _plot_counts(predictions: Predictions, error: "Axes", count: "Axes") -> None:
     ones = np.arange(len(predictions.info.class_names))
-    strings = np.bincount(predictions.targets, minlength=len(ones))
-    wrong = np.bincount(predictions.targets[predictions.wrong], minlength=len(ones))
+    strings, wrong = np.zeros((2, len(ones)), np.int64)
+    classes, strings_of_class, wrong_of_class = predictions.totals.by_class().T
+    strings[classes], wrong[classes] = strings_of_class, wrong_of_class
     percent = np.divide(100.0 * wrong, strings, out=np.zeros(len(ones)), where=strings > 0)
     bars = error.bar(ones, percent, color="#c0392b")
     error.bar_label(bars, [f"{w:,}" if w else "" for w in wrong], fontsize=8)
     error.set(ylabel="wrong, %", ylim=(0, max(1.0, percent.max()) * 1.12), xticks=ones)
     error.set_title(
-        f"{predictions.wrong.sum():,} of {len(predictions.targets):,} strings miscounted (number above each bar)"
+        f"{predictions.totals.wrong:,} of {predictions.totals.examples:,} strings miscounted (number above each bar)"
     )
     count.bar(ones, strings, color="#34495e")
     count.set(yscale="symlog", ylabel="strings tested", xlabel="ones in the string", xticks=ones)
@@ -66,18 +68,19 @@ def _plot_counts(predictions: Predictions, error: "Axes", count: "Axes") -> None
 def _by_length(examples: Examples, predictions: Predictions, model: Model) -> tuple[np.ndarray, np.ndarray]:
     """How many strings of each length, from 1, are wrong, and how many were tried.
 
-    All strings up to the length of training; then, if the model gives a count, which no list of classes bounds, random
-    ones.
+    All strings of the length of training, and of up to 20 bits; random ones of the lengths between. If the model gives
+    a count, which no list of classes bounds, random longer ones, too.
     """
     info = predictions.info
     rng = np.random.default_rng(SEED)
     wrong, tried = [], []
     for length in range(1, info.shape[0]):
-        wrong.append(_wrong(np.arange(2**length), length, model))
-        tried.append(2**length)
-    others = examples.encoded[examples.splits != info.eval_split, 0]  # `predictions` has those of the evaluated split
-    wrong.append(int(predictions.wrong.sum()) + _wrong(others, info.shape[0], model))
-    tried.append(len(predictions.targets) + len(others))
+        strings = np.arange(2**length) if length <= ALL else rng.integers(0, 2**length, DRAWN)
+        wrong.append(_wrong(strings, length, model))
+        tried.append(len(strings))
+    others = examples.encoded[:, 0]  # `predictions` has those of the evaluated split
+    wrong.append(predictions.totals.wrong + _wrong(others, info.shape[0], model))
+    tried.append(predictions.totals.examples + len(others))
     if "count" in model(_bits(np.arange(1), 1)):
         for length in range(info.shape[0] + 1, LONGEST + 1):
             bits = rng.integers(0, 2, (DRAWN, length, 1)).astype(np.float32)

@@ -4,6 +4,7 @@
 """
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +12,14 @@ import numpy as np
 from pydantic import Field
 
 from pipeline.dataset import DatasetInfo, Examples
-from pipeline.errors import PipelineError
-from pipeline.files import load_json, write_json
+from pipeline.errors import PipelineError, quoted
+from pipeline.files import require, write_atomic
 from pipeline.paths import repro
 from pipeline.section import Section
 from pipeline.tasks.fable.tokens import tokenize
 
 AGAIN = repro("generate", "fable", force=True)
+SUFFIX = ".tokens.txt"
 
 
 class Generate(Section):
@@ -32,12 +34,21 @@ class Split(Section):
 
 
 def generate(params: Generate, source: Path, folder: Path) -> None:
-    """Write the tokens of the story in `source`, a text file in UTF-8."""
+    """Write the tokens of the story in `source`, a text file in UTF-8, a line for each, to a file of the same name."""
+    for old in folder.glob(f"*{SUFFIX}"):
+        old.unlink()
+    path = folder / f"{source.stem}{SUFFIX}"
     try:
-        text = source.read_text(encoding="utf-8-sig")
+        with source.open(encoding="utf-8-sig") as text:
+            write_atomic(path, lambda draft: _write_tokens(text, draft))
     except UnicodeDecodeError as error:
         raise PipelineError(f"{source} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
-    write_json({"dataset": source.stem, "tokens": tokenize(text)}, folder / "tokens.json")
+
+
+def _write_tokens(text: Iterable[str], path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for line in text:
+            file.writelines(f"{token}\n" for token in tokenize(line))
 
 
 def split(params: Split, folder: Path, rng: np.random.Generator) -> Examples:
@@ -46,31 +57,38 @@ def split(params: Split, folder: Path, rng: np.random.Generator) -> Examples:
     As in the published programs, the windows that train are evaluated: the accuracy tells how much of the story the
     model remembers. Without a `test_share`, all of them train.
     """
-    path = folder / "tokens.json"
-    raw = load_json(path, AGAIN)
-    tokens = raw["tokens"]
-    if len(tokens) <= params.context:
+    path = next(folder.glob(f"*{SUFFIX}"), folder / f"story{SUFFIX}")
+    counts = Counter(_tokens(path))
+    tokens = counts.total()
+    if tokens <= params.context:
         raise PipelineError(
-            f"{path} holds {len(tokens)} tokens, expected more than tasks.fable.split.context, {params.context}; use a "
+            f"{path} holds {tokens} tokens, expected more than tasks.fable.split.context, {params.context}; use a "
             "longer story in tasks.fable.source, or a shorter context."
         )
-    for row, token in enumerate(tokens):
+    for token in counts:
         if tokenize(token) != [token]:
-            raise PipelineError(f"{path}, token {row}: {token!r} is not one token; run `{AGAIN}`.")
-    class_names = [word for word, _ in Counter(tokens).most_common()]  # ties in order of appearance
+            raise PipelineError(f"{path}: {quoted(token)} is not one token; run `{AGAIN}`.")
+    class_names = [word for word, _ in counts.most_common()]  # ties in order of appearance
     number = {word: i for i, word in enumerate(class_names)}
-    ids = np.array([number[token] for token in tokens], np.int32)
-    test = round(params.test_share * len(tokens))  # windows
+    ids = np.fromiter((number[token] for token in _tokens(path)), np.int32, tokens)
     windows = np.lib.stride_tricks.sliding_window_view(ids, params.context + 1)
+    test = round(params.test_share * tokens)  # windows
     info = DatasetInfo(
         task="fable",
-        dataset=raw["dataset"],
+        dataset=path.name.removesuffix(SUFFIX),
         stand_in=False,
         shape=(params.context, 1),
         class_names=class_names,
         eval_split="train",
         autoregressive=True,
         encoding="words and punctuation marks in lower case; each is one step of one feature, its class as a float",
+        splits={"train": len(windows) - test, "test": test},
     )
-    splits = np.where(np.arange(len(windows)) < len(windows) - test, "train", "test")
-    return Examples(info, windows[:, :-1], windows[:, -1], splits)
+    return Examples(info, windows[:, :-1], windows[:, -1])
+
+
+def _tokens(path: Path) -> Iterator[str]:
+    require(path, AGAIN)
+    with path.open(encoding="utf-8", newline="\n") as file:
+        for line in file:
+            yield line.removesuffix("\n")

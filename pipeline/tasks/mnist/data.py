@@ -55,6 +55,7 @@ def split(params: Split, folder: Path, rng: np.random.Generator) -> Examples:
             f"tasks.mnist.split.validation holds out {held_out} of the {len(train)} training images in {folder}, "
             "expected at least one for training and one for validation; use another number."
         )
+    sizes = {"train": len(train) - held_out, "validation": held_out, "test": len(test)}
     info = DatasetInfo(
         task="mnist",
         dataset=raw["dataset"],
@@ -65,7 +66,7 @@ def split(params: Split, folder: Path, rng: np.random.Generator) -> Examples:
         autoregressive=False,
         encoding="a picture of one digit, its strokes fitted in 20 x 20 and centred by mass in 28 x 28; each row is "
         "one step of 28 features, 0.0 for background to 1.0 for ink",
+        splits=sizes,
     )
     encoded = np.concatenate([train, test]).reshape(-1, SIDE * SIDE)
-    splits = np.repeat(["train", "validation", "test"], [len(train) - held_out, held_out, len(test)])
-    return Examples(info, encoded, np.concatenate([train_targets, test_targets]), splits)
+    return Examples(info, encoded, np.concatenate([train_targets, test_targets]))

@@ -1,0 +1,40 @@
+"""Examples and predictions that a test makes, or asks for."""
+
+import numpy as np
+
+from pipeline import tasks
+from pipeline.dataset import DatasetInfo, Examples, Predictions
+from pipeline.inference.parts import totals
+
+
+def info_of(**splits: int) -> DatasetInfo:
+    """The info of a dataset of strings of two bits with splits of these sizes, all of them stored."""
+    return DatasetInfo("bits", "bits-2", False, (2, 1), ["0", "1", "2"], "test", False, "", splits)
+
+
+def evaluated(examples: Examples) -> tuple[np.ndarray, np.ndarray]:
+    """The encoded examples and the targets of the evaluated split, also of one that is not stored."""
+    info = examples.info
+    if not info.complement:
+        return examples.split(info.eval_split)
+    codes = np.setdiff1d(np.arange(sum(info.splits.values())), examples.encoded[:, 0]).astype(np.uint32)[:, None]
+    return codes, tasks.load(info.task).step_targets(codes, info)[:, -1]
+
+
+def predictions(
+    info: DatasetInfo,
+    encoded: np.ndarray,
+    targets: np.ndarray,
+    predicted: np.ndarray,
+    probability: np.ndarray | None = None,
+    loss: float = 0.0,
+) -> Predictions:
+    """Predictions with their totals; by default each has a probability of 1."""
+    if probability is None:
+        probability = np.ones(len(targets))
+    targets, predicted, probability = (
+        targets.astype(np.int32),
+        predicted.astype(np.int32),
+        probability.astype(np.float32),
+    )
+    return Predictions(info, encoded, targets, predicted, probability, totals(targets, predicted, probability, loss))
