@@ -76,6 +76,10 @@ app = typer.Typer(
 
 TaskName = Annotated[str, typer.Argument(metavar="TASK", help="a task of params.yaml", show_default=False)]
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="a model of params.yaml", show_default=False)]
+ClusterAddress = Annotated[
+    str | None,
+    typer.Option("--address", metavar="ADDRESS", help="of a Ray cluster, such as auto; default: this machine"),
+]
 
 
 def _version(requested: bool) -> None:

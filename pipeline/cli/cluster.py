@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import ModelName, app, exit_on_sigterm
+from pipeline.cli.app import ClusterAddress, ModelName, app, exit_on_sigterm
 
 
 @app.command()
@@ -21,9 +21,7 @@ def sweep(
     trials: Annotated[int | None, typer.Option(min=1, help="how many random draws --search makes")] = None,
     stop_early: Annotated[bool, typer.Option("--stop-early", help="stop the worse half of the trials (ASHA)")] = False,
     name: Annotated[str, typer.Option(help="of the sweep; by default made from the trials")] = "",
-    address: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="of a Ray cluster, such as auto; by default this machine")
-    ] = None,
+    address: ClusterAddress = None,
     cpus_per_trial: Annotated[float, typer.Option(min=0, help="cores that a trial is counted as")] = 1,
     gpus_per_trial: Annotated[float, typer.Option(min=0, help="GPUs, or a share of one, that a trial gets")] = 0,
 ) -> None:

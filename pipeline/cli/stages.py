@@ -4,11 +4,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.app import ModelName, TaskName, app, exit_on_sigterm
+from pipeline.cli.app import ClusterAddress, ModelName, TaskName, app, exit_on_sigterm
 from pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
     from pipeline.config import ModelSetup
+
+Workers = Annotated[int | None, typer.Option(min=1, max=1000, help="run on so many, which Ray starts")]
 
 
 @app.command()
@@ -40,10 +42,8 @@ def split(task: TaskName) -> None:
 @app.command()
 def train(
     model: ModelName,
-    workers: Annotated[int | None, typer.Option(min=1, max=1000, help="train on so many, which Ray starts")] = None,
-    address: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="of a Ray cluster, such as auto; by default this machine")
-    ] = None,
+    workers: Workers = None,
+    address: ClusterAddress = None,
     gpus_per_worker: Annotated[float, typer.Option(min=0, help="GPUs that each of --workers gets")] = 0,
 ) -> None:
     """Train a model: models/MODEL/model.weights.h5 and history.csv."""
@@ -56,7 +56,7 @@ def train(
     setup = config.load().model(model)
     setup.used_params()  # raises if the model does not have the recipe; before TensorFlow, which takes seconds
     if not workers and (address or gpus_per_worker):
-        raise PipelineError("--address and --gpus-per-worker belong to --workers; give it, or leave them out.")
+        raise PipelineError("--address and --gpus-per-worker need --workers; give it, or leave them out.")
     if workers:
         _train_on_cluster(setup, workers, address, gpus_per_worker)
         return
@@ -97,16 +97,29 @@ def export(model: ModelName) -> None:
 
 
 @app.command()
-def evaluate(model: ModelName) -> None:
+def evaluate(model: ModelName, workers: Workers = None, address: ClusterAddress = None) -> None:
     """Measure an exported model: models/MODEL/metrics.json, tables and a picture of its errors."""
     from pipeline import config
-    from pipeline.lineage import artifacts, provenance
+    from pipeline.lineage import artifacts, dvc, provenance
+    from pipeline.paths import stage
     from pipeline.stages import evaluate
     from pipeline.tracking import record
     from pipeline.tracking.connection import BestEffort
 
     setup = config.load().model(model)
+    if address and not workers:
+        raise PipelineError("--address needs --workers; give it, or leave it out.")
+    if workers:
+        from pipeline.cluster import nodes
+
+        nodes.prepare(address)
+        from pipeline.cluster import evaluate as parts
+
+        exit_on_sigterm()  # Ray ends, too
+        parts.evaluate(setup, workers, address)
     evaluate.run(setup)
+    if workers:
+        dvc.commit(stage("evaluate", model))  # which did not start it
     files = artifacts.workspace(setup.name, setup.task.name)
     provenance.save_training_note(files, provenance.current_source(setup))
     BestEffort(setup.name)("the metrics", lambda: record.record(files, setup.params.gate))

@@ -16,13 +16,18 @@ BATCH = 4096  # examples at a time: keeps the memory of a million strings small
 class Session:
     """An ONNX file that maps `sequence`, float32 (batch, steps, features), to `probabilities`, (batch, classes)."""
 
-    def __init__(self, path: Path, command: str):
-        """Open `path`. Raises PipelineError if it is missing or damaged; `command` makes it again."""
+    def __init__(self, path: Path, command: str, threads: int = 0):
+        """Open `path`. Raises PipelineError if it is missing or damaged; `command` makes it again.
+
+        It uses so many threads, or, if that is 0, one for each core.
+        """
         import onnxruntime
 
         self._path, self._command = path, command
         try:
-            self._session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = threads
+            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the errors of ONNX Runtime have no class in common
             raise PipelineError(f"{path} is missing or damaged; run `{command}` to make it again.") from error
         self._outputs = [output.name for output in self._session.get_outputs()]

@@ -96,6 +96,17 @@ def merged(first: Predictions, second: Predictions) -> Predictions:
     return _predictions(first.info, rows, Totals(np.column_stack([found, counts]), loss, bins))
 
 
+def to_arrays(part: Predictions) -> tuple[np.ndarray, ...]:
+    """All that a part holds, but the info."""
+    return (*_rows(part), part.totals.confusion, np.array(part.totals.loss), part.totals.bins)
+
+
+def from_arrays(info: DatasetInfo, arrays: Sequence[np.ndarray]) -> Predictions:
+    """The part that `to_arrays` took apart. Raises ValueError if it is not one."""
+    *rows, confusion, loss, bins = arrays
+    return _predictions(info, rows, Totals(confusion, float(loss), bins))
+
+
 class Store:
     """The parts that have been evaluated, each in a file of one folder."""
 
@@ -104,16 +115,13 @@ class Store:
 
     def save(self, number: int, part: Predictions) -> None:
         """Keep a part."""
-        totals = part.totals
-        arrays = (*_rows(part), totals.confusion, np.array(totals.loss), totals.bins)
-        write_atomic(self._path(number), lambda draft: np.savez(draft, *arrays))
+        write_atomic(self._path(number), lambda draft: np.savez(draft, *to_arrays(part)))
 
     def load(self, number: int, info: DatasetInfo) -> Predictions | None:
         """A part; None if it has not been evaluated, or if its file is damaged."""
         try:
             with np.load(self._path(number)) as file:
-                *rows, confusion, loss, bins = (file[f"arr_{i}"] for i in range(7))
-                return _predictions(info, rows, Totals(confusion, float(loss), bins))
+                return from_arrays(info, [file[name] for name in file.files])
         except (OSError, ValueError, KeyError, EOFError, BadZipFile):
             return None
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 
 log = logging.getLogger(__name__)
+LINES = 5000  # of a file that are looked at: more are a text, such as a story
 
 
 def warn(patch: bytes) -> None:
@@ -18,15 +19,16 @@ def warn(patch: bytes) -> None:
 
 
 def found(patch: bytes) -> Iterator[tuple[str, str]]:
-    """The file and the kind of each thing in the added lines that looks like a credential."""
+    """The file and the kind of each thing in the first added lines of a file that looks like a credential."""
     from detect_secrets.core.scan import scan_line
     from detect_secrets.settings import default_settings
 
-    path = ""
+    path, lines = "", 0
     with default_settings():
         for line in patch.decode(errors="replace").splitlines():
             if line.startswith("+++ b/"):
-                path = line.removeprefix("+++ b/")
-            elif line.startswith("+"):
+                path, lines = line.removeprefix("+++ b/"), 0
+            elif line.startswith("+") and lines < LINES:
+                lines += 1
                 # High entropy alone is no sign of a credential: hashes and numbers have it.
                 yield from ((path, each.type) for each in scan_line(line[1:]) if "Entropy" not in each.type)

@@ -98,6 +98,12 @@ class Task:
         return np.asarray(function(encoded, info))
 
     @property
+    def feature_functions(self) -> tuple[Callable[..., np.ndarray], Callable[..., np.ndarray]]:
+        """`features` and `step_targets` themselves, for a process that has no folder of the task."""
+        module = self._file("features")
+        return module.features, module.step_targets
+
+    @property
     def features_file(self) -> Path:
         """The file that decides the features."""
         return Path(__file__).parent / self.name / "features.py"

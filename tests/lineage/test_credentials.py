@@ -1,6 +1,7 @@
 """What looks like a credential in uncommitted changes is named before MLflow gets it."""
 
 import logging
+import time
 
 import pytest
 
@@ -25,6 +26,14 @@ def test_a_credential_that_is_added_is_named_without_its_value(line: str, caplog
     assert record.levelno == logging.WARNING
     assert record.getMessage().startswith("the changes of pipeline/x.py add what looks like a credential (")
     assert line.split("'" if "'" in line else '"')[1] not in record.getMessage()
+
+
+def test_a_long_text_takes_no_minutes() -> None:
+    story = "+the mice met and spoke of the cat\n" * 200_000
+    patch = f"+++ b/data/story.txt\n{story}+++ b/pipeline/x.py\n+PASSWORD = 'hush-hush'\n"
+    started = time.monotonic()
+    assert [path for path, _ in credentials.found(patch.encode())] == ["pipeline/x.py"]
+    assert time.monotonic() - started < 30
 
 
 @pytest.mark.parametrize("line", ["learning_rate: 0.01", "md5: 0123456789abcdef0123456789abcdef", "x = [1, 2]", ""])

@@ -1,0 +1,143 @@
+"""An evaluation in parts: each string is counted once, in whatever parts, after a stop, and in little memory."""
+
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.dataset import DatasetInfo, Examples, Predictions
+from pipeline.inference import parts
+from pipeline.inference.onnx_session import Session
+from pipeline.inference.predict_split import predict_split
+from pipeline.paths import ModelPaths, TaskPaths
+from pipeline.tasks import load
+from pipeline.tasks.bits.features import features, step_targets
+from tests.harness.examples import evaluated, predictions
+
+BITS = load("bits")
+
+
+def strings(length: int, train: list[int]) -> Examples:
+    sizes = {"train": len(train), "test": 2**length - len(train)}
+    names = [str(count) for count in range(length + 1)]
+    info = DatasetInfo("bits", f"bits-{length}", False, (length, 1), names, "test", False, "", sizes, True)
+    codes = np.array(train, np.uint32)[:, None]
+    return Examples(info, codes, np.bitwise_count(codes[:, 0]))
+
+
+def counting(bits: np.ndarray) -> np.ndarray:
+    """Probabilities float32 (batch, classes), wrong for strings that begin with 11, higher for more ones."""
+    ones = bits.sum(axis=(1, 2)).astype(int)
+    class_ = np.where(bits[:, :2, 0].all(axis=1), ones - 1, ones)
+    probabilities = np.full((len(bits), bits.shape[1] + 1), 0.2 / bits.shape[1], np.float32)
+    probabilities[np.arange(len(bits)), class_] = 0.5 + ones / 100
+    return probabilities
+
+
+def in_parts(examples: Examples) -> Predictions:
+    others = np.sort(examples.encoded[:, 0])
+    made: Predictions | None = None
+    for number in parts.numbers(examples.info):
+        part = parts.predict_range(counting, features, step_targets, examples.info, others, number)
+        made = parts.merged(made, part) if made else part
+    assert made
+    return made
+
+
+@given(st.integers(3, 8), st.integers(1, 300), st.data())
+@settings(deadline=None)
+def test_the_parts_of_a_complement_add_up_to_the_predictions_of_all(
+    length: int, size: int, data: st.DataObject
+) -> None:
+    train = data.draw(st.lists(st.integers(0, 2**length - 1), min_size=1, max_size=2**length - 1, unique=True))
+    examples = strings(length, train)
+    encoded, targets = evaluated(examples)
+    whole = parts.predict(counting, features, examples.info, encoded, targets)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "SIZE", size)
+        made = in_parts(examples)
+    assert made.totals.confusion.tolist() == whole.totals.confusion.tolist()
+    assert made.totals.loss == pytest.approx(whole.totals.loss)
+    np.testing.assert_allclose(made.totals.bins, whole.totals.bins)
+    assert made.totals.examples == 2**length - len(train)
+    assert made.totals.wrong == whole.wrong.sum() == sum(code >> length - 2 == 3 for code in encoded[:, 0].tolist())
+    for ours, theirs in (
+        (made.encoded, whole.encoded),
+        (made.predicted, whole.predicted),
+        (made.probability, whole.probability),
+    ):
+        assert ours.tolist() == theirs[whole.wrong].tolist(), "only the wrong ones are kept"
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1))
+def test_totals_count_what_lists_count(pairs: list[tuple[int, int]]) -> None:
+    targets, predicted = np.array(pairs).T
+    totals = parts.totals(targets, predicted, np.ones(len(pairs), np.float32))
+    assert totals.examples == len(pairs)
+    assert totals.wrong == sum(actual != found for actual, found in pairs)
+    assert {(actual, found): number for actual, found, number in totals.confusion.tolist()} == {
+        pair: pairs.count(pair) for pair in pairs
+    }
+    assert totals.by_class().tolist() == [
+        [each, sum(a == each for a, _ in pairs), sum(a == each != p for a, p in pairs)]
+        for each in sorted({a for a, _ in pairs})
+    ]
+
+
+def test_memory_does_not_grow_with_the_number_of_strings() -> None:
+    peaks = []
+    for length in (18, 21):
+        examples = strings(length, [1, 2, 3])
+        tracemalloc.start()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(parts, "SIZE", 2**15)
+            patch.setattr(parts, "KEPT", 1000)
+            in_parts(examples)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0], "of eight times as many"
+
+
+def test_a_part_of_thirty_bits_is_as_small_as_any() -> None:
+    examples = strings(30, [2**30 - 1, 5])
+    last = parts.numbers(examples.info)[-1]
+    assert last == 1023
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "SIZE", 2**12)
+        number = parts.numbers(examples.info)[-1]
+        made = parts.predict_range(counting, features, step_targets, examples.info, np.array([5, 2**30 - 1]), number)
+    assert made.totals.examples == 2**12 - 1
+    assert made.encoded.max() == 2**30 - 2
+    assert made.targets.tolist() == np.bitwise_count(made.encoded[:, 0]).tolist()
+
+
+def test_an_evaluation_that_was_stopped_goes_on(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.dataset import load_examples
+
+    monkeypatch.setattr(parts, "SIZE", 50)
+    monkeypatch.chdir(trained)
+    session, examples = Session(ModelPaths("bits-lstm24").onnx, "again"), load_examples(TaskPaths("bits"))
+    store = parts.Store(tmp_path / "parts")
+    whole = predict_split(session, BITS, examples, store)
+    files = sorted((tmp_path / "parts").iterdir())
+    assert len(files) == 6
+    before = {path: path.stat().st_mtime_ns for path in files}
+    files[1].unlink()
+    files[4].write_bytes(b"PK damaged")
+    again = predict_split(session, BITS, examples, store)
+    changed = [path for path in files if path.stat().st_mtime_ns != before[path]]
+    assert changed == [files[1], files[4]], "the others are not predicted again"
+    assert again.totals.confusion.tolist() == whole.totals.confusion.tolist()
+    assert again.encoded.tolist() == whole.encoded.tolist()
+    store.remove()
+    assert not (tmp_path / "parts").exists()
+
+
+def test_all_predictions_of_a_stored_split_are_kept() -> None:
+    info = strings(2, [0]).info
+    made = predictions(info, np.arange(3)[:, None], np.array([0, 1, 1]), np.array([0, 1, 2]))
+    assert made.wrong.tolist() == [False, False, True]
+    assert made.totals.wrong == 1
