@@ -26,7 +26,7 @@ LAYERS: dict[str, set[str]] = {
         "config",
         "tasks",
     },
-    "cluster": {"reports", "tracking", "lineage", "config"},
+    "cluster": {"reports", "tracking", "lineage", "inference", "config"},
     "reports": {"tracking", "lineage", "config"},
     "tracking": {"lineage", "inference", "config", "tasks"},
     "lineage": {"config"},

@@ -42,11 +42,11 @@ def evaluate(setup: ModelSetup, workers: int, address: str | None) -> None:
     Raises PipelineError if the evaluated split is stored, and so has no parts, or if Ray fails: parts that have ended
     are kept.
     """
+    if not load_info(setup.task.paths.info, ("split", setup.task.name)).complement:
+        raise PipelineError(f"{setup.name} has few examples, which one process evaluates; leave out --workers.")
     paths, exported = setup.paths, ("export", setup.name)
     manifest.verify(paths.export, exported, paths.onnx.name)
     examples = replace(load_examples(setup.task.paths), info=load_info(paths.info, exported))
-    if not examples.info.complement:
-        raise PipelineError(f"{setup.name} has few examples, which one process evaluates; leave out --workers.")
     store = Store(paths.evaluation(md5(paths.onnx), md5(setup.task.paths.examples)))
     numbers = parts.numbers(examples.info)
     missing = [number for number in numbers if store.load(number, examples.info) is None]

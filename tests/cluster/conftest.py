@@ -2,6 +2,7 @@
 
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ class Cluster:
     process: subprocess.Popen[str]
     address: str
     environment: dict[str, str]  # for a driver
+    lost: bool = False  # whether the second node is not there
 
     def tell(self, word: str) -> None:
         """Have a node killed (lose) or started (add)."""
@@ -33,6 +35,7 @@ class Cluster:
         self.process.stdin.write(f"{word}\n")
         self.process.stdin.flush()
         _read(self.process, word, 60)
+        self.lost = word == "lose"
 
 
 def _read(process: subprocess.Popen[str], start: str, seconds: float) -> str:
@@ -83,18 +86,41 @@ def end(process: subprocess.Popen[str], folder: Path, status: int = 0) -> tuple[
     return out, error
 
 
-@pytest.fixture
-def swept(tmp_path: Path) -> Path:
+@pytest.fixture(scope="session")
+def projects(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of all projects, which the nodes of the cluster do not see."""
+    return tmp_path_factory.mktemp("projects")
+
+
+@pytest.fixture(scope="session")
+def prepared(projects: Path) -> Path:
     """A tiny project with one model, whose data are made and committed, but which has not been trained."""
-    folder = project.make(tmp_path / "project", models=[MODEL])
+    folder = project.make(projects / "prepared", models=[MODEL])
     project.run(folder, "dvc", "repro", "split@bits")
     project.commit(folder, "data")
     return folder
 
 
 @pytest.fixture
-def cluster(swept: Path, tmp_path: Path) -> Iterator[Cluster]:
-    """A cluster whose nodes see neither this checkout's code nor the project of the driver."""
+def swept(projects: Path, prepared: Path) -> Path:
+    """A copy of the prepared project; what commands print lies beside it."""
+    folder = projects / f"test{len(list(projects.iterdir()))}" / "project"
+    shutil.copytree(prepared, folder, symlinks=True)
+    return folder
+
+
+@pytest.fixture
+def cluster(two_nodes: Cluster) -> Iterator[Cluster]:
+    """The cluster; a node that a test lost is started again."""
+    yield two_nodes
+    if two_nodes.lost:
+        two_nodes.tell("add")
+
+
+@pytest.fixture(scope="session")
+def two_nodes(projects: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster whose nodes see neither this checkout's code nor the projects of the driver."""
+    tmp_path = tmp_path_factory.mktemp("cluster")
     token, home = tmp_path / "token", tmp_path / "node"
     token.write_text("0" * 64)
     home.mkdir()
@@ -105,7 +131,7 @@ def cluster(swept: Path, tmp_path: Path) -> Iterator[Cluster]:
     script.write_text(TWO_NODES.read_text())
     with (tmp_path / "cluster.log").open("w") as log:
         process = subprocess.Popen(
-            [*hidden([swept, project.ROOT / "pipeline"]), sys.executable, str(script)],
+            [*hidden([projects, project.ROOT / "pipeline"]), sys.executable, str(script)],
             cwd=home,
             env=environment | {"HOME": str(home)},
             stdin=subprocess.PIPE,

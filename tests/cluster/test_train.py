@@ -35,7 +35,7 @@ def processes(cluster: Cluster) -> list[psutil.Process]:
 def test_a_training_on_two_nodes_whose_worker_was_killed_ends_with_the_same_bytes(
     swept: Path, cluster: Cluster
 ) -> None:
-    project.change(swept, f"models.{MODEL}.recipes.fast.steps", 600)
+    project.change(swept, f"models.{MODEL}.recipes.fast.steps", 300)
     project.change(swept, f"models.{MODEL}.recipes.fast.log_every", 20)
     with train(swept, cluster) as process:
         end(process, swept)
