@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import cluster, pictures, prediction, report, training, workflow
+from bench import cluster, pictures, prediction, report, training, workers, workflow
 from bench.measure import ROOT
 
 PARTS: dict[str, Callable[[bool], Any]] = {
@@ -23,6 +23,7 @@ PARTS: dict[str, Callable[[bool], Any]] = {
     "pictures": pictures.accuracy,
     "orchestration": workflow.orchestration,
     "cluster": cluster.cluster,
+    "workers": workers.workers,
     "gpu": training.gpu,
 }
 

@@ -123,8 +123,42 @@ def _cluster(content: dict[str, Any]) -> list[str]:
         f"A trial sends {content['sent_mib']:.1f} MiB. The driver stores them in {content['store_seconds']:.2f} s, and "
         f"records them in {content['record_seconds']:.1f} s. With these durations, a simulation of ten trials on each "
         "node (only the scheduling is simulated). Load: seconds of storing and recording that come to the driver in a "
-        "second; above 1, the driver is the first to saturate.",
+        "second. " + _saturated(content),
         _table(rows, ["nodes", "trials", "trained, min", "recorded, min", "nodes busy", "load of the driver"]),
+    ]
+
+
+def _saturated(content: dict[str, Any]) -> str:
+    full = [row for row in content["simulation"] if row["driver_load"] > 1]
+    if not full:
+        return "In none of them does the driver saturate."
+    part = max(
+        ("record_seconds", "the record in MLflow"), ("store_seconds", "storing"), key=lambda each: content[each[0]]
+    )
+    return (
+        f"From {full[0]['nodes']:,} nodes on, the driver saturates first: {part[1]} takes the larger part of its time."
+    )
+
+
+def _workers(content: dict[str, Any]) -> list[str]:
+    rows = []
+    for name, steps in content["steps_per_second"].items():
+        seconds = content["evaluation_seconds"][name]
+        rows.append([name, f"{statistics.median(steps):.1f}", f"{statistics.median(seconds):.1f}"])
+    many = [
+        [each["length"], f"{each['seconds']:.0f}", f"{each['peak_mib']:.0f}", each["wrong"]] for each in content["many"]
+    ]
+    whole = content["extrapolated"]
+    return [
+        "## Several workers",
+        "On this one machine, whose cores all workers share: steps a second of mnist-lstm128 (batches of 128), and "
+        "seconds of an evaluation of bits-lstm24 with 2^22 strings, start-up included. "
+        f"Two workers make {_ratio(content['steps: 2 workers / 1'])} times as many steps a second as one; one worker "
+        f"takes {_ratio(content['evaluation: 1 worker / 2'])} times as long as two for the evaluation.",
+        _table(rows, ["", "steps a second", "evaluation, s"]),
+        "Many bits: seconds and peak memory of `pipeline evaluate bits-lstm24` in one process. Extrapolated from these "
+        f"by the number of strings, {whole['length']} bits take {whole['seconds'] / 3600:.1f} hours.",
+        _table(many, ["bits", "seconds", "MiB", "wrong"]),
     ]
 
 
@@ -136,6 +170,7 @@ SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "pictures": _pictures,
     "orchestration": _orchestration,
     "cluster": _cluster,
+    "workers": _workers,
     "gpu": lambda text: ["## GPU", f"{text[0].upper()}{text[1:]}."],
 }
 

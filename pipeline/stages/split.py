@@ -42,6 +42,13 @@ def check(examples: Examples, raw: Path) -> None:
             "expected the same number of each; fix the task's split function."
         )
     classes = len(info.class_names)
+    if info.complement:
+        sizes = examples.complement_classes
+        if sizes is None or len(sizes) != classes or sizes.sum() != info.splits[info.eval_split] or len(stored) > 1:
+            raise PipelineError(
+                f"{raw}: the split {info.eval_split!r} is not stored, so one other split and complement_classes are "
+                "expected, with the size of each of its classes; fix the task's split function."
+            )
     _refuse(
         raw, (targets < 0) | (targets >= classes), lambda row: f"target {targets[row]}, expected 0 to {classes - 1}"
     )

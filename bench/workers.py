@@ -1,0 +1,66 @@
+"""One model on several workers of this machine: steps of training, and an evaluation in parts; what many bits cost."""
+
+import json
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench.clone import DVC, clone_with_cache, set_params
+from bench.measure import interleaved, ratio, run
+from pipeline.paths import stage
+
+PIPELINE = [sys.executable, "-m", "pipeline"]
+BITS, MNIST = "bits-lstm24", "mnist-lstm128"
+STEPS = 200  # of a training
+LENGTH = 22  # bits of an evaluation: four parts
+MANY = (24, 26)  # bits
+ALL = 30
+
+
+def workers(full: bool) -> dict[str, Any]:
+    """Steps a second of a training and seconds of an evaluation, without Ray and with one and two workers, in turns."""
+    repeats = 5 if full else 3
+    with tempfile.TemporaryDirectory() as folder:
+        clone = clone_with_cache(Path(folder))
+        recipe = f"models.{MNIST}.recipes.fast"
+        settings: dict[str, Any] = {f"{recipe}.epochs": None, f"{recipe}.steps": STEPS, f"{recipe}.log_every": 100}
+        set_params(clone, settings | {"tasks.bits.generate.length": LENGTH})
+        run([*DVC, "repro", stage("split", "mnist"), stage("export", BITS)], clone)
+        choices: dict[str, list[str]] = {"without Ray": []}
+        choices |= {f"{number} workers": ["--workers", str(number)] for number in (1, 2)}
+        steps = interleaved({name: partial(_steps, clone, words) for name, words in choices.items()}, repeats)
+        seconds = interleaved({name: partial(_seconds, clone, words) for name, words in choices.items()}, repeats)
+        many = [_evaluated(clone, length) for length in MANY]
+    of_a_string = median(each["seconds"] / 2 ** each["length"] for each in many)
+    return {
+        "steps_per_second": steps,
+        "steps: 2 workers / 1": ratio(steps["2 workers"], steps["1 workers"]),
+        "evaluation_seconds": seconds,
+        "evaluation: 1 worker / 2": ratio(seconds["1 workers"], seconds["2 workers"]),
+        "many": many,
+        "extrapolated": {"length": ALL, "seconds": of_a_string * 2**ALL},
+    }
+
+
+def _steps(clone: Path, words: list[str]) -> float:
+    """Steps a second of a training: from its first step to its last."""
+    for old in (clone / "logs" / MNIST).glob("*.json"):
+        old.unlink()
+    run([*PIPELINE, "train", MNIST, *words], clone)
+    (note,) = (clone / "logs" / MNIST).glob("*.json")
+    return float(STEPS / json.loads(note.read_text())["environment"]["seconds"])
+
+
+def _seconds(clone: Path, words: list[str]) -> float:
+    return run([*PIPELINE, "evaluate", BITS, *words], clone).seconds
+
+
+def _evaluated(clone: Path, length: int) -> dict[str, Any]:
+    set_params(clone, {"tasks.bits.generate.length": length})
+    run([*DVC, "repro", stage("export", BITS)], clone)
+    done = run([*PIPELINE, "evaluate", BITS], clone)
+    metrics = json.loads((clone / "models" / BITS / "metrics.json").read_text())
+    return {"length": length, "seconds": done.seconds, "peak_mib": done.mib, "wrong": metrics["wrong"]}
