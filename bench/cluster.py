@@ -18,7 +18,6 @@ from pipeline.lineage import exchange
 from pipeline.paths import stage
 
 BITS = "bits-lstm24"
-STEPS = 2000  # of a trial: some 20 seconds
 NODES = (10, 100, 1000)
 EACH = 10  # trials for each node of a simulated cluster
 
@@ -28,8 +27,6 @@ def cluster(full: bool) -> dict[str, Any]:
     repeats = 5 if full else 3
     with tempfile.TemporaryDirectory() as folder:
         clone = _clone(ROOT, Path(folder) / "project")  # whose cache is its own: nobody wants these trials
-        recipe = f"models.{BITS}.recipes.fast"
-        set_params(clone, {f"{recipe}.epochs": None, f"{recipe}.steps": STEPS})
         run([*DVC, "repro", stage("split", "bits")], clone)
         seeds = iter(range(1000, 2000))
         seconds = interleaved(

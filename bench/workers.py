@@ -14,7 +14,6 @@ from pipeline.paths import stage
 
 PIPELINE = [sys.executable, "-m", "pipeline"]
 BITS, MNIST = "bits-lstm24", "mnist-lstm128"
-STEPS = 200  # of a training
 LENGTH = 22  # bits of an evaluation: four parts
 MANY = (24, 26)  # bits
 ALL = 30
@@ -26,8 +25,7 @@ def workers(full: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         clone = clone_with_cache(Path(folder))
         recipe = f"models.{MNIST}.recipes.fast"
-        settings: dict[str, Any] = {f"{recipe}.epochs": None, f"{recipe}.steps": STEPS, f"{recipe}.log_every": 100}
-        set_params(clone, settings | {"tasks.bits.generate.length": LENGTH})
+        set_params(clone, {f"{recipe}.epochs": 1, "tasks.bits.generate.length": LENGTH})
         run([*DVC, "repro", stage("split", "mnist"), stage("export", BITS)], clone)
         choices: dict[str, list[str]] = {"without Ray": []}
         choices |= {f"{number} workers": ["--workers", str(number)] for number in (1, 2)}
@@ -51,7 +49,8 @@ def _steps(clone: Path, words: list[str]) -> float:
         old.unlink()
     run([*PIPELINE, "train", MNIST, *words], clone)
     (note,) = (clone / "logs" / MNIST).glob("*.json")
-    return float(STEPS / json.loads(note.read_text())["environment"]["seconds"])
+    steps = int((clone / "models" / MNIST / "history.csv").read_text().splitlines()[-1].split(",")[0])
+    return float(steps / json.loads(note.read_text())["environment"]["seconds"])
 
 
 def _seconds(clone: Path, words: list[str]) -> float:

@@ -6,10 +6,13 @@ from pipeline.cli import stages
 from pipeline.cli import prediction
 
 # isort: split
+from pipeline.cli import explain
+
+# isort: split
 from pipeline.cli import runs
 
 # isort: split
 from pipeline.cli import cluster
 from pipeline.cli.app import app
 
-__all__ = ["app", "cluster", "prediction", "runs", "stages"]
+__all__ = ["app", "cluster", "explain", "prediction", "runs", "stages"]

@@ -1,7 +1,7 @@
 """An exported model, opened by ONNX Runtime."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,20 +16,20 @@ BATCH = 4096  # examples at a time: keeps the memory of a million strings small
 class Session:
     """An ONNX file that maps `sequence`, float32 (batch, steps, features), to `probabilities`, (batch, classes)."""
 
-    def __init__(self, path: Path, command: str, threads: int = 0):
-        """Open `path`. Raises PipelineError if it is missing or damaged; `command` makes it again.
+    def __init__(self, path: Path | bytes, command: str, threads: int = 0):
+        """Open a file, or its content. Raises PipelineError if it is missing or damaged; `command` makes it again.
 
         It uses so many threads, or, if that is 0, one for each core.
         """
         import onnxruntime
 
-        self._path, self._command = path, command
+        self._path, self._command = path if isinstance(path, Path) else "the graph", command
         try:
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = threads
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the errors of ONNX Runtime have no class in common
-            raise PipelineError(f"{path} is missing or damaged; run `{command}` to make it again.") from error
+            raise PipelineError(f"{self._path} is missing or damaged; run `{command}` to make it again.") from error
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def reads(self, shape: tuple[int, int]) -> bool:
@@ -42,9 +42,12 @@ class Session:
         """How many classes it knows."""
         return int(self._session.get_outputs()[0].shape[1])
 
-    def run(self, sequence: np.ndarray) -> dict[str, np.ndarray]:
-        """All outputs for features float32 (batch, steps, features): probabilities, and count where it reads one."""
-        return dict(zip(self._outputs, self._session.run(None, {"sequence": sequence}), strict=True))
+    def run(self, sequence: np.ndarray, more: Mapping[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
+        """All outputs for features float32 (batch, steps, features): probabilities, and count where it reads one.
+
+        `more` are other inputs, where the graph has them.
+        """
+        return dict(zip(self._outputs, self._session.run(None, {"sequence": sequence, **(more or {})}), strict=True))
 
     def probabilities(self, sequence: np.ndarray) -> np.ndarray:
         """float32 (batch, classes) for features float32 (batch, steps, features).

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from pipeline.errors import PipelineError, quoted
 from pipeline.inference.onnx_session import Session
 from pipeline.paths import MODELS, ModelPaths, repro
 from pipeline.tasks import UserInput
+
+if TYPE_CHECKING:
+    from pipeline.inference.trace import Tracer
 
 SHOWN = 0.0005  # probability of a runner-up that is printed: 0.1 %
 BATCH = 64  # lines of a stream that are predicted at once
@@ -144,6 +148,27 @@ class Predictor:
                 "float32 features."
             )
         return self._session.probabilities(sequence)
+
+    @cached_property
+    def tracer(self) -> "Tracer":
+        """What shows the states of the network."""
+        from pipeline.inference.trace import Tracer
+
+        manifest.verify(self.onnx.parent, ("export", self.name), self.onnx.name)
+        return Tracer(self.onnx, repro("export", self.name, force=True))
+
+    def features(self, given: UserInput) -> np.ndarray:
+        """What the model reads of one input: float32 (steps, features). Raises PipelineError if it is not valid."""
+        steps = self._task.steps(given, self.info)
+        info = replace(self.info, shape=(steps, self.info.shape[1]))
+        return np.asarray(self._task.features(self._task.encode(given, self.info)[None], info)[0])
+
+    def step_labels(self, given: UserInput, steps: int) -> tuple[str, ...]:
+        """A name for each step of an input: its characters or words where there are as many, else numbers from 1."""
+        for parts in (str(given), str(given).split()):
+            if len(parts) == steps and not self.reads_files:
+                return tuple(parts)
+        return tuple(str(step) for step in range(1, steps + 1))
 
     def image(self, prediction: Prediction) -> np.ndarray:
         """What the model saw, uint8 (rows, columns), several digits side by side. Raises PipelineError if no image."""

@@ -224,7 +224,7 @@ def test_a_cluster_that_is_not_there_is_one_sentence(swept: Path) -> None:
 
 def test_a_reachable_server_gets_the_curves_while_trials_train(swept: Path, tmp_path: Path) -> None:
     address = f"http://127.0.0.1:{free_port()}"
-    project.change(swept, f"models.{MODEL}.recipes.fast.steps", 3000)
+    project.change(swept, f"models.{MODEL}.recipes.fast.steps", 1200)
     options = ("--workers", "1", "--port", address.rpartition(":")[2], "--host", "127.0.0.1")
     command = ["mlflow", "server", *options, "--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}"]
     command += ["--artifacts-destination", str(tmp_path / "artifacts")]

@@ -1,0 +1,91 @@
+"""Explain one prediction: what the network holds after each step."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.errors import PipelineError, quoted, shortened
+from pipeline.files import write_atomic
+from pipeline.inference import trace_figure
+from pipeline.inference.predict import LONGEST, Predictor
+from pipeline.inference.trace import Trace
+
+DIGITS = 6  # of a value in JSON
+SHOWN = 3  # classes of a step that are printed
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A network that has read one input."""
+
+    model: str
+    input: str
+    labels: tuple[str, ...]  # of the steps
+    features: np.ndarray  # float32 (steps, features)
+    class_names: list[str]
+    trace: Trace
+
+
+def explain(predictor: Predictor, given: str) -> Explanation:
+    """Read an input step by step. Raises PipelineError if it is not a valid input."""
+    if len(given) > LONGEST:
+        raise PipelineError(f"{quoted(given)} has more than {LONGEST:,} characters; give a shorter input.")
+    features = predictor.features(given)
+    labels = predictor.step_labels(given, len(features))
+    return Explanation(
+        predictor.name, given, labels, features, predictor.info.class_names, predictor.tracer.trace(features)
+    )
+
+
+def save(explanation: Explanation, path: Path) -> None:
+    """Write the figure. Raises PipelineError if `path` is not the name of a PNG, or cannot be written."""
+    if path.suffix.lower() != ".png":
+        raise PipelineError(f"{quoted(str(path), 200)} is not the name of a PNG file; end it with .png.")
+    title = f"{explanation.model} reads {shortened(explanation.input, 60)}"
+    figure = trace_figure.draw(
+        explanation.trace, explanation.features, explanation.labels, explanation.class_names, title
+    )
+    write_atomic(path, lambda draft: figure.savefig(draft, format="png", dpi=110, metadata={"Software": None}))
+
+
+def text(explanation: Explanation, picture: Path) -> str:
+    """A line for each step with the most probable classes after it, and the name of the figure."""
+    width = max(len(label) for label in explanation.labels)
+    lines = []
+    for label, probabilities in zip(explanation.labels, explanation.trace.probabilities, strict=True):
+        best = np.argsort(-probabilities, kind="stable")[:SHOWN]
+        classes = "  ".join(f"{explanation.class_names[i]} {probabilities[i]:.1%}" for i in best)
+        lines.append(f"{label:>{width}}  {classes}")
+    return "\n".join([*lines, f"states and gates: {picture}"])
+
+
+def as_json(explanation: Explanation, picture: Path) -> str:
+    """All values of a trace as one JSON object: lists with a row for each step."""
+    trace = explanation.trace
+    layers = [
+        {
+            "name": layer.name,
+            "output": _rows(layer.output),
+            **({"cell": _rows(layer.cell)} if layer.cell is not None else {}),
+            "gates": {name: _rows(gate) for name, gate in layer.gates.items()},
+        }
+        for layer in trace.layers
+    ]
+    content = {
+        "model": explanation.model,
+        "input": explanation.input,
+        "picture": str(picture),
+        "steps": list(explanation.labels),
+        "features": _rows(explanation.features),
+        "classes": explanation.class_names,
+        "probabilities": _rows(trace.probabilities),
+        **({"count": _rows(trace.count)} if trace.count is not None else {}),
+        "layers": layers,
+    }
+    return json.dumps(content, ensure_ascii=False)
+
+
+def _rows(values: np.ndarray) -> list[object]:
+    return np.round(values.astype(np.float64), DIGITS).tolist()  # type: ignore[no-any-return]

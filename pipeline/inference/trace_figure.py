@@ -1,0 +1,89 @@
+"""A trace as a figure: the input, the states and the gates of each layer, and the probabilities, step by step."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.inference.trace import LayerTrace, Trace
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+UNITS = 48  # of a layer that are shown
+CLASSES = 24  # that are shown
+COLOURS = {"input": "#2471a3", "output": "#1e8449", "forget": "#c0392b", "update": "#c0392b", "reset": "#2471a3"}
+
+
+def draw(trace: Trace, features: np.ndarray, labels: Sequence[str], class_names: Sequence[str], title: str) -> "Figure":
+    """The figure of a trace; features (steps, features) are what the network read, `labels` name the steps."""
+    from matplotlib.figure import Figure
+
+    columns = len(trace.layers)
+    figure = Figure(figsize=(5 + 4 * columns, 13), layout="constrained")
+    grid = figure.add_gridspec(5, columns, height_ratios=(1.6, 3, 3, 2, 3))
+    _input(figure.add_subplot(grid[0, :]), features, labels)
+    for column, layer in enumerate(trace.layers):
+        cells = [figure.add_subplot(grid[row, column]) for row in (1, 2, 3)]
+        if layer.cell is None:
+            cells[0].axis("off")
+        else:
+            _states(cells[0], layer.cell, f"{layer.name}: cell states", float(np.abs(layer.cell).max()) or 1.0)
+        _states(cells[1], layer.output, f"{layer.name}: outputs", 1.0)
+        _gates(cells[2], layer)
+    _probabilities(figure.add_subplot(grid[4, :]), trace, class_names)
+    steps = len(labels)
+    every = -(-steps // 14)
+    for axes in figure.axes:
+        if axes.get_label() != "<colorbar>":
+            axes.set_xlim(-0.5, steps - 0.5)
+        if axes.get_label() != "<colorbar>" and axes is not figure.axes[0]:
+            axes.set_xticks(np.arange(0, steps, every), np.arange(1, steps + 1, every))
+    figure.suptitle(title)
+    return figure
+
+
+def _input(axes: "Axes", features: np.ndarray, labels: Sequence[str]) -> None:
+    if features.shape[1] > 1:
+        axes.imshow(features.T, aspect="auto", cmap="gray_r", interpolation="nearest")
+        axes.set(ylabel="feature")
+    else:
+        axes.bar(np.arange(len(features)), features[:, 0], color="#34495e")
+        axes.set(ylabel="value")
+    axes.set_xticks(np.arange(len(labels)), labels)
+    axes.set_title("the input, one column for each step")
+
+
+def _states(axes: "Axes", states: np.ndarray, title: str, largest: float) -> None:
+    """States (steps, units) as a heat map, the units that change most on top."""
+    order = np.argsort(-np.ptp(states, axis=0), kind="stable")[:UNITS]
+    image = axes.imshow(
+        states[:, order].T, aspect="auto", cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest"
+    )
+    shown = f", the {len(order)} most active of {states.shape[1]} units" if len(order) < states.shape[1] else ""
+    axes.set(title=f"{title}{shown}", ylabel="unit", yticks=[])
+    axes.figure.colorbar(image, ax=axes, pad=0.01)
+
+
+def _gates(axes: "Axes", layer: LayerTrace) -> None:
+    for name, colour in COLOURS.items():
+        if name in layer.gates:
+            axes.plot(layer.gates[name].mean(axis=1), color=colour, marker=".", label=name)
+    axes.set(title=f"{layer.name}: gates, mean over the units", ylim=(-0.03, 1.03), ylabel="0 closed, 1 open")
+    axes.legend(loc="lower right", ncols=3, fontsize=8)
+
+
+def _probabilities(axes: "Axes", trace: Trace, class_names: Sequence[str]) -> None:
+    """The probabilities of the classes that are most probable at some step, or of all if they are few."""
+    best = np.argsort(-trace.probabilities.max(axis=0), kind="stable")[:CLASSES]
+    shown = np.sort(best) if trace.probabilities.shape[1] <= CLASSES else best
+    image = axes.imshow(
+        trace.probabilities[:, shown].T, aspect="auto", cmap="Greens", vmin=0, vmax=1, interpolation="nearest"
+    )
+    axes.set_yticks(np.arange(len(shown)), [class_names[i] for i in shown], fontsize=8)
+    axes.set(title="probability of each class, if the sequence ended after this step", xlabel="step", ylabel="class")
+    axes.figure.colorbar(image, ax=axes, pad=0.01)
+    if trace.count is not None and len(shown) == len(class_names):
+        axes.plot(trace.count, color="#c0392b", marker=".", label="the number that it has counted")
+        axes.legend(loc="lower left", fontsize=8)

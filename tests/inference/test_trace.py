@@ -1,0 +1,138 @@
+"""What is shown of a network's inside is what Keras computes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from pipeline.config import Network
+from pipeline.files import md5
+from pipeline.inference.onnx_session import Session
+from pipeline.inference.trace import LayerTrace, Tracer
+from pipeline.networks import keras_network, onnx_network
+from pipeline.paths import ModelPaths
+from tests.harness import project
+from tests.harness.recipes import recipe
+
+STEPS, FEATURES, CLASSES = 7, 3, 5
+NETWORKS: dict[str, tuple[Network, dict[str, Any]]] = {
+    "lstm": (Network(units=[6]), {}),
+    "two layers": (Network(units=[6, 4]), {}),
+    "dense": (Network(units=[6], dense=5), {}),
+    "gru": (Network(cell="gru", units=[6, 4]), {}),
+    "count": (Network(units=[6]), {"readout": "count", "supervise": "every-step"}),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_states_gates_and_probabilities_are_those_of_keras(name: str, tmp_path: Path) -> None:
+    network, options = NETWORKS[name]
+    chosen = recipe(**options)
+    keras.utils.set_random_seed(3)
+    model = keras_network.build(network, chosen, (STEPS, FEATURES), CLASSES)
+    model.set_weights([np.random.default_rng(i).normal(0, 0.7, w.shape) for i, w in enumerate(model.get_weights())])
+    weights = {layer.name: layer.get_weights() for layer in model.layers}
+    path = tmp_path / "model.onnx"
+    onnx.save(onnx_network.build(network, chosen, weights, (STEPS, FEATURES), CLASSES), path)
+    sequence = np.random.default_rng(9).normal(size=(STEPS, FEATURES)).astype(np.float32)
+    trace = Tracer(path, "again").trace(sequence)
+    x = model.get_layer("dense")(sequence).numpy() if network.dense else sequence
+    for name_of_layer, found in zip(network.layer_names, trace.layers, strict=True):
+        assert found.name == name_of_layer
+        x = _compare(model.get_layer(name_of_layer), x, found)
+    session = Session(path, "again")
+    np.testing.assert_allclose(trace.probabilities[-1:], session.probabilities(sequence[None]), atol=1e-6)
+    if chosen.supervise == "every-step":
+        for steps in range(1, STEPS):
+            shorter = session.probabilities(sequence[None, :steps])
+            np.testing.assert_allclose(trace.probabilities[steps - 1 : steps], shorter, atol=1e-6)
+    assert (trace.count is not None) == (chosen.readout == "count")
+
+
+def _compare(layer: keras.layers.Layer, x: np.ndarray, found: LayerTrace) -> np.ndarray:
+    """Step Keras' cell over x (steps, features); return its outputs (steps, units)."""
+    size = layer.cell.units
+    states = [np.zeros((1, size), np.float32)] * (1 if found.cell is None else 2)
+    outputs = []
+    for step, row in enumerate(x):
+        output, states = layer.cell(row[None], states)
+        outputs.append(np.asarray(output)[0])
+        np.testing.assert_allclose(found.output[step], outputs[-1], atol=1e-5)
+        if found.cell is not None:
+            np.testing.assert_allclose(found.cell[step], np.asarray(states[1])[0], atol=1e-5)
+    gates, before = found.gates, np.zeros(size, np.float32)
+    for step in range(len(x)):
+        if found.cell is None:  # a GRU: its output is a mean of the one before and the candidate
+            made = gates["update"][step] * before + (1 - gates["update"][step]) * gates["candidate"][step]
+            before = found.output[step]
+            np.testing.assert_allclose(made, found.output[step], atol=1e-5)
+        else:
+            made = gates["forget"][step] * before + gates["input"][step] * gates["candidate"][step]
+            before = found.cell[step]
+            np.testing.assert_allclose(made, found.cell[step], atol=1e-5)
+            np.testing.assert_allclose(gates["output"][step] * np.tanh(before), found.output[step], atol=1e-5)
+    return np.stack(outputs)
+
+
+@pytest.fixture
+def models(trained: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.chdir(trained)
+    return tmp_path
+
+
+def test_explain_draws_a_figure_and_prints_each_step(models: Path) -> None:
+    result = project.invoke("explain", "bits-lstm24", "0110", "--output", str(models / "bits.png"))
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert [line[0] for line in lines[:-1]] == list("0110")
+    assert lines[-1] == f"states and gates: {models / 'bits.png'}"
+    with Image.open(models / "bits.png") as picture:
+        assert picture.format == "PNG"
+        assert min(picture.size) > 500
+    first = md5(models / "bits.png")
+    project.invoke("explain", "bits-lstm24", "0110", "--output", str(models / "bits.png"))
+    assert md5(models / "bits.png") == first
+
+
+def test_explain_gives_all_values_as_json(models: Path) -> None:
+    words = ("fable-lstm512", "there came a", "--json", "--output", str(models / "fable.png"))
+    content = json.loads(project.invoke("explain", *words).stdout)
+    assert content["steps"] == ["there", "came", "a"]
+    predicted = json.loads(project.invoke("predict", "fable-lstm512", "there came a", "--json").stdout)
+    best = int(np.argmax(content["probabilities"][-1]))
+    assert content["classes"][best] == predicted["label"]
+    assert content["probabilities"][-1][best] == pytest.approx(predicted["probability"], abs=1e-6)
+    (layer,) = content["layers"]
+    assert np.shape(layer["output"]) == np.shape(layer["cell"]) == np.shape(layer["gates"]["forget"]) == (3, 8)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("bits-lstm24", "012"), "'012' contains '2'"),
+        (("bits-lstm25", "01"), "there is no exported model 'bits-lstm25'"),
+        (("bits-lstm24", "01", "--output", "x.jpg"), "'x.jpg' is not the name of a PNG file; end it with .png."),
+        (("mnist-lstm128", "nothing.png"), "'nothing.png' does not exist"),
+        (("fable-lstm512", "xyzzy"), "xyzzy"),
+    ],
+)
+def test_what_cannot_be_explained_is_one_sentence(models: Path, words: tuple[str, ...], sentence: str) -> None:
+    result = project.invoke("explain", *words)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert sentence in result.stderr
+    assert not list(Path().glob("explain-*.png"))
+
+
+def test_a_damaged_export_is_not_explained(trained_project: Path) -> None:
+    path = ModelPaths("bits-lstm24").onnx
+    path.write_bytes(path.read_bytes()[:-1])
+    result = project.invoke("explain", "bits-lstm24", "01")
+    assert result.exit_code == 2
+    assert "was changed after it was written" in result.stderr
