@@ -15,6 +15,7 @@ from pipeline.errors import PipelineError, quoted
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 LARGEST = 200_000  # values of a YAML document
 DRAFT = ".writing-"  # the name of a folder that holds a draft begins with it
@@ -153,6 +154,18 @@ def write_json(content: Any, path: Path) -> None:
 def write_csv(table: "pd.DataFrame", path: Path) -> None:
     """Write a table as CSV, floats with nine significant digits."""
     write_atomic(path, lambda draft: table.to_csv(draft, index=False, float_format="%.9g", lineterminator="\n"))
+
+
+def write_figure(figure: "Figure", path: Path) -> None:
+    """Write a figure as PNG, the same bytes each time. Characters that no font of matplotlib's has become boxes."""
+
+    def save(draft: Path) -> None:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            # By default, matplotlib writes its version into the file.
+            figure.savefig(draft, format="png", dpi=110, metadata={"Software": None})
+
+    write_atomic(path, save)
 
 
 def write_parquet(table: "pd.DataFrame", path: Path) -> None:

@@ -75,6 +75,7 @@ class ModelPaths:
         self.by_class = self.folder / "by_class.csv"
         self.errors = self.folder / "errors.png"
         self.reliability = self.folder / "reliability.png"  # whether its probabilities are right
+        self.inside = self.folder / "inside.png"  # its states while it reads an example
         self.verdict = root / LOGS / name / "verdict.json"  # what the gate decided
 
     def training_note(self, weights_md5: str) -> Path:

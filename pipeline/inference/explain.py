@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import PipelineError, quoted, shortened
-from pipeline.files import write_atomic
+from pipeline.files import write_figure
 from pipeline.inference import trace_figure
 from pipeline.inference.predict import LONGEST, Predictor
 from pipeline.inference.trace import Trace
@@ -22,7 +22,7 @@ class Explanation:
 
     model: str
     input: str
-    labels: tuple[str, ...]  # of the steps
+    labels: list[str]  # of the steps
     features: np.ndarray  # float32 (steps, features)
     class_names: list[str]
     trace: Trace
@@ -33,7 +33,7 @@ def explain(predictor: Predictor, given: str) -> Explanation:
     if len(given) > LONGEST:
         raise PipelineError(f"{quoted(given)} has more than {LONGEST:,} characters; give a shorter input.")
     features = predictor.features(given)
-    labels = predictor.step_labels(given, len(features))
+    labels = trace_figure.step_labels("" if predictor.reads_files else given, len(features))
     return Explanation(
         predictor.name, given, labels, features, predictor.info.class_names, predictor.tracer.trace(features)
     )
@@ -47,7 +47,7 @@ def save(explanation: Explanation, path: Path) -> None:
     figure = trace_figure.draw(
         explanation.trace, explanation.features, explanation.labels, explanation.class_names, title
     )
-    write_atomic(path, lambda draft: figure.savefig(draft, format="png", dpi=110, metadata={"Software": None}))
+    write_figure(figure, path)
 
 
 def text(explanation: Explanation, picture: Path) -> str:
@@ -77,7 +77,7 @@ def as_json(explanation: Explanation, picture: Path) -> str:
         "model": explanation.model,
         "input": explanation.input,
         "picture": str(picture),
-        "steps": list(explanation.labels),
+        "steps": explanation.labels,
         "features": _rows(explanation.features),
         "classes": explanation.class_names,
         "probabilities": _rows(trace.probabilities),

@@ -163,13 +163,6 @@ class Predictor:
         info = replace(self.info, shape=(steps, self.info.shape[1]))
         return np.asarray(self._task.features(self._task.encode(given, self.info)[None], info)[0])
 
-    def step_labels(self, given: UserInput, steps: int) -> tuple[str, ...]:
-        """A name for each step of an input: its characters or words where there are as many, else numbers from 1."""
-        for parts in (str(given), str(given).split()):
-            if len(parts) == steps and not self.reads_files:
-                return tuple(parts)
-        return tuple(str(step) for step in range(1, steps + 1))
-
     def image(self, prediction: Prediction) -> np.ndarray:
         """What the model saw, uint8 (rows, columns), several digits side by side. Raises PipelineError if no image."""
         return np.hstack([self._task.image(code, self.info) for code in prediction.codes])

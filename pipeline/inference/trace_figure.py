@@ -40,8 +40,21 @@ def draw(trace: Trace, features: np.ndarray, labels: Sequence[str], class_names:
             axes.set_xlim(-0.5, steps - 0.5)
         if axes.get_label() != "<colorbar>" and axes is not figure.axes[0]:
             axes.set_xticks(np.arange(0, steps, every), np.arange(1, steps + 1, every))
-    figure.suptitle(title)
+    figure.suptitle(_plain(title))
     return figure
+
+
+def step_labels(text: str, steps: int) -> list[str]:
+    """A name for each step: the characters or the words of a text that has as many, else numbers from 1."""
+    for parts in (list(text), text.split()):
+        if len(parts) == steps:
+            return parts
+    return [str(step) for step in range(1, steps + 1)]
+
+
+def _plain(text: str) -> str:
+    """A text that matplotlib takes for no formula."""
+    return text.replace("$", r"\$")
 
 
 def _input(axes: "Axes", features: np.ndarray, labels: Sequence[str]) -> None:
@@ -51,7 +64,7 @@ def _input(axes: "Axes", features: np.ndarray, labels: Sequence[str]) -> None:
     else:
         axes.bar(np.arange(len(features)), features[:, 0], color="#34495e")
         axes.set(ylabel="value")
-    axes.set_xticks(np.arange(len(labels)), labels)
+    axes.set_xticks(np.arange(len(labels)), [_plain(label) for label in labels])
     axes.set_title("the input, one column for each step")
 
 
@@ -81,7 +94,7 @@ def _probabilities(axes: "Axes", trace: Trace, class_names: Sequence[str]) -> No
     image = axes.imshow(
         trace.probabilities[:, shown].T, aspect="auto", cmap="Greens", vmin=0, vmax=1, interpolation="nearest"
     )
-    axes.set_yticks(np.arange(len(shown)), [class_names[i] for i in shown], fontsize=8)
+    axes.set_yticks(np.arange(len(shown)), [_plain(class_names[i]) for i in shown], fontsize=8)
     axes.set(title="probability of each class, if the sequence ended after this step", xlabel="step", ylabel="class")
     axes.figure.colorbar(image, ax=axes, pad=0.01)
     if trace.count is not None and len(shown) == len(class_names):

@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.files import write_atomic
+from pipeline.files import write_figure
 from pipeline.lineage.run_summary import RunSummary
 
 MONITORED = ("validation_accuracy", "test_accuracy")  # columns of the history, if the recipe monitors that split
@@ -51,4 +51,4 @@ def _plot_run(axes: Axes, run: RunSummary) -> None:
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG. Raises PipelineError if the operating system refuses."""
-    write_atomic(path, lambda draft: figure.savefig(draft, dpi=110, format="png"))
+    write_figure(figure, path)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from tabulate import tabulate
 
-from pipeline.files import write_atomic
+from pipeline.files import write_csv, write_figure
 from pipeline.reports.metrics import metric
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _against(axes: "Axes", param: str, values: "pd.Series[Any]", errors: "pd.Ser
 def save(name: str, trials: pd.DataFrame, folder: Path) -> Path:
     """Write results.csv and results.png into a folder; return the path of the picture."""
     picture = folder / "results.png"
-    write_atomic(folder / "results.csv", lambda draft: trials.to_csv(draft, index=False))
+    write_csv(trials, folder / "results.csv")
     figure = plot(name, trials)
-    write_atomic(picture, lambda draft: figure.savefig(draft, format="png", dpi=110))
+    write_figure(figure, picture)
     return picture

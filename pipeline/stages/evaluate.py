@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,12 +9,13 @@ import pandas as pd
 
 from pipeline import manifest
 from pipeline.config import ModelSetup
-from pipeline.dataset import Predictions, load_examples, load_info
-from pipeline.files import md5, write_atomic, write_csv, write_json, write_parquet
-from pipeline.inference import calibration
+from pipeline.dataset import Examples, Predictions, load_examples, load_info
+from pipeline.files import md5, write_csv, write_figure, write_json, write_parquet
+from pipeline.inference import calibration, trace_figure
 from pipeline.inference.onnx_session import Session
 from pipeline.inference.parts import Store
 from pipeline.inference.predict_split import predict_split
+from pipeline.inference.trace import Tracer
 from pipeline.paths import repro
 
 if TYPE_CHECKING:
@@ -41,8 +41,9 @@ def run(setup: ModelSetup) -> None:
     write_csv(confusion(predictions), paths.confusion)
     write_csv(by_class(predictions), paths.by_class)
     write_parquet(table(predictions), paths.predictions)
-    _save(errors, paths.errors)
-    _save(calibration.plot(predictions), paths.reliability)
+    write_figure(errors, paths.errors)
+    write_figure(calibration.plot(predictions), paths.reliability)
+    write_figure(_inside(setup, examples, predictions), paths.inside)
     store.remove()
     print(f"{setup.name}: {values['wrong']:,} of {values['examples']:,} wrong on {values['dataset']}")
     if values["accuracy"] < FAR_BELOW * values.get("ceiling", 0.0):
@@ -54,9 +55,19 @@ def run(setup: ModelSetup) -> None:
         )
 
 
-def _save(figure: "Figure", path: Path) -> None:
-    # By default, matplotlib writes its version into the file.
-    write_atomic(path, lambda draft: figure.savefig(draft, dpi=110, metadata={"Software": None}))
+def _inside(setup: ModelSetup, examples: Examples, predictions: Predictions) -> "Figure":
+    """The states of the network while it reads an instructive example."""
+    task, info = setup.task.code, examples.info
+    code = task.instructive(examples, predictions)
+    (features,) = task.features(code[None], info)
+    trace = Tracer(setup.paths.onnx, repro("export", setup.name, force=True)).trace(features)
+    text = task.text(code, info)
+    title = f"{setup.name} reads {text or 'an example'}"
+    for row in np.flatnonzero((predictions.encoded == code).all(axis=1))[:1]:
+        target, predicted = (info.class_names[each[row]] for each in (predictions.targets, predictions.predicted))
+        title += f" (target {target}, predicted {predicted})"
+    labels = trace_figure.step_labels(text, len(features))
+    return trace_figure.draw(trace, features, labels, info.class_names, title)
 
 
 def metrics(predictions: Predictions) -> dict[str, Any]:

@@ -159,6 +159,23 @@ class Task:
         metrics, figure = self._file("evaluation").evaluate(examples, predictions, model)
         return dict(metrics), figure
 
+    def instructive(self, examples: Examples, predictions: Predictions) -> np.ndarray:
+        """The code (code,) of an example that shows well how a network works; by default its most confident error.
+
+        Without errors, the right prediction with the lowest probability; where none is kept, the first example.
+        """
+        if function := getattr(self._file("evaluation"), "instructive", None):
+            return np.asarray(function(examples, predictions))
+        wrong, probability = predictions.wrong, predictions.probability
+        if not len(probability):
+            return np.asarray(examples.encoded[0])
+        row = np.argmax(np.where(wrong, probability, -1)) if wrong.any() else np.argmin(probability)
+        return np.asarray(predictions.encoded[row])
+
+    def text(self, code: np.ndarray, info: DatasetInfo) -> str:
+        """A code as text, if inputs of the task are text; else ""."""
+        return self.decode(code, info) if hasattr(self._file("inputs"), "decode") else ""
+
     @property
     def sample_line(self) -> SampleLine | None:
         """What a training prints about one example: (code, predicted, target, info) as text. None if not defined."""

@@ -120,6 +120,18 @@ def test_every_example_is_in_one_split(name: str) -> None:
 
 
 @EVERY_TASK
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_an_instructive_example_is_one_that_the_model_reads(name: str, share: float) -> None:
+    made, task = examples(name), tasks.load(name)
+    wrong = range(round(share * made.info.splits[made.info.eval_split]))
+    code = task.instructive(made, predictions(name, wrong))
+    assert code.shape == made.encoded.shape[1:]
+    assert task.features(code[None], made.info).shape == (1, *made.info.shape)
+    text = task.text(code, made.info)
+    assert not text or task.encode(text, made.info).tolist() == code.tolist()
+
+
+@EVERY_TASK
 def test_codes_and_targets_are_integers_and_targets_index_the_class_names(name: str) -> None:
     made = examples(name)
     assert made.encoded.ndim == 2

@@ -36,6 +36,14 @@ def _ceiling(predictions: Predictions) -> float:
     return float(best.sum() / len(predictions.targets))
 
 
+def instructive(examples: Examples, predictions: Predictions) -> np.ndarray:
+    """The first context after which the story goes on in several ways, or the first of all."""
+    contexts = np.unique(predictions.encoded, axis=0, return_inverse=True)[1].ravel()
+    pairs = np.unique(np.column_stack([contexts, predictions.targets]), axis=0)
+    ambiguous = np.bincount(pairs[:, 0])[contexts] > 1
+    return np.asarray(predictions.encoded[np.argmax(ambiguous)])
+
+
 def _on_test_split(examples: Examples, model: Model) -> dict[str, float]:
     windows, targets = examples.split("test")
     parts = [features(windows[start : start + BATCH], examples.info) for start in range(0, len(windows), BATCH)]
