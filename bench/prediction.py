@@ -27,11 +27,12 @@ from pipeline.inference.onnx_session import Session
 from pipeline.inference.predict_split import predict_split
 length, onnx = int(sys.argv[1]), Path(sys.argv[2])
 numbers = np.arange(2**length, dtype=np.uint32)
-info = DatasetInfo("bits", "bits", False, (length, 1), [str(i) for i in range(21)], "test", False, "")
-examples = Examples(info, numbers[:, None], np.minimum(np.bitwise_count(numbers), 20), np.full(2**length, "test"))
+names = [str(i) for i in range(21)]
+info = DatasetInfo("bits", "bits", False, (length, 1), names, "test", False, "", {"test": 2**length})
+examples = Examples(info, numbers[:, None], np.minimum(np.bitwise_count(numbers), 20))
 started = time.perf_counter()
-predictions, _ = predict_split(Session(onnx, ""), tasks.load("bits"), examples)
-print(json.dumps([time.perf_counter() - started, int(predictions.wrong.sum())]))
+predictions = predict_split(Session(onnx, ""), tasks.load("bits"), examples)
+print(json.dumps([time.perf_counter() - started, predictions.totals.wrong]))
 """
 
 
