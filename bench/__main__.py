@@ -24,6 +24,7 @@ PARTS: dict[str, Callable[[bool], Any]] = {
     "orchestration": workflow.orchestration,
     "cluster": cluster.cluster,
     "workers": workers.workers,
+    "many_bits": workers.many_bits,
     "gpu": training.gpu,
 }
 

@@ -31,16 +31,21 @@ def workers(full: bool) -> dict[str, Any]:
         choices |= {f"{number} workers": ["--workers", str(number)] for number in (1, 2)}
         steps = interleaved({name: partial(_steps, clone, words) for name, words in choices.items()}, repeats)
         seconds = interleaved({name: partial(_seconds, clone, words) for name, words in choices.items()}, repeats)
-        many = [_evaluated(clone, length) for length in MANY]
-    of_a_string = median(each["seconds"] / 2 ** each["length"] for each in many)
     return {
         "steps_per_second": steps,
         "steps: 2 workers / 1": ratio(steps["2 workers"], steps["1 workers"]),
         "evaluation_seconds": seconds,
         "evaluation: 1 worker / 2": ratio(seconds["1 workers"], seconds["2 workers"]),
-        "many": many,
-        "extrapolated": {"length": ALL, "seconds": of_a_string * 2**ALL},
     }
+
+
+def many_bits(full: bool) -> dict[str, Any]:
+    """Seconds and memory of evaluations of many bits, and the seconds of 30 bits, by the number of strings."""
+    with tempfile.TemporaryDirectory() as folder:
+        clone = clone_with_cache(Path(folder))
+        measured = [_evaluated(clone, length) for length in MANY]
+    of_a_string = median(each["seconds"] / 2 ** each["length"] for each in measured)
+    return {"measured": measured, "extrapolated": {"length": ALL, "seconds": of_a_string * 2**ALL}}
 
 
 def _steps(clone: Path, words: list[str]) -> float:

@@ -1,5 +1,6 @@
 """What `make bench` computes from its measurements."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import handwriting, report
+from bench import handwriting, prediction, report
 from bench.measure import interleaved, ratio, run
+from pipeline.paths import ModelPaths
 
 
 def test_measures_take_turns() -> None:
@@ -52,3 +54,12 @@ def test_the_report_shows_ratios_with_their_spread(tmp_path: Path) -> None:
 def test_a_command_that_fails_is_an_error() -> None:
     with pytest.raises(subprocess.CalledProcessError, match="returned non-zero exit status 3"):
         run([sys.executable, "-c", "raise SystemExit(3)"])
+
+
+def test_the_bench_evaluates_an_export(trained: Path) -> None:
+    paths = ModelPaths("bits-lstm24", trained)
+    done = run([sys.executable, "-c", prediction.EVALUATE, "8", str(paths.onnx)])
+    seconds, wrong = json.loads(done.output)
+    assert seconds > 0
+    tested = json.loads(paths.metrics.read_text())["wrong"]
+    assert tested <= wrong <= tested + 100, "those that train are counted, too"

@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from pipeline.config import Network
-from pipeline.files import md5
+from pipeline.files import md5, write_figure
+from pipeline.inference import trace_figure
 from pipeline.inference.onnx_session import Session
-from pipeline.inference.trace import LayerTrace, Tracer
+from pipeline.inference.trace import LayerTrace, Trace, Tracer
 from pipeline.networks import keras_network, onnx_network
 from pipeline.paths import ModelPaths
 from tests.harness import project
@@ -77,6 +78,17 @@ def _compare(layer: keras.layers.Layer, x: np.ndarray, found: LayerTrace) -> np.
             np.testing.assert_allclose(made, found.cell[step], atol=1e-5)
             np.testing.assert_allclose(gates["output"][step] * np.tanh(before), found.output[step], atol=1e-5)
     return np.stack(outputs)
+
+
+def test_any_word_can_be_drawn(tmp_path: Path) -> None:
+    layer = LayerTrace(
+        "lstm_1", np.zeros((2, 3), np.float32), np.zeros((2, 3), np.float32), {"forget": np.ones((2, 3), np.float32)}
+    )
+    trace = Trace((layer,), np.full((2, 3), 1 / 3, np.float32), None)
+    words = ["$x_{", "\u732b", "\\frac$"]
+    figure = trace_figure.draw(trace, np.zeros((2, 1)), words[:2], words, " ".join(words))
+    write_figure(figure, tmp_path / "words.png")  # a warning would be an error
+    assert (tmp_path / "words.png").stat().st_size > 10_000
 
 
 @pytest.fixture
