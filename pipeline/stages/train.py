@@ -259,7 +259,10 @@ def _monitored(setup: ModelSetup, data: TrainingData) -> Any:
         return None
     encoded, _ = data.examples.split(split)
     if not len(encoded):
-        raise PipelineError(f"{setup.task.name} has no {split} split to monitor; set monitor: null.")
+        raise PipelineError(
+            f"{setup.task.name} stores no {split} split that models.{setup.name} could monitor; "
+            f"set models.{setup.name}.recipes.{setup.recipe_name}.monitor to null."
+        )
     return evaluation_batches(encoded, _targets(setup, data.examples, split), data.features, MONITOR_BATCH)
 
 

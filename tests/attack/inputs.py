@@ -1,7 +1,6 @@
 """Areas of the campaign: parameters, and inputs of predictions."""
 
 import json
-import os
 import random
 import subprocess
 import sys
@@ -77,6 +76,15 @@ def pictures(rng: random.Random) -> tuple[str, str]:
     return f"predict a damaged {kind}", wrong
 
 
+# A small process that starts the command: what the kernel counts for a process includes the one that started it.
+MEASURED = """
+import os, resource, subprocess, sys
+status = subprocess.run(sys.argv[2:]).returncode
+os.write(int(sys.argv[1]), str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss).encode())
+sys.exit(status)
+"""
+
+
 def memory(rng: random.Random) -> tuple[str, str]:
     """A picture with many pixels, and a text without end: at most 1 GiB."""
     path, kind = Path("attack.png"), rng.choice(FORMATS[:6])
@@ -92,17 +100,21 @@ def memory(rng: random.Random) -> tuple[str, str]:
         image.save(path, kind)
         command = [sys.executable, "-m", "pipeline", "predict", MNIST, str(path)]
         case = f"a {kind} of {width} x {height} pixels, {mode}"
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as error:
+    with tempfile.TemporaryFile("w+") as memory:
         started = time.monotonic()
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=error)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        seconds = time.monotonic() - started
-        out.seek(0)
-        error.seek(0)
-        wrong = problem(process.returncode, out.read(), error.read(), seconds)
+        process = subprocess.run(
+            [sys.executable, "-c", MEASURED, str(memory.fileno()), *command],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            pass_fds=[memory.fileno()],
+        )
+        wrong = problem(process.returncode, process.stdout, process.stderr, time.monotonic() - started)
+        memory.seek(0)
+        kib = int(memory.read())
     if not stream:
         path.unlink()
-    if not wrong and usage.ru_maxrss > 2**20:  # in KiB; of the shell's children, too
-        wrong = f"{usage.ru_maxrss / 2**20:.1f} GiB"
+    if not wrong and kib > 2**20:
+        wrong = f"{kib / 2**20:.1f} GiB"
     return f"predict {case}", wrong

@@ -65,7 +65,7 @@ def test_the_files_of_a_model_agree_with_each_other(trained: Path) -> None:
         table = pd.read_parquet(paths.predictions)
         assert table.columns.tolist() == ["example", "target", "predicted", "probability"]
         assert metrics["wrong"] == (table["target"] != table["predicted"]).sum()
-        assert metrics["accuracy"] == 1 - metrics["wrong"] / metrics["examples"]
+        assert metrics["accuracy"] == (metrics["examples"] - metrics["wrong"]) / metrics["examples"]
         assert metrics["stand_in"] == (metrics["dataset"] == "uci-digits")
         assert table["probability"].between(0, 1).all()
         confusion, by_class = pd.read_csv(paths.confusion), pd.read_csv(paths.by_class)

@@ -78,7 +78,7 @@ def test_a_million_words_work(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "one two three", " \n "])
 def test_a_story_no_longer_than_the_context_is_refused(tmp_path: Path, text: str) -> None:
-    with pytest.raises(PipelineError, match=r"tokens\.json holds \d tokens, expected more than"):
+    with pytest.raises(PipelineError, match=r"tokens\.txt holds \d tokens, expected more than"):
         generate_and_split(tmp_path, text)
 
 

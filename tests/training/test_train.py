@@ -99,8 +99,7 @@ def test_a_folder_that_cannot_hold_tensorboard_s_files_is_a_warning(
 
 
 def test_a_monitored_split_has_its_columns_in_the_history(untrained_project: Path) -> None:
-    last = {"supervise": "last-step", "readout": "softmax"}
-    setup = with_recipe(prepare(BITS), monitor="test", steps=10, **last)
+    setup = with_recipe(prepare("mnist-lstm128"), monitor="test", steps=10, epochs=None)
     train.run(setup)
     (row,) = pd.read_csv(setup.paths.history).to_dict("records")
     assert list(row) == ["step", "loss", "accuracy", "batch_accuracy", "test_loss", "test_accuracy"]
@@ -138,15 +137,16 @@ def test_a_training_that_diverges_is_refused_and_writes_no_weights(untrained_pro
     assert not list(Path("checkpoints").glob("*")), "the next training starts from the beginning"
 
 
-def test_a_split_that_the_task_does_not_have_cannot_be_monitored(untrained_project: Path) -> None:
-    setup = with_recipe(prepare(BITS), monitor="validation")
-    with pytest.raises(PipelineError, match="bits has no validation split to monitor; set monitor: null"):
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_split_that_the_task_does_not_store_cannot_be_monitored(untrained_project: Path, split: str) -> None:
+    setup = with_recipe(prepare(BITS), monitor=split)
+    with pytest.raises(PipelineError, match=rf"bits stores no {split} split that models\.bits-lstm24 could monitor"):
         train.run(setup)
 
 
 def test_training_without_data_names_the_command(untrained_project: Path) -> None:
     with pytest.raises(
-        PipelineError, match=r"data/split/bits/examples\.parquet does not exist; run `dvc repro split@bits` to make it"
+        PipelineError, match=r"data/split/bits/examples\.npy does not exist; run `dvc repro split@bits` to make it"
     ):
         train.run(config.load().model(BITS))
 
