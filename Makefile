@@ -62,13 +62,12 @@ docs: $(STAMP)  ## bring the tables in README.md and docs/ up to date with resul
 hooks: $(STAMP)  ## check style, types and file sizes before each commit
 	pre-commit install
 
+COMPILE := uv pip compile pyproject.toml --extra dev --extra demo --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --no-header --quiet
 lock:  ## write the lock files anew after a change of pyproject.toml; needs uv
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-annotate \
-		--no-header --quiet -o requirements.lock
-	uv pip compile pyproject.toml --extra dev --extra cluster --universal --python-version 3.11 --generate-hashes \
-		--no-annotate --no-header --quiet -c requirements.lock -o requirements-cluster.lock
-	uv pip compile pyproject.toml --extra dev --extra cuda --universal --python-version 3.11 --generate-hashes \
-		--no-annotate --no-header --quiet -c requirements.lock -o requirements-cuda.lock
+	$(COMPILE) -o requirements.lock
+	$(COMPILE) --extra cluster -c requirements.lock -o requirements-cluster.lock
+	$(COMPILE) --extra cuda -c requirements.lock -o requirements-cuda.lock
 
 clean:  ## remove the environment and the caches of tools; data, models and runs stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage *.egg-info
