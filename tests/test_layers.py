@@ -16,6 +16,7 @@ BASE = {"errors", "files", "manifest", "paths", "section", "dataset"}
 LAYERS: dict[str, set[str]] = {
     "cli": {
         "cluster",
+        "demo",
         "reports",
         "tracking",
         "lineage",
@@ -27,6 +28,7 @@ LAYERS: dict[str, set[str]] = {
         "tasks",
     },
     "cluster": {"reports", "tracking", "lineage", "inference", "config"},
+    "demo": {"tracking", "inference", "tasks"},
     "reports": {"tracking", "lineage", "config"},
     "tracking": {"lineage", "inference", "config", "tasks"},
     "lineage": {"config"},
@@ -44,6 +46,7 @@ LAYERS: dict[str, set[str]] = {
     "errors": set(),
 }
 LIBRARIES = {  # libraries that only these layers import
+    "gradio": {"demo"},
     "ray": {"cluster"},
     "mlflow": {"tracking"},
     "tensorflow": {"stages", "training", "networks"},

@@ -9,10 +9,13 @@ from pipeline.cli import prediction
 from pipeline.cli import explain
 
 # isort: split
+from pipeline.cli import demo
+
+# isort: split
 from pipeline.cli import runs
 
 # isort: split
 from pipeline.cli import cluster
 from pipeline.cli.app import app
 
-__all__ = ["app", "cluster", "explain", "prediction", "runs", "stages"]
+__all__ = ["app", "cluster", "demo", "explain", "prediction", "runs", "stages"]

@@ -15,6 +15,7 @@ from pipeline import manifest, tasks
 from pipeline.dataset import DatasetInfo, load_info
 from pipeline.errors import PipelineError, quoted
 from pipeline.inference.onnx_session import Session
+from pipeline.inference.story import Word, following
 from pipeline.paths import MODELS, ModelPaths, repro
 from pipeline.tasks import UserInput
 
@@ -163,6 +164,10 @@ class Predictor:
         info = replace(self.info, shape=(steps, self.info.shape[1]))
         return np.asarray(self._task.features(self._task.encode(given, self.info)[None], info)[0])
 
+    def words(self, given: str, options: Options = DEFAULT) -> Iterator[Word]:
+        """The words that follow a few words of a story, without end. Raises PipelineError if they are not valid."""
+        return self._words(self._encode(given, options)[0], options, 0)
+
     def image(self, prediction: Prediction) -> np.ndarray:
         """What the model saw, uint8 (rows, columns), several digits side by side. Raises PipelineError if no image."""
         return np.hstack([self._task.image(code, self.info) for code in prediction.codes])
@@ -182,8 +187,8 @@ class Predictor:
             probabilities = iter(self._probabilities(encoded, steps))
             for row in rows:
                 scores = [next(probabilities) for _ in codes[row]]
-                story = self._continue(codes[row][0], scores[0], options, first + row)
-                results[row] = self._prediction(_name(inputs[row]), scores, options.top, story, codes[row])
+                told = self._continue(codes[row][0], options, first + row)
+                results[row] = self._prediction(_name(inputs[row]), scores, options.top, told, codes[row])
         return [results[row] for row in range(len(inputs))]
 
     def _encode(self, given: UserInput, options: Options) -> list[np.ndarray]:
@@ -208,30 +213,18 @@ class Predictor:
         most_probable = tuple((names[i], float(scores[0][i])) for i in first)
         return Prediction(text, label, probability, most_probable, tuple(codes), story)
 
-    def _continue(self, code: np.ndarray, probabilities: np.ndarray, options: Options, row: int) -> Story | None:
-        """The input followed by words, each of which becomes the last step of the next input; None for other tasks."""
+    def _continue(self, code: np.ndarray, options: Options, row: int) -> Story | None:
+        """The input followed by words; None for other tasks."""
         if not self.info.autoregressive:
             return None
+        words = list(itertools.islice(self._words(code, options, row), options.words))
+        indices = [*code.tolist(), *(word.index for word in words)]
+        return Story(self._task.decode(np.array(indices), self.info), tuple(word.probability for word in words))
+
+    def _words(self, code: np.ndarray, options: Options, row: int) -> Iterator[Word]:
         rng = np.random.default_rng([options.seed, row])
-        words, steps, shares = list(code), self.info.shape[0], []
-        known = {tuple(words): probabilities}  # a story comes back to the same contexts
-        for _ in range(options.words):
-            context = tuple(words[-steps:])
-            if context not in known:
-                known[context] = self._probabilities(np.array([context], code.dtype), steps)[0]
-            probabilities = known[context]
-            words.append(_draw(probabilities, options.temperature, rng))
-            shares.append(float(probabilities[words[-1]]))
-        return Story(self._task.decode(np.array(words), self.info), tuple(shares))
-
-
-def _draw(probabilities: np.ndarray, temperature: float, rng: np.random.Generator) -> int:
-    """A class: the most probable one at temperature 0; above 1, improbable ones come more often than the model says."""
-    if temperature == 0:
-        return int(probabilities.argmax())
-    logs = np.log(np.maximum(probabilities.astype(np.float64), 1e-300)) / temperature
-    weights = np.exp(logs - logs.max())
-    return int(rng.choice(len(weights), p=weights / weights.sum()))
+        steps = self.info.shape[0]
+        return following(code, lambda context: self._probabilities(context[None], steps)[0], options.temperature, rng)
 
 
 def inputs_by_task() -> list[tuple[str, str]]:
@@ -249,21 +242,28 @@ def load(name: str) -> Predictor:
 
     Raises PipelineError if it does not exist, or if its info file is damaged.
     """
-    here = Path.cwd()
-    root = next((folder for folder in (here, *here.parents) if _exported(folder)), None)
-    if root is None:
-        raise PipelineError(
-            f"neither {here} nor a folder above it has exported models; run this command in the project, after "
-            "`dvc repro`."
-        )
-    names = _exported(root)
+    root, names = exports()
     if name not in names:
         known = ", ".join(names)
         raise PipelineError(
             f"there is no exported model {quoted(name)}; use one of {known}, or run `dvc repro` to export the models."
         )
-    paths = ModelPaths(name, Path() if root == here else root)
+    paths = ModelPaths(name, root)
     return open_export(name, paths.onnx, paths.info)
+
+
+def exports() -> tuple[Path, list[str]]:
+    """The root of the project in whose folder, or below it, the program was started, and its exported models, sorted.
+
+    Raises PipelineError if there is none.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if names := _exported(folder):
+            return Path() if folder == here else folder, names
+    raise PipelineError(
+        f"neither {here} nor a folder above it has exported models; run this command in the project, after `dvc repro`."
+    )
 
 
 def _name(given: UserInput) -> str:

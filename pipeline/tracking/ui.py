@@ -62,9 +62,14 @@ def experiment_tags(task: str, experiment_id: str) -> dict[str, str]:
     }
 
 
+def run_page(run: "RunInfo") -> str:
+    """The page of one run."""
+    return f"#/experiments/{run.experiment_id}/runs/{run.run_id}"
+
+
 def run_description(run: "RunInfo", metrics: dict[str, Any]) -> str:
     """The description of a run: its result, links to its curves and errors, and how to reproduce it."""
-    page = f"#/experiments/{run.experiment_id}/runs/{run.run_id}"
+    page = run_page(run)
     return (
         f"**{metrics['wrong']:,} of {metrics['examples']:,} wrong** on {metrics['dataset']}: accuracy "
         f"{metrics['accuracy']:.3%}. See its [learning curves]({page}/model-metrics) and "

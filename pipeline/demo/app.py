@@ -1,0 +1,86 @@
+"""The page, and the server that shows it on this machine alone."""
+
+import importlib.util
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import PipelineError
+
+HOST = "127.0.0.1"
+LARGEST_FILE = "50mb"
+SESSIONS = 200  # whose state is kept
+CACHE = (600, 600)  # seconds: how often uploaded files are looked at, and how old those are that are deleted
+ENVIRONMENT = {
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+STYLE = Path(__file__).parent / "style.css"
+
+
+@contextmanager
+def running(port: int | None, open_browser: bool) -> Iterator[str]:
+    """The address of the page, while the `with` lasts: this port, or the first free one from 7860 on.
+
+    All that it writes lies in a temporary folder. Raises PipelineError if Gradio is not installed, no model is
+    exported, or the port is taken.
+    """
+    if importlib.util.find_spec("gradio") is None:
+        raise PipelineError("Gradio is not installed; run `pip install -r requirements.lock`.")
+    with tempfile.TemporaryDirectory(prefix="pipeline-demo-") as folder:
+        os.environ.update(ENVIRONMENT | {"GRADIO_TEMP_DIR": folder, "MPLCONFIGDIR": folder})
+        from gradio import themes
+
+        page = _page()
+        theme = themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+        try:
+            _, address, _ = page.launch(
+                server_name=HOST,
+                server_port=port,
+                inbrowser=open_browser,
+                share=False,
+                quiet=True,
+                prevent_thread_lock=True,
+                footer_links=[],
+                ssr_mode=False,
+                max_file_size=LARGEST_FILE,
+                state_session_capacity=SESSIONS,
+                css_paths=STYLE,
+                theme=theme,
+            )
+        except OSError:
+            taken = f"port {port} of {HOST} is" if port else f"all ports of {HOST} from 7860 to 7959 are"
+            raise PipelineError(f"{taken} taken; choose another one with --port.") from None
+        try:
+            yield address
+        finally:
+            page.close(verbose=False)
+
+
+def _page() -> Any:
+    """The gr.Blocks: a tab for each task that has a model, and one for all models."""
+    import gradio as gr
+
+    from pipeline.demo import bits, digit, fable, models
+    from pipeline.demo.exports import Exports
+
+    exports = Exports()
+    with gr.Blocks(title="LSTM pipeline", analytics_enabled=False, delete_cache=CACHE) as page:
+        gr.Markdown(
+            "# See it think\nSmall LSTMs read a sequence step by step. Try them, and see what each step changes."
+        )
+        for task, (title, tab) in {
+            "mnist": ("Digit", digit.tab),
+            "bits": ("Bits", bits.tab),
+            "fable": ("Fable", fable.tab),
+        }.items():
+            if names := exports.of_task(task):
+                with gr.Tab(title, id=task):
+                    tab(page, exports, names)
+        with gr.Tab("Models", id="models") as item:
+            models.tab(item, exports)
+    return page
