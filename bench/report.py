@@ -155,17 +155,40 @@ def _workers(content: dict[str, Any]) -> list[str]:
     ]
 
 
+def many_bits_costs(content: dict[str, Any]) -> str:
+    """What an evaluation of many bits costs, in a sentence for documents."""
+    measured = ", ".join(
+        f"{each['length']} bits take {each['seconds']:.0f} seconds and {each['peak_mib']:.0f} MiB"
+        for each in content["measured"]
+    )
+    whole = content["extrapolated"]
+    hours = f"{whole['length']} bits take {whole['seconds'] / 3600:.1f} hours"
+    return f"In one process, {measured}. By the number of strings, {hours} in the same memory."
+
+
 def _many_bits(content: dict[str, Any]) -> list[str]:
     rows = [
         [str(each["length"]), f"{each['seconds']:.0f}", f"{each['peak_mib']:.0f}", str(each["wrong"])]
         for each in content["measured"]
     ]
-    whole = content["extrapolated"]
     return [
         "## Many bits",
-        "Seconds and peak memory of `pipeline evaluate bits-lstm24` in one process. Extrapolated from these by the "
-        f"number of strings, {whole['length']} bits take {whole['seconds'] / 3600:.1f} hours.",
+        f"Seconds and peak memory of `pipeline evaluate bits-lstm24`. {many_bits_costs(content)}",
         _table(rows, ["bits", "seconds", "MiB", "wrong"]),
+    ]
+
+
+def _demo(content: dict[str, Any]) -> list[str]:
+    starts, memory = content["start_seconds"], content["memory_mib"]
+    errors = f"{len(content['errors'])} errors" if content["errors"] else "no error"
+    return [
+        "## The page",
+        f"`pipeline demo` answers {statistics.median(starts):.1f} seconds after its start ({min(starts):.1f} to "
+        f"{max(starts):.1f}). "
+        f"{content['sessions']} people who draw, type bits and go on with stories for {content['seconds']} seconds get "
+        f"{content['answers']:,} answers with {errors}: half of them within {content['median_ms']:.0f} ms, 95% within "
+        f"{content['slowest_of_20_ms']:.0f} ms. Memory: {memory[0]:.0f} MiB after {content['seconds'] // len(memory)} "
+        f"seconds, {memory[-1]:.0f} MiB at the end.",
     ]
 
 
@@ -176,6 +199,7 @@ SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "strings": _strings,
     "pictures": _pictures,
     "orchestration": _orchestration,
+    "demo": _demo,
     "cluster": _cluster,
     "workers": _workers,
     "many_bits": _many_bits,

@@ -1,25 +1,34 @@
-"""Make docs/mlflow.png from this repository's runs: `python -m docs.screenshot`, with Chromium and chromedriver."""
+"""Make docs/mlflow.png from this repository's runs and docs/demo.png from its models, with Chromium and chromedriver.
+
+`python -m docs.screenshot [mlflow] [demo]`
+"""
 
 import io
+import signal
+import sys
 import tempfile
 from pathlib import Path
 
 from mlflow import MlflowClient
 from PIL import Image
+from selenium.webdriver import Chrome
 
 from tests.harness import browser, project
+from tests.harness.page import SEVEN, Page
+from tests.harness.process import free_port, responds, running
 
 TASK = "mnist"
+PHONE = {"width": 400, "height": 780, "deviceScaleFactor": 1, "mobile": True}
+FOLDER = project.ROOT / "docs"
 
 
-def main() -> None:
+def mlflow(folder: Path) -> None:
     """Take the table of the runs and their learning curves, which the experiment's description links to."""
     client = MlflowClient(f"sqlite:///{project.ROOT / 'mlflow.db'}")
     (experiment,) = client.search_experiments(filter_string=f"name = '{TASK}'")
     with (
-        tempfile.TemporaryDirectory() as folder,
-        browser.mlflow_ui(project.ROOT, Path(folder)) as address,
-        browser.browser(Path(folder), address) as window,
+        browser.mlflow_ui(project.ROOT, folder) as address,
+        browser.browser(folder, address) as window,
     ):
         page = f"/experiments/{experiment.experiment_id}"
         window.open(page, "metrics and parameters")
@@ -34,12 +43,49 @@ def main() -> None:
     both = Image.new("RGB", (parts[0].width, sum(part.height for part in parts)))
     for part, top in zip(parts, (0, parts[0].height), strict=True):
         both.paste(part, (0, top))
-    both.quantize(128).save(project.ROOT / "docs" / "mlflow.png", optimize=True)
+    both.quantize(128).save(FOLDER / "mlflow.png", optimize=True)
+
+
+def demo(folder: Path) -> None:
+    """Take a digit that is drawn, and a story on a phone in dark mode."""
+    address = f"http://127.0.0.1:{(port := free_port())}"
+    command = [str(project.BIN / "pipeline"), "demo", "--no-browser", "--port", str(port)]
+    with (
+        running(command, folder / "demo.log", lambda: responds(address), cwd=project.ROOT, stop=signal.SIGINT),
+        browser.chromium(folder) as driver,
+    ):
+        parts = [_digit(driver, address), _phone(driver, address)]
+    both = Image.new("RGB", (sum(part.width for part in parts) + 20, max(part.height for part in parts)), "white")
+    both.paste(parts[0], (0, 0))
+    both.paste(parts[1], (parts[0].width + 20, 0))
+    both.quantize(128).save(FOLDER / "demo.png", optimize=True)
+
+
+def _digit(driver: Chrome, address: str) -> Image.Image:
+    driver.set_window_size(1300, 920)
+    page = Page(driver, address)
+    page.draw(SEVEN)
+    page.shows("#digit-answer", "Answer 7 7")
+    return _image(driver.get_screenshot_as_png()).crop((60, 0, 1270, 780))
+
+
+def _phone(driver: Chrome, address: str) -> Image.Image:
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
+    page = Page(driver, address, "?__theme=dark")
+    page.tab("Fable")
+    page.write("#fable-text textarea, #fable-text input", "there came a")
+    page.shows("#fable-story .given", "there came a")
+    page.find("#fable-end").click()
+    page.wait(lambda: page.words("#fable-story").count("%") > 30)
+    driver.execute_script("document.querySelector('#fable-story').scrollIntoView({block: 'start'})")
+    return _image(driver.get_screenshot_as_png())
 
 
 def _image(png: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(png))
+    return Image.open(io.BytesIO(png)).convert("RGB")
 
 
 if __name__ == "__main__":
-    main()
+    for name in sys.argv[1:] or ("mlflow", "demo"):
+        with tempfile.TemporaryDirectory() as temporary:
+            {"mlflow": mlflow, "demo": demo}[name](Path(temporary))

@@ -1,12 +1,14 @@
 """Fixtures that several test files share. The tiny project is trained once for all workers; each test gets a copy."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
 import dvc.repo  # noqa: F401  # DVC binds its log to the standard output of its first import: not to that of a test
 import pytest
 
+from pipeline.paths import ModelPaths
 from tests.harness import project, shared
 
 LIBRARIES = {"ORT_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -75,3 +77,12 @@ def untrained_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = project.make(tmp_path / "project")
     monkeypatch.chdir(folder)
     return folder
+
+
+@pytest.fixture
+def exported(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder: it holds three tiny exported models and nothing else, and the test may change it."""
+    for name in project.MODELS:
+        shutil.copytree(ModelPaths(name, trained).export, ModelPaths(name, tmp_path).export)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -10,6 +10,7 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
+from bench.report import many_bits_costs
 from pipeline import config
 from pipeline.cli import app
 from pipeline.cluster import overrides
@@ -80,6 +81,12 @@ def test_every_command_can_be_given_as_it_stands(document: str, command: list[st
 def test_tables_are_those_of_the_result_files(document: Path) -> None:
     text = document.read_text()
     assert results.generate(text, ROOT, document.name) == text, "run `make docs`"
+
+
+def test_the_costs_of_many_bits_are_those_that_were_measured() -> None:
+    measured = json.loads((ROOT / "bench" / "results.json").read_text())["many_bits"]
+    assert [each["length"] for each in measured["measured"]] == [24, 26]
+    assert many_bits_costs(measured) in (ROOT / "docs" / "cluster.md").read_text()
 
 
 @pytest.mark.results

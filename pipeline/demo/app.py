@@ -70,9 +70,7 @@ def _page() -> Any:
 
     exports = Exports()
     with gr.Blocks(title="LSTM pipeline", analytics_enabled=False, delete_cache=CACHE) as page:
-        gr.Markdown(
-            "# See it think\nSmall LSTMs read a sequence step by step. Try them, and see what each step changes."
-        )
+        gr.Markdown("# LSTMs, step by step\nEach model reads a sequence. See what it would say after each step.")
         for task, (title, tab) in {
             "mnist": ("Digit", digit.tab),
             "bits": ("Bits", bits.tab),

@@ -22,10 +22,10 @@ def tab(page: gr.Blocks, exports: Exports, names: list[str]) -> None:
 
     def show(name: str, text: str, number: int, temperature: float, seed: float) -> tuple[int, str]:
         try:
-            told = _told(exports.open(name), text, number, temperature, int(seed or 0))
+            continued = _continuation(exports.open(name), text, number, temperature, int(seed or 0))
         except PipelineError as error:
             return 0, tables.error(str(error)) if text.strip() else ""
-        return len(told), tables.story(text, told, exports.open(name).info.class_names)
+        return len(continued), tables.story(text, continued, exports.open(name).info.class_names)
 
     def next_word(name: str, text: str, number: int, temperature: float, seed: float) -> tuple[int, str]:
         return show(name, text, min(number + 1, LONGEST), temperature, seed)
@@ -78,15 +78,15 @@ def suggestions(predictor: Predictor) -> list[str]:
     return sorted(contexts, key=lambda context: -contexts[context])[:SUGGESTED]
 
 
-def _told(predictor: Predictor, text: str, number: int, temperature: float, seed: int) -> list[Word]:
+def _continuation(predictor: Predictor, text: str, number: int, temperature: float, seed: int) -> list[Word]:
     """At most so many words, and none after the story has come back to a context: it would go in circles."""
-    told: list[Word] = []
+    continued: list[Word] = []
     seen: set[tuple[int, ...]] = set()
     steps = predictor.info.shape[0]
     for word in itertools.islice(predictor.words(text, Options(temperature=temperature, seed=seed)), number):
-        told.append(word)
-        context = tuple(each.index for each in told[-steps:])
+        continued.append(word)
+        context = tuple(each.index for each in continued[-steps:])
         if temperature == 0 and len(context) == steps and context in seen:
             break
         seen.add(context)
-    return told
+    return continued

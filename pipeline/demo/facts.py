@@ -9,7 +9,7 @@ from pipeline.paths import ModelPaths, repro
 from pipeline.tracking import connection, names, search, ui
 
 UNKNOWN = "not known"
-SERVER = "http://127.0.0.1:5000"  # where `mlflow ui` is found unless it is told otherwise
+SERVER = "http://127.0.0.1:5000"  # where `mlflow ui` is found by default
 
 
 def facts(exports: Exports, name: str) -> dict[str, str]:

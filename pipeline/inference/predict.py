@@ -187,8 +187,8 @@ class Predictor:
             probabilities = iter(self._probabilities(encoded, steps))
             for row in rows:
                 scores = [next(probabilities) for _ in codes[row]]
-                told = self._continue(codes[row][0], options, first + row)
-                results[row] = self._prediction(_name(inputs[row]), scores, options.top, told, codes[row])
+                continued = self._continue(codes[row][0], options, first + row)
+                results[row] = self._prediction(_name(inputs[row]), scores, options.top, continued, codes[row])
         return [results[row] for row in range(len(inputs))]
 
     def _encode(self, given: UserInput, options: Options) -> list[np.ndarray]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from bench.measure import LAUNCHER
 from pipeline.files import md5, parse_yaml
 from pipeline.paths import PARAMS
 from tests.attack.harness import changed, problem, run
@@ -76,15 +77,6 @@ def pictures(rng: random.Random) -> tuple[str, str]:
     return f"predict a damaged {kind}", wrong
 
 
-# A small process that starts the command: what the kernel counts for a process includes the one that started it.
-MEASURED = """
-import os, resource, subprocess, sys
-status = subprocess.run(sys.argv[2:]).returncode
-os.write(int(sys.argv[1]), str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss).encode())
-sys.exit(status)
-"""
-
-
 def memory(rng: random.Random) -> tuple[str, str]:
     """A picture with many pixels, and a text without end: at most 1 GiB."""
     path, kind = Path("attack.png"), rng.choice(FORMATS[:6])
@@ -100,20 +92,18 @@ def memory(rng: random.Random) -> tuple[str, str]:
         image.save(path, kind)
         command = [sys.executable, "-m", "pipeline", "predict", MNIST, str(path)]
         case = f"a {kind} of {width} x {height} pixels, {mode}"
-    with tempfile.TemporaryFile("w+") as memory:
+    with tempfile.NamedTemporaryFile("r") as peak:
         started = time.monotonic()
         process = subprocess.run(
-            [sys.executable, "-c", MEASURED, str(memory.fileno()), *command],
+            [sys.executable, "-S", "-c", LAUNCHER, peak.name, *command],
             check=False,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             errors="replace",
-            pass_fds=[memory.fileno()],
         )
         wrong = problem(process.returncode, process.stdout, process.stderr, time.monotonic() - started)
-        memory.seek(0)
-        kib = int(memory.read())
+        kib = int(peak.read())
     if not stream:
         path.unlink()
     if not wrong and kib > 2**20:

@@ -3,7 +3,6 @@
 import json
 import os
 import pty
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,15 +23,6 @@ from pipeline.paths import ModelPaths
 from tests.harness import project
 
 BITS = "01101010"
-
-
-@pytest.fixture
-def exported(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder: it holds three tiny exported models and nothing else, and the test may change it."""
-    for name in project.MODELS:
-        shutil.copytree(ModelPaths(name, trained).export, ModelPaths(name, tmp_path).export)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture
