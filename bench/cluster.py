@@ -24,7 +24,7 @@ EACH = 10  # trials for each node of a simulated cluster
 
 def cluster(full: bool) -> dict[str, Any]:
     """Seconds of a trial and of a bare run, in turns; of four trials one by one and two by two; a simulation."""
-    repeats = 5 if full else 3
+    repeats = 5 if full else 2
     with tempfile.TemporaryDirectory() as folder:
         clone = _clone(ROOT, Path(folder) / "project")  # whose cache is its own: nobody wants these trials
         run([*DVC, "repro", stage("split", "bits")], clone)
@@ -39,6 +39,7 @@ def cluster(full: bool) -> dict[str, Any]:
             repeats,
         )
         last = _sweep(clone, [next(seeds) for _ in range(4)], 1)
+        sent = sum(path.stat().st_size for path in last["objects"])
         store = _store_seconds(clone, _clone(clone, Path(folder) / "other"), last["objects"])
     trial = median(seconds["bare run"])
     return {
@@ -47,7 +48,7 @@ def cluster(full: bool) -> dict[str, Any]:
         "one at a time / two at a time": ratio(
             seconds["four trials, one at a time"], seconds["four trials, two at a time"]
         ),
-        "sent_mib": sum(path.stat().st_size for path in last["objects"]) / 2**20,
+        "sent_mib": sent / 2**20,
         "store_seconds": store,
         "record_seconds": last["record_seconds"],
         "simulation": [simulated(nodes, trial, store, last["record_seconds"]) for nodes in NODES],
