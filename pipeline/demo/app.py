@@ -1,6 +1,7 @@
 """The page, and the server that shows it on this machine alone."""
 
 import importlib.util
+import inspect
 import os
 import tempfile
 from collections.abc import Iterator
@@ -33,7 +34,8 @@ def running(port: int | None, open_browser: bool) -> Iterator[str]:
         raise PipelineError("Gradio is not installed; run `pip install -r requirements.lock`.")
     with tempfile.TemporaryDirectory(prefix="pipeline-demo-") as folder:
         os.environ.update(ENVIRONMENT | {"GRADIO_TEMP_DIR": folder, "MPLCONFIGDIR": folder})
-        from gradio import themes
+        with _without_stubs():
+            from gradio import themes
 
         page = _page()
         theme = themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
@@ -59,6 +61,26 @@ def running(port: int | None, open_browser: bool) -> Iterator[str]:
             yield address
         finally:
             page.close(verbose=False)
+
+
+@contextmanager
+def _without_stubs() -> Iterator[None]:
+    """While Gradio is imported, let it find no source files: it would compare a stub beside each with its class.
+
+    That takes half of the time of its import, and would write into the folder of its package.
+    """
+    find = inspect.getfile
+
+    def found(thing: Any) -> str:
+        if getattr(thing, "__module__", "").startswith("gradio."):
+            raise OSError("left out")
+        return find(thing)
+
+    inspect.getfile = found  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        inspect.getfile = find
 
 
 def _page() -> Any:

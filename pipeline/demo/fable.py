@@ -13,7 +13,7 @@ from pipeline.inference.predict import Options, Predictor
 from pipeline.inference.story import Word
 
 LONGEST = 200  # words of a story
-WALK = 120  # words of the walk that finds suggestions
+WALK = 80  # words of the walk that finds suggestions
 SUGGESTED = 6
 
 
@@ -70,7 +70,7 @@ def suggestions(predictor: Predictor) -> list[str]:
     """Contexts of the story that a model tells itself: ambiguous ones first. At least one."""
     names, steps = predictor.info.class_names, predictor.info.shape[0]
     begin = " ".join(names[:1] * steps)
-    walk = list(itertools.islice(predictor.words(begin, Options(temperature=1.0, seed=1)), WALK))
+    walk = list(itertools.islice(predictor.words(begin, Options(temperature=1.0, seed=1)), WALK + 2 * steps))
     contexts: dict[str, float] = {}
     for end in range(2 * steps, len(walk)):
         context = " ".join(names[word.index] for word in walk[end - steps : end])

@@ -43,7 +43,7 @@ class Tracer:
         """Open `path`. Raises PipelineError if it is missing or damaged; `command` makes it again."""
         Session(path, command)  # refuses a damaged file in a sentence
         self._layers, graph = derived(onnx.load(path))
-        self._session = Session(graph.SerializeToString(), command)
+        self._session = Session(graph.SerializeToString(), command, threads=1)  # a step is too little work for two
 
     def trace(self, sequence: np.ndarray) -> Trace:
         """Read one sequence, float32 (steps, features)."""

@@ -30,8 +30,8 @@ LARGER = "mnist-lstm256x2"
 CONNECTIONS = """
 import os, sys
 def audit(event, arguments):
-    if event in ("socket.connect", "socket.getaddrinfo"):
-        host = arguments[1][0] if event == "socket.connect" and isinstance(arguments[1], tuple) else arguments[0]
+    if event in ("socket.bind", "socket.connect", "socket.getaddrinfo"):
+        host = arguments[1][0] if event != "socket.getaddrinfo" and isinstance(arguments[1], tuple) else arguments[0]
         with open(os.environ["CONNECTIONS"], "a") as file:
             print(host if isinstance(host, (str, bytes)) else "another socket", file=file)
 sys.addaudithook(audit)
@@ -239,7 +239,9 @@ def test_in_dark_mode_text_is_light_on_dark(chrome: Chrome, address: str) -> Non
     assert text > 500
 
 
-def test_nothing_is_asked_of_another_machine(page: Page, home: Path, address: str) -> None:
+def test_nothing_is_asked_of_another_machine_and_nothing_listens_beyond_this_one(
+    page: Page, home: Path, address: str
+) -> None:
     page.tab("Models")
     page.shows("#models-facts-0", "accuracy")
     script = "return performance.getEntriesByType('resource').map(each => each.name)"
