@@ -62,11 +62,11 @@ def demo(folder: Path) -> None:
 
 
 def _digit(driver: Chrome, address: str) -> Image.Image:
-    driver.set_window_size(1300, 920)
+    driver.set_window_size(1300, 980)
     page = Page(driver, address)
     page.draw(SEVEN)
     page.shows("#digit-answer", "Answer 7 7")
-    return _image(driver.get_screenshot_as_png()).crop((60, 0, 1270, 780))
+    return _image(driver.get_screenshot_as_png()).crop((10, 0, 1240, 780))
 
 
 def _phone(driver: Chrome, address: str) -> Image.Image:
