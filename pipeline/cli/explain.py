@@ -15,7 +15,7 @@ def explain(
     output: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="where to draw it; by default explain-MODEL.png")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print all values as one JSON object, too")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print all values as one JSON object")] = False,
 ) -> None:
     """Draw what happens inside a network while it reads an input: states, gates and probabilities, step by step."""
     from pipeline.inference import explain, predict

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import math
 import re
 import tempfile
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from pipeline.paths import PARAMS
 
 DISTRIBUTION = re.compile(r"(uniform|loguniform|randint|choice)\((.*)\)")
 MOST = 10_000  # trials of a sweep
+LARGEST = 2**63  # of a number that is drawn
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,13 @@ def trials(
         raise PipelineError(f"{repeated[0]} is given twice; give all of its values once, separated by commas.")
     if bool(drawn) != (number is not None):
         raise PipelineError("--search and --trials belong together; give both, or neither.")
-    combinations = [dict(pairs) for pairs in itertools.product(*fixed)]
-    if not all_keys or len(combinations) * (number or 1) > MOST:
+    asked = math.prod(map(len, fixed)) * (number or 1) if all_keys else 0
+    if not 1 <= asked <= MOST:
         raise PipelineError(
-            f"the sweep has {len(combinations) * (number or 1) if all_keys else 0:,} trials, expected 1 to {MOST:,}; "
+            f"the sweep has {asked:,} trials, expected 1 to {MOST:,}; "
             "give -S KEY=V1,V2 with as many values as you need."
         )
+    combinations = [dict(pairs) for pairs in itertools.product(*fixed)]
     if drawn:
         samples = _draw(drawn, number or 0, settings.seed)
         combinations = [fixed | sample for sample in samples for fixed in combinations]
@@ -86,7 +89,7 @@ def _fit(distribution: str, arguments: list[Any]) -> bool:
     """Whether a distribution can have these arguments."""
     if distribution == "choice":
         return bool(arguments)
-    if len(arguments) != 2 or not all(isinstance(value, int | float) for value in arguments):
+    if len(arguments) != 2 or not all(isinstance(value, int | float) and abs(value) < LARGEST for value in arguments):
         return False
     low, high = arguments
     whole = isinstance(low, int) and isinstance(high, int)
@@ -168,6 +171,8 @@ def with_values(params_yaml: str, overrides: dict[str, Any]) -> str:
             if name not in section or section[name] is None:
                 section[name] = {}
             section = section[name]
+            if not isinstance(section, dict):
+                raise PipelineError(f"{quoted(key)} is not a parameter: {name} has a value; change that.")
         section[last] = value
     text = io.StringIO()
     yaml.dump(params, text)

@@ -1,25 +1,23 @@
 """The page, and the server that shows it on this machine alone."""
 
+import errno
 import importlib.util
 import inspect
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline.demo import guard
 from pipeline.errors import PipelineError
 
 HOST = "127.0.0.1"
 LARGEST_FILE = "50mb"
 SESSIONS = 200  # whose state is kept
 CACHE = (600, 600)  # seconds: how often uploaded files are looked at, and how old those are that are deleted
-ENVIRONMENT = {
-    "GRADIO_ANALYTICS_ENABLED": "False",
-    "HF_HUB_OFFLINE": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-}
 STYLE = Path(__file__).parent / "style.css"
 
 
@@ -32,10 +30,14 @@ def running(port: int | None, open_browser: bool) -> Iterator[str]:
     """
     if importlib.util.find_spec("gradio") is None:
         raise PipelineError("Gradio is not installed; run `pip install -r requirements.lock`.")
+    if port:
+        _require_free(port)
     with tempfile.TemporaryDirectory(prefix="pipeline-demo-") as folder:
-        os.environ.update(ENVIRONMENT | {"GRADIO_TEMP_DIR": folder, "MPLCONFIGDIR": folder})
+        os.environ.update(guard.environment(folder))
+        guard.stay_local()
         with _without_stubs():
             from gradio import themes
+            from starlette.middleware import Middleware
 
         page = _page()
         theme = themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
@@ -52,15 +54,28 @@ def running(port: int | None, open_browser: bool) -> Iterator[str]:
                 max_file_size=LARGEST_FILE,
                 state_session_capacity=SESSIONS,
                 css_paths=STYLE,
+                app_kwargs={"middleware": [Middleware(guard.Door)]},
                 theme=theme,
             )
         except OSError:
-            taken = f"port {port} of {HOST} is" if port else f"all ports of {HOST} from 7860 to 7959 are"
-            raise PipelineError(f"{taken} taken; choose another one with --port.") from None
+            raise PipelineError(
+                f"all ports of {HOST} from 7860 to 7959 are taken; choose another one with --port."
+            ) from None
         try:
             yield address
         finally:
             page.close(verbose=False)
+
+
+def _require_free(port: int) -> None:
+    """Raise PipelineError unless this process may listen on a port."""
+    with socket.socket() as door:
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            door.bind((HOST, port))
+        except OSError as error:
+            reason = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+            raise PipelineError(f"port {port} of {HOST} {reason}; choose another one with --port.") from None
 
 
 @contextmanager

@@ -15,7 +15,8 @@ def tab(page: gr.Blocks, exports: Exports, names: list[str]) -> None:
     """The tab on a page, with the models that read bits."""
 
     def typed(name: str, text: str) -> tuple[Any, Any, str]:
-        return _boxes(text), *show(name, text)
+        top, steps = show(name, text)
+        return _boxes(text if top else ""), top, steps
 
     def clicked(name: str, text: str, ones: list[int]) -> tuple[str, Any, str]:
         text = "".join("1" if place in ones else "0" for place in range(len(text)))
@@ -41,7 +42,7 @@ def tab(page: gr.Blocks, exports: Exports, names: list[str]) -> None:
             label = gr.Label(label="How many ones", num_top_classes=5, elem_id="bits-answer")
     steps = gr.HTML(elem_id="bits-steps")
     quick: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": 4, "api_visibility": "private"}
-    text.input(typed, [model, text], [boxes, label, steps], trigger_mode="always_last", **quick)
+    text.change(typed, [model, text], [boxes, label, steps], trigger_mode="always_last", **quick)
     boxes.input(clicked, [model, text, boxes], [text, label, steps], trigger_mode="always_last", **quick)
     model.change(show, [model, text], [label, steps], **quick)
     page.load(typed, [model, text], [boxes, label, steps], **quick)

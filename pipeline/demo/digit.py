@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,40 @@ from pipeline.errors import PipelineError
 
 HERE = Path(__file__).parent
 LARGEST = 1_000_000  # characters of a drawing
+SIDE = 1000  # pixels of a drawing
+PICTURES = "pictures"  # what only one of runs at a time
 
 
 def picture_file(label: str, elem_id: str) -> gr.Image:
     """A picture file that is not decoded: the task's own decoder has limits, and says what is wrong with a file."""
     file = gr.Image(label=label, sources=["upload", "webcam", "clipboard"], height=180, elem_id=elem_id)
     # Of the instance, since Gradio writes a stub file beside the source of each class that is derived from its own.
-    file.preprocess = lambda payload: payload.path if payload else None  # type: ignore[method-assign]
+    file.preprocess = _uploaded  # type: ignore[method-assign]
     return file
+
+
+def _uploaded(payload: Any) -> str | None:
+    """The path of an uploaded file; None of any other, which a request may name, too."""
+    if not payload or not payload.path:
+        return None
+    path, folder = Path(payload.path).resolve(), Path(os.environ["GRADIO_TEMP_DIR"]).resolve()
+    return str(path) if path.is_file() and folder in path.parents else None
+
+
+def read(path: str | None) -> bytes | None:
+    """The content of an uploaded file; None if it is no longer there."""
+    try:
+        return Path(path).read_bytes() if path else None
+    except FileNotFoundError:
+        return None
 
 
 def tab(page: gr.Blocks, exports: Exports, names: list[str]) -> None:
     """The tab on a page, with the models that read pictures."""
 
-    def show(name: str, content: bytes | None) -> tuple[Any, str, str]:
-        if not content:
+    def show(name: str, picture: bytes | str | None) -> tuple[Any, str, str]:
+        content = read(picture) if isinstance(picture, str) else picture
+        if content is None:
             return None, "", ""
         try:
             answer = exports.answer(name, content)
@@ -40,9 +60,8 @@ def tab(page: gr.Blocks, exports: Exports, names: list[str]) -> None:
         content = _decoded(drawing)
         return (content, *show(name, content))
 
-    def uploaded(name: str, path: str | None) -> tuple[bytes | None, Any, str, str]:
-        content = Path(path).read_bytes() if path else None
-        return (content, *show(name, content))
+    def uploaded(name: str, path: str | None) -> tuple[str | None, Any, str, str]:
+        return (path, *show(name, path))
 
     picture = gr.State(None, time_to_live=3600)
     with gr.Row():
@@ -61,10 +80,11 @@ def tab(page: gr.Blocks, exports: Exports, names: list[str]) -> None:
         with gr.Column(scale=2, min_width=280):
             steps = gr.HTML(elem_id="digit-steps")
     outputs = [label, seen, steps]
-    quick: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": 4, "api_visibility": "private"}
-    pad.change(drawn, [model, pad], [picture, *outputs], trigger_mode="always_last", **quick)
-    file.change(uploaded, [model, file], [picture, *outputs], **quick)
-    model.change(show, [model, picture], outputs, **quick)
+    quick: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    pad.change(drawn, [model, pad], [picture, *outputs], trigger_mode="always_last", concurrency_limit=4, **quick)
+    # One at a time: a large picture takes memory while it is decoded.
+    file.change(uploaded, [model, file], [picture, *outputs], concurrency_id=PICTURES, concurrency_limit=1, **quick)
+    model.change(show, [model, picture], outputs, concurrency_id=PICTURES, **quick)
 
 
 def _decoded(drawing: Any) -> bytes | None:
@@ -72,6 +92,8 @@ def _decoded(drawing: Any) -> bytes | None:
     if not isinstance(drawing, str) or len(drawing) > LARGEST:
         return None
     try:
-        return base64.b64decode(drawing, validate=True) or None
+        content = base64.b64decode(drawing, validate=True)
     except binascii.Error:
         return None
+    sides = [int.from_bytes(content[at : at + 4]) for at in (16, 20)]  # where a PNG has its width and height
+    return content if content.startswith(b"\x89PNG\r\n") and max(sides) <= SIDE else None

@@ -25,7 +25,8 @@ def tab(page: gr.Blocks, exports: Exports, names: list[str]) -> None:
             continued = _continuation(exports.open(name), text, number, temperature, int(seed or 0))
         except PipelineError as error:
             return 0, tables.error(str(error)) if text.strip() else ""
-        return len(continued), tables.story(text, continued, exports.open(name).info.class_names)
+        ended = len(continued) < number
+        return len(continued), tables.story(text, continued, exports.open(name).info.class_names, ended)
 
     def next_word(name: str, text: str, number: int, temperature: float, seed: float) -> tuple[int, str]:
         return show(name, text, min(number + 1, LONGEST), temperature, seed)
@@ -36,17 +37,24 @@ def tab(page: gr.Blocks, exports: Exports, names: list[str]) -> None:
     def begin(name: str, text: str, temperature: float, seed: float) -> tuple[int, str]:
         return show(name, text, 1, temperature, seed)
 
-    suggested = suggestions(exports.open(names[0]))
+    try:
+        suggested = suggestions(exports.open(names[0]))
+    except PipelineError:  # a damaged network, which the tab names when it is asked
+        suggested = []
     number = gr.State(1, time_to_live=3600)  # of words that are shown
     with gr.Row():
         with gr.Column(scale=1, min_width=280):
             model = gr.Dropdown(names, label="Model")
-            text = gr.Textbox(suggested[0], label="The story so far", max_length=1000, elem_id="fable-text")
-            gr.Examples(suggested, text, label="Suggestions, of which the first could go on in more than one way")
+            steps = exports.open(names[0]).info.shape[0]
+            text = gr.Textbox(
+                next(iter(suggested), ""), label=f"{steps} words of the story", max_length=1000, elem_id="fable-text"
+            )
+            if suggested:
+                gr.Examples(suggested, text, label="Suggestions, of which the first could go on in more than one way")
             temperature = gr.Slider(
                 0, 2, 0, step=0.1, label="Temperature: 0 takes the most probable word, 1 draws as the model says"
             )
-            seed = gr.Number(0, label="Seed of what is drawn", precision=0, minimum=0, maximum=2**31)
+            seed = gr.Number(0, label="Seed of what is drawn", precision=0)
         with gr.Column(scale=2, min_width=280):
             story = gr.HTML(elem_id="fable-story")
             with gr.Row():

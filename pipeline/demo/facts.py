@@ -1,6 +1,7 @@
 """What is known of an exported model beside its files: its accuracy, its recipe, its commit, its run in MLflow."""
 
 import os
+from urllib.parse import urlsplit
 
 from pipeline.demo.exports import Exports
 from pipeline.errors import PipelineError
@@ -36,10 +37,16 @@ def _run(name: str, paths: ModelPaths) -> dict[str, str]:
     if not runs:
         return {"recipe": UNKNOWN, "commit": UNKNOWN, "run": "none; `pipeline track` records it"}
     run = runs[-1]
-    address = os.environ.get("MLFLOW_TRACKING_URI", "")
-    server = address.rstrip("/") if address.startswith("http") else SERVER
     return {
         "recipe": run.data.tags.get("recipe", UNKNOWN),
         "commit": run.data.tags.get("commit", "") or UNKNOWN,
-        "run": f"{server}/{ui.run_page(run.info)}",
+        "run, in `mlflow ui`": f"{_server()}/{ui.run_page(run.info)}",
     }
+
+
+def _server() -> str:
+    """Where the pages of the runs are, without user, password and query."""
+    address = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    if not address.scheme.startswith("http"):
+        return SERVER
+    return f"{address.scheme}://{address.netloc.rpartition('@')[2]}{address.path.rstrip('/')}"

@@ -1,13 +1,12 @@
 """The tab `Models`: any exported model, or two side by side on the same input."""
 
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from pipeline import tasks
 from pipeline.demo import tables
-from pipeline.demo.digit import picture_file
+from pipeline.demo.digit import PICTURES, picture_file, read
 from pipeline.demo.exports import Exports
 from pipeline.demo.facts import facts
 from pipeline.errors import PipelineError
@@ -28,15 +27,15 @@ def tab(item: gr.Tab, exports: Exports) -> None:
         help_text = f"Input: {tasks.load(info.task).input_help}"
         return (
             gr.Dropdown(others, value=others[1] if len(others) > 1 else NONE),
-            gr.Textbox(visible=not files, label=help_text, value=""),
+            gr.Textbox(visible=not files, label=help_text),
             gr.Column(visible=files),
         )
 
     def show(name: str, text: str, path: str | None) -> tuple[Any, str]:
         if name == NONE:
             return None, ""
-        given = (Path(path).read_bytes() if path else b"") if exports.open(name).reads_files else text
-        if not given:
+        given = read(path) if exports.open(name).reads_files else text
+        if given is None or given == "":
             return None, ""
         try:
             answer = exports.answer(name, given)
@@ -52,13 +51,22 @@ def tab(item: gr.Tab, exports: Exports) -> None:
     text = gr.Textbox(label="Input", max_length=100_000, elem_id="models-text")
     with gr.Column(visible=False) as place:
         file = picture_file("Input: a picture", "models-file")
-    quick: dict[str, Any] = {"show_progress": "hidden", "concurrency_limit": 4, "api_visibility": "private"}
+    quick: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    shown: list[Any] = []  # for each place: the function, its inputs, its outputs
+    shown = []
     with gr.Row():
         for number, model in enumerate(models):
             with gr.Column(min_width=280):
                 about = gr.HTML(elem_id=f"models-facts-{number}")
                 label = gr.Label(label="Answer", num_top_classes=5, elem_id=f"models-answer-{number}")
                 steps = gr.HTML(elem_id=f"models-steps-{number}")
-            gr.on([text.input, file.change, model.change], show, [model, text, file], [label, steps], **quick)
+            shown.append((show, [model, text, file], [label, steps]))
             gr.on([model.change, item.select], known, model, about, **quick)
-    gr.on([models[0].change, item.select], chosen, models[0], [models[1], text, place], **quick)
+    quick |= {"concurrency_id": PICTURES}
+    for function, inputs, outputs in shown:
+        gr.on([text.change, file.change], function, inputs, outputs, trigger_mode="always_last", **quick)
+    models[1].change(*shown[1], **quick)
+    # The models of its task are known before one of them is asked.
+    chain = gr.on([models[0].change, item.select], chosen, models[0], [models[1], text, place], **quick)
+    for function, inputs, outputs in shown:
+        chain = chain.then(function, inputs, outputs, **quick)

@@ -18,6 +18,7 @@ CLASSES = 12  # that are shown of a step
 UNITS = 6  # whose gates are shown
 GATES = ("input", "forget", "output", "update", "reset")
 RUNNERS_UP = 3
+CIRCLE = '<span class="given">… and so on: these words have come before.</span>'
 AMBIGUOUS = 0.1  # probability of a runner-up from which on a context is ambiguous
 
 
@@ -33,7 +34,7 @@ def probabilities(answer: Answer) -> str:
     table = pd.DataFrame(values[:, best], columns=[answer.class_names[i] for i in best])
     table.index = pd.Index([f"{step}" for step in range(1, len(table) + 1)])
     if answer.image is None:
-        table.index = pd.Index([f"{step} {label}" for step, label in enumerate(answer.labels, 1)])
+        table.index = pd.Index([f"{step}: {label}" for step, label in enumerate(answer.labels, 1)])
     style = table.style.background_gradient(cmap="Greens", vmin=0, vmax=1, axis=None)
     return _html(style.format(_percent, escape="html"), "probability of each class, if the input ended after this step")
 
@@ -63,13 +64,14 @@ def counter(answer: Answer) -> str:
     return _html(read.style, "the count after each bit") + _html(style, "the units that change most")
 
 
-def story(given: str, following: Sequence[Word], class_names: Sequence[str]) -> str:
+def story(given: str, following: Sequence[Word], class_names: Sequence[str], ended: bool = False) -> str:
     """The words that follow, each with its probability and, when it is touched or has the focus, its runners-up.
 
-    A word that could also have been another one is marked: three words could not decide.
+    A word that could also have been another one is marked: the words before did not decide. A story that has `ended`
+    would go in circles.
     """
     words = "".join(_word(word, class_names) for word in following)
-    return f'<p class="story"><span class="given">{html.escape(given)}</span> {words}</p>'
+    return f'<p class="story"><span class="given">{html.escape(given)}</span> {words}{CIRCLE * ended}</p>'
 
 
 def picture(image: np.ndarray) -> str:

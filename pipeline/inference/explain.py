@@ -43,7 +43,8 @@ def save(explanation: Explanation, path: Path) -> None:
     """Write the figure. Raises PipelineError if `path` is not the name of a PNG, or cannot be written."""
     if path.suffix.lower() != ".png":
         raise PipelineError(f"{quoted(str(path), 200)} is not the name of a PNG file; end it with .png.")
-    title = f"{explanation.model} reads {shortened(explanation.input, 60)}"
+    readable = explanation.input.encode(errors="replace").decode()  # a file may have any name
+    title = f"{explanation.model} reads {shortened(readable, 60)}"
     figure = trace_figure.draw(
         explanation.trace, explanation.features, explanation.labels, explanation.class_names, title
     )

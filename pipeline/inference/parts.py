@@ -1,17 +1,20 @@
 """Predict examples, all at once or in parts: an evaluation in parts goes on after a stop, or runs on many machines."""
 
+import hashlib
+import io
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from pipeline.dataset import DatasetInfo, Predictions, Totals
-from pipeline.files import write_atomic
+from pipeline.files import write_bytes
 from pipeline.inference.calibration import BINS
 
 SIZE = 2**20  # codes of a part
 BATCH = 4096  # examples at a time: keeps the memory of a million strings small
+HASH = hashlib.sha256().digest_size  # bytes at the beginning of a part's file
 KEPT = 1_000_000  # wrong predictions of a complement; the totals count all
 
 Function = Callable[[np.ndarray, DatasetInfo], np.ndarray]  # of a task: codes (batch, code) to features, or to targets
@@ -114,23 +117,26 @@ class Store:
         self._folder = folder
 
     def save(self, number: int, part: Predictions) -> None:
-        """Keep a part."""
-        write_atomic(self._path(number), lambda draft: np.savez(draft, *to_arrays(part)))
+        """Keep a part, with the hash of its content."""
+        content = io.BytesIO()
+        np.savez(content, *to_arrays(part))
+        write_bytes(hashlib.sha256(content.getbuffer()).digest() + content.getvalue(), self._path(number))
 
     def load(self, number: int, info: DatasetInfo) -> Predictions | None:
         """A part; None if it has not been evaluated, or if its file is damaged."""
         try:
-            with np.load(self._path(number)) as file:
-                return from_arrays(info, [file[name] for name in file.files])
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+            content = self._path(number).read_bytes()
+        except OSError:
             return None
+        if hashlib.sha256(content[HASH:]).digest() != content[:HASH]:
+            return None
+        with np.load(io.BytesIO(content[HASH:])) as file:
+            return from_arrays(info, [file[name] for name in file.files])
 
     def remove(self) -> None:
         """Forget all parts."""
-        for path in self._folder.glob("*.npz"):
-            path.unlink()
         if self._folder.is_dir():
-            self._folder.rmdir()
+            shutil.rmtree(self._folder)
 
     def _path(self, number: int) -> Path:
-        return self._folder / f"{number:05}.npz"
+        return self._folder / f"{number:05}.part"

@@ -41,6 +41,7 @@ def _draw(probabilities: np.ndarray, temperature: float, rng: np.random.Generato
     """A class: the most probable one at temperature 0; above 1, improbable ones come more often than the model says."""
     if temperature == 0:
         return int(probabilities.argmax())
-    logs = np.log(np.maximum(probabilities.astype(np.float64), 1e-300)) / temperature
-    weights = np.exp(logs - logs.max())
+    logs = np.log(np.maximum(probabilities.astype(np.float64), 1e-300))
+    with np.errstate(over="ignore"):  # of a very low temperature: what is not the most probable gets 0
+        weights = np.exp((logs - logs.max()) / temperature)
     return int(rng.choice(len(weights), p=weights / weights.sum()))

@@ -6,6 +6,7 @@ TF_CONFIG names the workers, as Kubernetes' training operator, Vertex AI and Ray
 import hashlib
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,12 @@ import tensorflow as tf
 
 from pipeline.config import Recipe
 from pipeline.errors import PipelineError, quoted
+
+# A name, or an address of IPv4 or IPv6, and a port from 1 to 65535.
+ADDRESS = re.compile(
+    r"[^\s:]+:(?P<port>[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])"
+    r"|\[[0-9a-fA-F:.]+\]:[1-9]\d{0,4}"
+)
 
 
 @dataclass(frozen=True)
@@ -105,13 +112,20 @@ def from_environment(recipe: Recipe) -> Workers:
         return Workers()
     try:
         content = json.loads(text)
-        addresses = [*content["cluster"].get("chief", []), *content["cluster"].get("worker", [])]
-        chiefs = len(content["cluster"].get("chief", []))
-        kind, index = content["task"]["type"], int(content["task"]["index"])
-        index += chiefs if kind == "worker" else 0
+        chiefs, others = (content["cluster"].get(kind, []) for kind in ("chief", "worker"))
+        addresses = [*chiefs, *others]
+        if not all(isinstance(each, str) and ADDRESS.fullmatch(each) for each in addresses):
+            raise ValueError("its workers are not a list of addresses HOST:PORT")
+        if len(set(addresses)) < len(addresses):
+            raise ValueError("an address is there twice")
+        kind, index = content["task"]["type"], content["task"]["index"]
+        if type(index) is not int and not (isinstance(index, str) and index.isdecimal()):
+            raise ValueError("the index of its task is not a whole number")
+        index = int(index)
+        index += len(chiefs) if kind == "worker" else 0
         if kind not in ("chief", "worker") or not 0 <= index < len(addresses):
             raise ValueError("its task is none of its cluster's workers")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise PipelineError(
             f"TF_CONFIG is {quoted(text, 100)}, expected a cluster of workers and a task ({error}); fix it or unset it."
         ) from None

@@ -79,6 +79,12 @@ def test_a_key_may_leave_out_the_prefix_of_its_section(folder: Path, key: str, f
         (["network.units=[0]"], "greater than or equal to 1"),
         (["learning_rate=.nan"], "learning_rate: got nan"),
         (["task=mnist"], "does not depend on 'task'"),
+        (["network.cell.foo=1"], f"'models.{MODEL}.network.cell.foo' is not a parameter: cell has a value"),
+        (["learning_rate.x=1"], "is not a parameter: learning_rate has a value"),
+        (
+            [f"{key}=" + ",".join(map(str, range(1, 900))) for key in ("seed", "epochs", "batch_size")],
+            "726,572,699 trials",
+        ),
     ],
 )
 def test_what_params_yaml_may_not_have_is_refused_in_a_sentence(folder: Path, grid: list[str], sentence: str) -> None:
@@ -100,6 +106,8 @@ def test_what_params_yaml_may_not_have_is_refused_in_a_sentence(folder: Path, gr
         "batch_size=choice()",
         "learning_rate=0.1",
         "learning_rate=uniform(0,[)",
+        "learning_rate=uniform(0,.inf)",
+        "seed=randint(0,1180591620717411303424)",
     ],
 )
 def test_a_distribution_that_is_none_is_refused(folder: Path, text: str) -> None:

@@ -1,14 +1,17 @@
 """What the page of `pipeline demo` shows, without a browser."""
 
+import base64
+import io
 import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline import cli  # noqa: F401  # sets the environment of the libraries
-from pipeline.demo import tables
+from pipeline.demo import guard, tables
 from pipeline.demo.exports import Exports
 from pipeline.demo.facts import facts
 from pipeline.errors import PipelineError
@@ -95,7 +98,7 @@ def test_facts_name_the_run_of_these_weights(trained_project: Path) -> None:
     known = facts(Exports(), BITS)
     assert known["recipe"] == "fast"
     assert re.fullmatch("[0-9a-f]{40}", known["commit"])
-    assert re.fullmatch(r"http://127\.0\.0\.1:5000/#/experiments/\d+/runs/[0-9a-f]{32}", known["run"])
+    assert re.fullmatch(r"http://127\.0\.0\.1:5000/#/experiments/\d+/runs/[0-9a-f]{32}", known["run, in `mlflow ui`"])
     shutil.copy(trained_project / "models" / MNIST / "model.weights.h5", trained_project / "models" / BITS)
     assert facts(Exports(), BITS)["run"] == "none; `pipeline track` records it"
 
@@ -112,13 +115,76 @@ def test_a_story_shifts_its_context_and_asks_for_each_once() -> None:
     assert asked == [(0, 1), (1, 2), (2, 3), (3, 0)]
 
 
+def test_the_lowest_temperature_takes_the_most_probable_word() -> None:
+    words = following(np.array([0]), lambda code: np.array([0.2, 0.5, 0.3]), 5e-324, np.random.default_rng(0))
+    assert [next(words).index for _ in range(5)] == [1] * 5
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "host", "length", "status"),
+    [
+        ("GET", "/", "127.0.0.1:7860", None, 0),
+        ("GET", "/config", "localhost:1", None, 0),
+        ("POST", "/gradio_api/queue/join", "[::1]:7860", "100", 0),
+        ("POST", "/gradio_api/upload", "127.0.0.1", "50000000", 0),
+        ("GET", "/config", "evil.example", None, 421),
+        ("GET", "/config", "", None, 421),
+        ("GET", "/gradio_api/file=http://example.org/x", "127.0.0.1", None, 404),
+        ("GET", "/monitoring", "127.0.0.1", None, 404),
+        ("GET", "/gradio_api/proxy=http://example.org", "127.0.0.1", None, 404),
+        ("POST", "/gradio_api/queue/join", "127.0.0.1", "5000000", 413),
+        ("POST", "/gradio_api/upload", "127.0.0.1", "60000000", 413),
+        ("POST", "/gradio_api/upload", "127.0.0.1", None, 411),
+    ],
+)
+def test_the_server_hears_its_own_page_alone(
+    method: str, path: str, host: str, length: str | None, status: int
+) -> None:
+    headers = [(b"host", host.encode())] + ([(b"content-length", length.encode())] if length else [])
+    assert guard._refused({"type": "http", "method": method, "path": path, "headers": headers}) == status
+
+
+def test_a_file_that_was_not_uploaded_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gradio.data_classes import ImageData
+
+    from pipeline.demo import digit
+
+    (tmp_path / "uploads").mkdir()
+    (tmp_path / "uploads" / "a.png").write_bytes(b"a")
+    (tmp_path / "secret").write_bytes(b"b")
+    (tmp_path / "uploads" / "link").symlink_to(tmp_path / "secret")
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
+    assert digit._uploaded(ImageData(path=str(tmp_path / "uploads" / "a.png"))) == str(tmp_path / "uploads" / "a.png")
+    for other in (
+        tmp_path / "secret",
+        tmp_path / "uploads" / "link",
+        tmp_path / "uploads" / ".." / "secret",
+        "/dev/zero",
+    ):
+        assert digit._uploaded(ImageData(path=str(other))) is None
+    assert digit._uploaded(None) is digit._uploaded(ImageData()) is None
+
+
+def test_the_address_of_a_run_has_no_password(trained_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.demo import facts as module
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://alice:s3cret@example.org/mlflow?token=1")
+    assert module._server() == "https://example.org/mlflow"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert module._server() == module.SERVER
+
+
 def test_drawings_and_suggestions(exports: Exports) -> None:
     pytest.importorskip("gradio")
     from pipeline.demo import digit, fable
 
     for wrong in (None, 3, {"a": 1}, "no base64!", "", "A" * (digit.LARGEST + 1)):
         assert digit._decoded(wrong) is None
-    assert digit._decoded("AAAA") == b"\0\0\0"
+    small, large = (io.BytesIO() for _ in range(2))
+    Image.new("1", (280, 280)).save(small, "PNG")
+    Image.new("1", (7000, 7000)).save(large, "PNG")
+    assert digit._decoded(base64.b64encode(small.getvalue()).decode()) == small.getvalue()
+    assert digit._decoded(base64.b64encode(large.getvalue()).decode()) is None
     suggested = fable.suggestions(exports.open(FABLE))
     assert 1 <= len(suggested) <= fable.SUGGESTED
     for text in suggested:

@@ -126,7 +126,8 @@ def test_an_evaluation_that_was_stopped_goes_on(trained: Path, tmp_path: Path, m
     assert len(files) == 6
     before = {path: path.stat().st_mtime_ns for path in files}
     files[1].unlink()
-    files[4].write_bytes(b"PK damaged")
+    files[4].write_bytes(files[3].read_bytes()[:-1] + b"x")  # a part of another number, one byte of which is damaged
+    (tmp_path / "parts" / ".writing-left").mkdir()  # what `kill -9` leaves
     again = predict_split(session, BITS, examples, store)
     changed = [path for path in files if path.stat().st_mtime_ns != before[path]]
     assert changed == [files[1], files[4]], "the others are not predicted again"

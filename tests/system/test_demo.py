@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from PIL import Image
 from selenium.webdriver import Chrome
@@ -174,6 +175,9 @@ def test_bits_are_clicked_and_typed(page: Page, trained_for_page: Path) -> None:
     page.wait(lambda: page.find("#bits-text textarea, #bits-text input").get_attribute("value") == other)
     best = predicted(trained_for_page, BITS, other)["label"]
     page.shows("#bits-answer", f"How many ones {best} {best}")
+    page.find("#bits-text textarea, #bits-text input").send_keys(Keys.END, Keys.BACKSPACE)
+    best = predicted(trained_for_page, BITS, other[:-1])["label"]
+    page.shows("#bits-answer", f"How many ones {best} {best}")
     page.write("#bits-text textarea, #bits-text input", "0012")
     page.shows("#bits-steps .error", refused(trained_for_page, BITS, "0012"))
 
@@ -246,6 +250,7 @@ def test_nothing_is_asked_of_another_machine_and_nothing_listens_beyond_this_one
     page.shows("#models-facts-0", "accuracy")
     script = "return performance.getEntriesByType('resource').map(each => each.name)"
     assert all(name.startswith(address) for name in page.driver.execute_script(script))
+    assert httpx.get(f"{address}/config", headers={"Host": "evil.example"}).status_code == 421
     hosts = set((home / "connections.txt").read_text().split())
     assert hosts <= {"127.0.0.1", "localhost", "b'127.0.0.1'"}
 

@@ -70,6 +70,12 @@ def test_as_many_training_strings_as_there_are_is_refused(tmp_path: Path) -> Non
         generate_and_split(tmp_path, 8, 256)
 
 
+def test_of_many_bits_a_small_part_can_train(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="of 21 bits at most 41,943 strings can train; use a smaller number"):
+        generate_and_split(tmp_path, 21, 41_944)
+    assert generate_and_split(tmp_path, 21, 41_943).info.splits["train"] == 41_943
+
+
 @pytest.mark.parametrize("content", [{"length": 4, "strings": 15}, {"length": 31, "strings": 2**31}, {"length": "4"}])
 def test_raw_data_that_do_not_say_which_strings_there_are_are_refused(tmp_path: Path, content: dict[str, int]) -> None:
     (tmp_path / "strings.json").write_text(json.dumps(content))

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,28 @@ def test_a_source_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.txt").write_bytes(b"abc\xff")
     with pytest.raises(PipelineError, match=r"bad\.txt is not UTF-8 text \(byte 3\)"):
         data.generate(data.Generate(), tmp_path / "bad.txt", tmp_path)
+
+
+def test_a_story_without_spaces_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
+    (tmp_path / "long.txt").write_text("a" * 3_000_000)
+    with pytest.raises(PipelineError, match=r"long\.txt has more than 1,000,000 characters without a space"):
+        data.generate(data.Generate(), tmp_path / "long.txt", tmp_path)
+    assert not list(tmp_path.glob("*.tokens.txt"))
+
+
+def test_a_long_line_has_the_tokens_of_its_words(tmp_path: Path) -> None:
+    words = [f"word{number}" for number in range(300_000)]  # some 3 million characters
+    (tmp_path / "line.txt").write_text(" ".join(words))
+    data.generate(data.Generate(), tmp_path / "line.txt", tmp_path)
+    assert (tmp_path / "line.tokens.txt").read_text().split("\n")[:-1] == words
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_a_source_that_is_no_file_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "source.txt"
+    path.mkdir() if kind == "folder" else os.mkfifo(path)
+    with pytest.raises(PipelineError, match=r"source\.txt is not a text file; name one in tasks\.fable\.source"):
+        data.generate(data.Generate(), path, tmp_path)
 
 
 def test_raw_data_with_something_else_than_tokens_are_refused(tmp_path: Path) -> None:

@@ -143,7 +143,14 @@ def test_tf_config_names_the_workers(
         ("[]", "expected a cluster of workers and a task"),
         (json.dumps(WORKER | {"task": {"type": "worker", "index": 2}}), "its task is none of its cluster's workers"),
         (json.dumps(WORKER | {"task": {"type": "ps", "index": 0}}), "its task is none of its cluster's workers"),
-        (json.dumps(WORKER).replace('"b:1"', ", ".join(['"b:1"'] * 9)), "10 workers cannot share a batch of 7"),
+        (json.dumps(WORKER).replace('"b:1"', ", ".join(f'"b:{i}"' for i in range(1, 10))), "10 workers cannot share"),
+        (json.dumps(WORKER).replace('"b:1"', '"a:1"'), "an address is there twice"),
+        (json.dumps(WORKER).replace('"b:1"', "2"), "not a list of addresses HOST:PORT"),
+        (json.dumps(WORKER).replace('"b:1"', '"nonsense"'), "not a list of addresses HOST:PORT"),
+        (json.dumps(WORKER).replace('"b:1"', '"127.0.0.1:99999"'), "not a list of addresses HOST:PORT"),
+        (json.dumps(WORKER).replace('"index": 1', '"index": 1e999'), "the index of its task is not a whole number"),
+        (json.dumps(WORKER).replace('"index": 1', '"index": 0.9'), "the index of its task is not a whole number"),
+        ("[" * 100_000, "expected a cluster of workers and a task"),
     ],
 )
 def test_a_wrong_tf_config_is_refused_in_a_sentence(text: str, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:

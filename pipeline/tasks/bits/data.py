@@ -19,6 +19,7 @@ from pipeline.section import Section
 
 AGAIN = repro("generate", "bits", force=True)
 LONGEST = 30  # bits
+SHARE = 50  # of more bits, the part of the strings that may train: to draw more of them takes memory for all
 PERMUTED = 20  # bits, up to which all strings are permuted to draw some
 
 
@@ -51,6 +52,11 @@ def split(params: Split, folder: Path, rng: np.random.Generator) -> Examples:
         raise PipelineError(
             f"tasks.bits.split.train is {params.train}, but there are {strings} strings of {length} bits and at least "
             "one must be left to test; use a smaller number."
+        )
+    if length > PERMUTED and params.train > strings // SHARE:
+        raise PipelineError(
+            f"tasks.bits.split.train is {params.train:,}, of {length} bits at most {strings // SHARE:,} strings can "
+            "train; use a smaller number."
         )
     if length <= PERMUTED:
         numbers = rng.permutation(strings)[: params.train]

@@ -6,7 +6,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import numpy as np
 from pydantic import Field
@@ -19,6 +19,7 @@ from pipeline.section import Section
 from pipeline.tasks.fable.tokens import tokenize
 
 AGAIN = repro("generate", "fable", force=True)
+PART = 1_000_000  # characters of a story that are read at once
 SUFFIX = ".tokens.txt"
 
 
@@ -35,20 +36,35 @@ class Split(Section):
 
 def generate(params: Generate, source: Path, folder: Path) -> None:
     """Write the tokens of the story in `source`, a text file in UTF-8, a line for each, to a file of the same name."""
+    if not source.is_file():  # a folder, a pipe, a device without end
+        raise PipelineError(f"{source} is not a text file; name one in tasks.fable.source.")
     for old in folder.glob(f"*{SUFFIX}"):
         old.unlink()
     path = folder / f"{source.stem}{SUFFIX}"
     try:
         with source.open(encoding="utf-8-sig") as text:
-            write_atomic(path, lambda draft: _write_tokens(text, draft))
+            write_atomic(path, lambda draft: _write_tokens(_parts(text, source), draft))
     except UnicodeDecodeError as error:
         raise PipelineError(f"{source} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
 
 
+def _parts(text: TextIO, source: Path) -> Iterator[str]:
+    """The text in parts that end with a space or a newline: no token reaches from one into the next."""
+    rest = ""
+    while read := text.read(PART):
+        rest += read
+        end = max(rest.rfind(" "), rest.rfind("\n")) + 1
+        if not end and len(rest) > PART:
+            raise PipelineError(f"{source} has more than {PART:,} characters without a space or a newline; add some.")
+        yield rest[:end]
+        rest = rest[end:]
+    yield rest
+
+
 def _write_tokens(text: Iterable[str], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="\n") as file:
-        for line in text:
-            file.writelines(f"{token}\n" for token in tokenize(line))
+        for part in text:
+            file.writelines(f"{token}\n" for token in tokenize(part))
 
 
 def split(params: Split, folder: Path, rng: np.random.Generator) -> Examples:
