@@ -252,7 +252,7 @@ def test_nothing_is_asked_of_another_machine_and_nothing_listens_beyond_this_one
     assert all(name.startswith(address) for name in page.driver.execute_script(script))
     assert httpx.get(f"{address}/config", headers={"Host": "evil.example"}).status_code == 421
     hosts = set((home / "connections.txt").read_text().split())
-    assert hosts <= {"127.0.0.1", "localhost", "b'127.0.0.1'"}
+    assert hosts <= {"127.0.0.1", "::1", "localhost", "b'127.0.0.1'"}
 
 
 def test_nothing_is_written_outside_a_temporary_folder(page: Page, home: Path, trained_for_page: Path) -> None:
