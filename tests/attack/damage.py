@@ -1,5 +1,6 @@
 """Areas of the campaign: damaged files."""
 
+import json
 import random
 from pathlib import Path
 
@@ -70,9 +71,9 @@ def lock(rng: random.Random) -> tuple[str, str]:
 def recorded(rng: random.Random) -> tuple[str, str]:
     """A damaged artifact of a run in MLflow: `pipeline track` writes it again."""
     run("track")
-    path = rng.choice(
-        [path for path in Path("mlartifacts").rglob("*") if path.is_file() and "/models/" not in str(path)]
-    )
+    # Of runs of the workspace: `pipeline track` looks at no other.
+    runs = [path.parent for path in Path("mlartifacts").rglob("provenance.json") if _of_workspace(path)]
+    path = rng.choice([path for folder in runs for path in folder.rglob("*") if path.is_file()])
     before = path.read_bytes()
     with changed(path, damaged(before, rng)):
         _, wrong = run(*rng.choice([("results",), ("compare", "HEAD", "workspace"), ("report", "--base", "HEAD")]))
@@ -81,6 +82,11 @@ def recorded(rng: random.Random) -> tuple[str, str]:
         if not wrong and path.name in ("provenance.json", "predictions.parquet") and path.read_bytes() != before:
             wrong = "`pipeline track` believed it"
     return f"track with a damaged {path.name}", wrong
+
+
+def _of_workspace(provenance: Path) -> bool:
+    outputs = json.loads(provenance.read_text())["outputs"]
+    return all(Path(path).is_file() and md5(Path(path)) == expected for path, expected in outputs.items())
 
 
 def run_cache(rng: random.Random) -> tuple[str, str]:
