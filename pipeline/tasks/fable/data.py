@@ -19,7 +19,8 @@ from pipeline.section import Section
 from pipeline.tasks.fable.tokens import tokenize
 
 AGAIN = repro("generate", "fable", force=True)
-PART = 1_000_000  # characters of a story that are read at once
+PART = 50_000  # characters of a story that are read at once
+LONGEST = 1_000_000  # characters without a space or a newline
 SUFFIX = ".tokens.txt"
 
 
@@ -54,8 +55,10 @@ def _parts(text: TextIO, source: Path) -> Iterator[str]:
     while read := text.read(PART):
         rest += read
         end = max(rest.rfind(" "), rest.rfind("\n")) + 1
-        if not end and len(rest) > PART:
-            raise PipelineError(f"{source} has more than {PART:,} characters without a space or a newline; add some.")
+        if not end and len(rest) > LONGEST:
+            raise PipelineError(
+                f"{source} has more than {LONGEST:,} characters without a space or a newline; add some."
+            )
         yield rest[:end]
         rest = rest[end:]
     yield rest
