@@ -91,7 +91,7 @@ def test_a_source_that_is_not_text_is_refused(tmp_path: Path) -> None:
 
 def test_a_story_without_spaces_is_refused_before_it_fills_the_memory(tmp_path: Path) -> None:
     (tmp_path / "long.txt").write_text("a" * 3_000_000)
-    with pytest.raises(PipelineError, match=r"long\.txt has over 1,000,000 characters without a space"):
+    with pytest.raises(PipelineError, match=r"long\.txt has more than 1,000,000 characters without a space"):
         data.generate(data.Generate(), tmp_path / "long.txt", tmp_path)
     assert not list(tmp_path.glob("*.tokens.txt"))
 
