@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import dvc.repo  # noqa: F401  # DVC binds its log to the standard output of its first import: not to that of a test
+import hypothesis
 import pytest
 
 from pipeline.paths import ModelPaths
@@ -15,6 +16,8 @@ LIBRARIES = {"ORT_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "
 # Export hides the GPU, which TensorFlow refuses in a process that has trained on it, as a test does.
 LIBRARIES["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ.update(LIBRARIES)
+hypothesis.settings.register_profile("project", deadline=None)  # the first example imports libraries
+hypothesis.settings.load_profile("project")
 # Fixtures that train, or that need what was trained: their tests are left out of `make test-fast`.
 SLOW = {"trained", "trained_project"}
 SYSTEM = Path(__file__).parent / "system"
