@@ -1,14 +1,14 @@
 # Two commands do all set-up: `make repro` and `make test`. `make help` lists the others.
-PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
-	$$p -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+# The first Python that has venv; else the first at all, for which install.py knows what to do.
+PYTHON ?= $(shell for modules in venv,ensurepip sys; do for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c "import sys, $$modules; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))" 2>/dev/null && echo $$p && exit; done; done)
 LOCK := $(if $(shell nvidia-smi -L 2>/dev/null),requirements-cuda.lock,requirements.lock)
 STAMP := .venv/.from-$(LOCK)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export ORT_DISABLE_TELEMETRY := 1
-export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: repro identity test test-fast test-system test-server test-results test-cluster cluster attack bench coverage lint docs hooks lock clean help
+.PHONY: repro setup identity test test-fast test-system test-server test-results test-cluster cluster attack bench coverage lint docs hooks lock clean help
 .DEFAULT_GOAL := repro
 
 # An MLflow server that is down is no reason to fail.
@@ -17,6 +17,8 @@ repro: $(STAMP) identity  ## set up .venv, run every stage that is not up to dat
 	pipeline verify
 	pipeline results
 	-pipeline track
+
+setup: $(STAMP)  ## set up .venv alone, in a minute
 
 identity:
 	@git config user.name >/dev/null && git config user.email >/dev/null || echo "note: git has no user.name or user.email, \
@@ -62,12 +64,15 @@ docs: $(STAMP)  ## bring the tables in README.md and docs/ up to date with resul
 hooks: $(STAMP)  ## check style, types and file sizes before each commit
 	pre-commit install
 
-COMPILE := uv pip compile pyproject.toml --extra dev --extra demo --universal --python-version 3.11 --generate-hashes \
-	--no-annotate --no-header --quiet
-lock:  ## write the lock files anew after a change of pyproject.toml; needs uv
-	$(COMPILE) -o requirements.lock
-	$(COMPILE) --extra cluster -c requirements.lock -o requirements-cluster.lock
-	$(COMPILE) --extra cuda -c requirements.lock -o requirements-cuda.lock
+COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet
+lock:  ## write all lock files anew, from one resolution; needs uv; UPGRADE=1: the newest versions that pyproject.toml allows
+	cat requirements*.lock > all.lock
+	$(COMPILE) pyproject.toml --all-extras $(if $(UPGRADE),--upgrade) -o all.lock
+	$(COMPILE) pyproject.toml -c all.lock --extra dev --extra demo -o requirements.lock
+	$(COMPILE) pyproject.toml -c all.lock --extra dev --extra demo --extra cluster -o requirements-cluster.lock
+	$(COMPILE) pyproject.toml -c all.lock --extra dev --extra demo --extra cuda -o requirements-cuda.lock
+	$(COMPILE) --group uv $(if $(UPGRADE),--upgrade) -o requirements-uv.lock
+	rm all.lock
 
 clean:  ## remove the environment and the caches of tools; data, models and runs stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage *.egg-info
@@ -76,12 +81,7 @@ clean:  ## remove the environment and the caches of tools; data, models and runs
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-# The stamp is written last, so that an interrupted installation starts again.
-.venv/.from-%: % pyproject.toml
-	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 to 3.13 with venv was found; install one (Debian: python3-venv), or run make PYTHON=/path/to/python" >&2; exit 2; }
-	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --require-hashes -r $<
-	.venv/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
-	.venv/bin/python -m pipeline.reports.plots_page .venv/plots.html
-	.venv/bin/dvc config --local plots.html_template ../.venv/plots.html
-	touch $@
+.venv/.from-%: % pyproject.toml install.py
+	@test -n "$(PYTHON)" || { echo "error: there is no Python 3.11 to 3.13; install one (Debian: apt-get install python3 python3-venv; \
+	with uv: uv python install 3.13), or run make PYTHON=/path/to/python" >&2; exit 2; }
+	@$(PYTHON) install.py $<
