@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import re
 import shutil
 import tempfile
 import time
@@ -104,20 +106,23 @@ def load_parquet(path: Path, command: str) -> "pd.DataFrame":
 def draft(path: Path) -> Iterator[Path]:
     """A place beside `path` to write a file or folder to, which becomes `path` at the end of the `with`.
 
-    The target of a link is replaced, not the link. Raises PipelineError if `path` is a device or a pipe, or if the
-    operating system refuses, and leaves what was there before.
+    A link is replaced, and what it leads to stays. Raises PipelineError if `path` is a device, a pipe, or a link that
+    leads out of the working folder, or if the operating system refuses, and leaves what was there before.
     """
     try:
-        target = path.resolve() if path.is_symlink() else path
-        if target.exists() and not (target.is_file() or target.is_dir()):
+        if path.is_symlink() and not path.resolve().is_relative_to(Path.cwd()):
+            raise PipelineError(f"{quoted(str(path), 200)} is a link that leads out of this folder; remove it.")
+        if path.exists() and not (path.is_file() or path.is_dir()):
             raise PipelineError(f"{quoted(str(path), 200)} is a device or a pipe; name a file.")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(target.parent)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=DRAFT) as folder:
-            yield (written := Path(folder) / (target.name or "draft"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{DRAFT}{os.getpid()}-") as folder:
+            yield (written := Path(folder) / (path.name or "draft"))
             if written.is_dir():
-                shutil.rmtree(target, ignore_errors=True)
-            written.replace(target)
+                if path.is_symlink():
+                    path.unlink()
+                shutil.rmtree(path, ignore_errors=True)
+            written.replace(path)
     except (OSError, RuntimeError) as error:  # RuntimeError: what h5py raises where a disk is full, and a loop of links
         reason = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())[:200]
         raise PipelineError(
@@ -133,11 +138,23 @@ def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the drafts of processes that were killed: those older than an hour."""
+    """Remove the drafts of killed processes, if older than an hour: other machines may write here, too."""
     for old in folder.glob(f"{DRAFT}*"):
         with suppress(FileNotFoundError):  # another process has just ended its own
-            if time.time() - old.stat().st_mtime > 3600:
+            ours = re.fullmatch(rf"{re.escape(DRAFT)}(\d+)-\w+", old.name)
+            if ours and old.is_dir() and time.time() - old.stat().st_mtime > 3600 and not _runs(int(ours[1])):
                 shutil.rmtree(old, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    """Whether there is a process of this number."""
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True
 
 
 def write_bytes(content: bytes, path: Path) -> None:

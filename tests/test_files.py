@@ -1,5 +1,6 @@
 import os
 import stat
+import subprocess
 import time
 from pathlib import Path
 
@@ -70,24 +71,63 @@ def test_a_pipe_is_refused_and_stays_a_pipe(tmp_path: Path) -> None:
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
-def test_the_target_of_a_link_is_written_and_the_link_stays(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to("target")
-    files.write_json(1, tmp_path / "link")
-    assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "target").read_text() == "1\n"
-    (tmp_path / "circle").symlink_to("circle")
-    with pytest.raises(PipelineError, match="circle' could not be written"):
-        files.write_json(1, tmp_path / "circle")
+def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where DVC has linked an output to its cache."""
+    monkeypatch.chdir(tmp_path)
+    Path("cached").write_text("precious")
+    Path("link").symlink_to("cached")
+    files.write_json(1, Path("link"))
+    assert not Path("link").is_symlink()
+    assert (Path("link").read_text(), Path("cached").read_text()) == ("1\n", "precious")
+    Path("circle").symlink_to("circle")
+    with pytest.raises(PipelineError, match=r"circle' (could not be written|is a link)"):
+        files.write_json(1, Path("circle"))
 
 
-def test_drafts_of_killed_processes_are_no_files_and_are_removed_after_an_hour(tmp_path: Path) -> None:
-    for name, age in (("old", 3700), ("young", 60)):
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_folder_takes_the_place_of_a_link_and_what_it_leads_to_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: bool
+) -> None:
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    target = Path("other") if inside else tmp_path / "other"
+    (target / "sub").mkdir(parents=True)
+    (target / "sub" / "file").write_text("precious")
+    Path("export").symlink_to(target.absolute())
+
+    def write() -> None:
+        with files.draft(Path("export")) as folder:
+            folder.mkdir()
+            (folder / "model.onnx").write_text("new")
+
+    if inside:
+        write()
+        assert [path.name for path in Path("export").iterdir()] == ["model.onnx"]
+        assert not Path("export").is_symlink()
+    else:
+        with pytest.raises(PipelineError, match=r"^'export' is a link that leads out of this folder; remove it\."):
+            write()
+        assert Path("export").is_symlink()
+    assert (target / "sub" / "file").read_text() == "precious"
+
+
+def test_a_draft_of_a_killed_process_is_no_file_and_is_removed_after_an_hour_and_no_other_is(tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    drafts = {
+        f"{ended.pid}-old": 3700,
+        f"{ended.pid}-young": 60,
+        f"{os.getpid()}-long": 3700,  # its process writes for more than an hour
+        "notes": 3700,  # somebody else's
+    }
+    for name, age in drafts.items():
         folder = tmp_path / f"{files.DRAFT}{name}"
         folder.mkdir()
         (folder / "a.json").write_text("half")
         os.utime(folder, (time.time() - age, time.time() - age))
     files.write_json(1, tmp_path / "a.json")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{files.DRAFT}young", "a.json"]
+    left = {path.name.removeprefix(files.DRAFT) for path in tmp_path.iterdir()}
+    assert left == {"a.json", *drafts} - {f"{ended.pid}-old"}
     assert files.files_below(tmp_path) == [tmp_path / "a.json"]
 
 
