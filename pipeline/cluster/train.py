@@ -13,7 +13,7 @@ from ray.util.queue import Queue
 from pipeline.cluster import nodes, plan, worker
 from pipeline.config import ModelSetup
 from pipeline.errors import PipelineError, printable, shortened
-from pipeline.files import write_bytes
+from pipeline.files import md5_of, write_bytes
 from pipeline.lineage import dvc
 from pipeline.paths import CHECKPOINTS, PARAMS, ModelPaths, stage
 
@@ -38,7 +38,7 @@ def train(setup: ModelSetup, workers: int, address: str | None, gpus: float) -> 
             "folder": str(paths.folder),
             "files": files,
         }
-        with tempfile.TemporaryDirectory(prefix="lstm-pipeline-") as storage, _Receiver(outbox) as receiver:
+        with tempfile.TemporaryDirectory(prefix="lstm-pipeline-") as storage, _Receiver(outbox, setup.name) as receiver:
             trainer = TensorflowTrainer(
                 worker.train_share,
                 train_loop_config=config,
@@ -58,20 +58,28 @@ def train(setup: ModelSetup, workers: int, address: str | None, gpus: float) -> 
                 ) from None
     if receiver.end is None:
         raise PipelineError(f"{setup.name}: the first worker sent nothing; give the same command again.")
-    for name in files:
-        write_bytes(receiver.end["files"][name], paths.folder / name)
-    for name, content in receiver.end["notes"].items():
-        write_bytes(content, paths.training_note(name.removesuffix(".json")))
+    _write(setup, receiver.end, files)
     for path in CHECKPOINTS.glob(f"{setup.name}-*.npz"):
         path.unlink()
     dvc.commit(stage("train", setup.name))
 
 
-class _Receiver:
-    """Takes what the first worker sends, in a thread: checkpoints, which it writes, and the end."""
+def _write(setup: ModelSetup, end: dict[str, dict[str, bytes]], files: list[str]) -> None:
+    """Write the files of the model by these names, and the note of its weights. What came by other names is left."""
+    paths = ModelPaths(setup.name)
+    note = md5_of(end["files"][paths.weights.name])
+    for name in files:
+        write_bytes(end["files"][name], paths.folder / name)
+    if f"{note}.json" in end["notes"]:
+        write_bytes(end["notes"][f"{note}.json"], paths.training_note(note))
 
-    def __init__(self, outbox: Any):
+
+class _Receiver:
+    """Takes what the first worker sends, in a thread: checkpoints of the model, which it writes, and the end."""
+
+    def __init__(self, outbox: Any, model: str):
         self.end: dict[str, dict[str, bytes]] | None = None
+        self._checkpoint = re.compile(rf"{re.escape(model)}-[0-9a-f]{{32}}\.npz")
         self._outbox, self._stop = outbox, threading.Event()
         self._thread = threading.Thread(target=self._receive)
 
@@ -96,4 +104,5 @@ class _Receiver:
                 self.end = content
                 continue
             for name, data in content.items():
-                write_bytes(data, CHECKPOINTS / name)
+                if self._checkpoint.fullmatch(name):
+                    write_bytes(data, CHECKPOINTS / name)

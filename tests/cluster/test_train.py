@@ -4,11 +4,13 @@ import json
 import subprocess
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+from queue import Queue
 
 import psutil
 import pytest
 
-from pipeline.files import md5
+from pipeline import config
+from pipeline.files import md5, md5_of
 from pipeline.paths import ModelPaths
 from tests.cluster.conftest import MODEL, Cluster, end, start
 from tests.harness import project
@@ -62,6 +64,27 @@ def test_a_training_on_two_nodes_whose_worker_was_killed_ends_with_the_same_byte
         end(process, swept)
     assert md5(weights) == expected
     assert not list((swept / "checkpoints").glob("*"))
+
+
+def test_a_worker_writes_no_file_but_those_that_the_driver_expects(untrained_project: Path, tmp_path: Path) -> None:
+    from pipeline.cluster import train as driver
+
+    outside, good = tmp_path / "authorized_keys", f"{MODEL}-{'0' * 32}.npz"
+    outbox: Queue[tuple[str, dict[str, bytes]]] = Queue()
+    names = [str(outside), "../outside.npz", f"../{good}", f"another-{'0' * 32}.npz", f"{good}\n", good]
+    outbox.put(("checkpoint", dict.fromkeys(names, b"sent")))
+    with driver._Receiver(outbox, MODEL):
+        pass
+    assert [path.name for path in Path("checkpoints").iterdir()] == [good]
+    paths, content = ModelPaths(MODEL), b"weights"
+    note = md5_of(content)
+    notes = dict.fromkeys([f"{note}.json", f"../{note}.json", f"{outside}.json", f"{'0' * 32}.json"], b"{}")
+    sent = {"files": {paths.weights.name: content, "../evil": b""}, "notes": notes}
+    before = set(untrained_project.rglob("*"))
+    driver._write(config.load().model(MODEL), sent, [paths.weights.name])
+    written = {path for path in set(untrained_project.rglob("*")) - before if path.is_file()}
+    assert written == {untrained_project / path for path in (paths.weights, paths.training_note(note))}
+    assert list(tmp_path.rglob("authorized_keys*")) == []
 
 
 def test_more_workers_than_the_nodes_have_room_for_are_refused(swept: Path, cluster: Cluster) -> None:
