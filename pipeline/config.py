@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from pipeline import tasks
+from pipeline.dataset import Outline
 from pipeline.errors import PipelineError, quoted, shortened
 from pipeline.files import parse_yaml
 from pipeline.paths import PARAMS, ModelPaths, TaskPaths
@@ -163,6 +164,10 @@ class TaskSetup:
         """The file or folder that the raw data are made from."""
         return Path(self.params.source)
 
+    def outline(self) -> Outline | None:
+        """What the parameters will make of the source. Raises PipelineError if they do not fit."""
+        return self.code.outline(self.params.generate, self.params.split, self.source)
+
     @property
     def paths(self) -> TaskPaths:
         """Where its data are."""
@@ -199,6 +204,22 @@ class ModelSetup:
     def paths(self) -> ModelPaths:
         """Where its files are."""
         return ModelPaths(self.name)
+
+    def require_fit(self, outline: Outline) -> None:
+        """Raise PipelineError if the network or the recipe does not fit a dataset."""
+        key, recipe = f"models.{self.name}", self.recipe
+        if recipe.monitor and recipe.monitor not in outline.stored:
+            raise PipelineError(
+                f"{self.task.name} stores no {recipe.monitor} split that {key} could monitor; "
+                f"set {key}.recipes.{self.recipe_name}.monitor to null."
+            )
+        if recipe.supervise == "every-step":
+            self.task.code.require_step_targets()
+        if self.network.embedding and outline.shape[1] != 1:
+            raise PipelineError(
+                f"{key}.network.embedding needs one number at each step, and {self.task.name} has {outline.shape[1]}; "
+                "set it to null."
+            )
 
     def used_params(self) -> dict[str, Any]:
         """The parameters of params.yaml that the model depends on, by their dotted keys."""

@@ -41,6 +41,14 @@ class DatasetInfo:
 
 
 @dataclass(frozen=True)
+class Outline:
+    """What params.yaml alone says of a dataset, before it is made."""
+
+    shape: tuple[int, int]  # (steps, features) of one example
+    stored: tuple[str, ...]  # the splits whose examples are stored, in their order
+
+
+@dataclass(frozen=True)
 class Examples:
     """The examples of a task, encoded as compact integers; the task's `features` makes floats of them.
 
@@ -62,6 +70,11 @@ class Examples:
                 return self.encoded[first : first + size], self.targets[first : first + size]
             first += size
         return self.encoded[:0], self.targets[:0]
+
+    @property
+    def outline(self) -> Outline:
+        """The shape and the stored splits, as they came out."""
+        return Outline(self.info.shape, tuple(name for name in self.info.splits if len(self.split(name)[0])))
 
     def class_sizes(self, name: str) -> np.ndarray:
         """How many examples of each class a split has: int64 (classes,)."""

@@ -6,7 +6,6 @@ import keras
 import tensorflow as tf
 
 from pipeline.config import Init, Network, Recipe
-from pipeline.errors import PipelineError
 from pipeline.networks.count import CountLogits
 from pipeline.networks.lstm import LSTM
 
@@ -30,8 +29,6 @@ def build(
     kernel, bias = _initializers(init)
     inputs = x = keras.Input(shape, name="sequence")  # (batch, steps, features)
     if network.embedding:
-        if shape[1] != 1:
-            raise PipelineError(f"network.embedding needs one number at each step, got {shape[1]}; set it to null.")
         x = keras.layers.Reshape((shape[0],))(x)
         x = keras.layers.Embedding(classes, network.embedding, name="embedding")(x)  # (batch, steps, embedding)
     if network.dense:

@@ -1,4 +1,4 @@
-"""Check all of params.yaml before any stage runs."""
+"""Check all of params.yaml before any stage runs, so that no stage refuses a value after its outputs were removed."""
 
 from pipeline import config
 from pipeline.files import write_json
@@ -10,6 +10,10 @@ def run() -> None:
 
     Raises PipelineError with the dotted key of the first thing that is wrong, before DVC removes an output.
     """
-    for model in config.load().all_models():
+    params = config.load()
+    outlines = {name: params.task(name).outline() for name in params.tasks}
+    for model in params.all_models():
         model.used_params()  # raises if the model does not have the recipe
+        if outline := outlines[model.task.name]:
+            model.require_fit(outline)
     write_json(config.Config.model_json_schema(), SCHEMA)

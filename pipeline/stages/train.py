@@ -81,6 +81,7 @@ def is_chief(setup: ModelSetup) -> bool:
 
 def _prepare(setup: ModelSetup) -> TrainingData:
     examples = load_examples(setup.task.paths)
+    setup.require_fit(examples.outline)
     encoded, _ = examples.split("train")
     recipe = setup.recipe.resolve_steps(len(encoded))
     # A walk goes on by one window and its target, so that no token is read twice.
@@ -258,11 +259,6 @@ def _monitored(setup: ModelSetup, data: TrainingData) -> Any:
     if split is None:
         return None
     encoded, _ = data.examples.split(split)
-    if not len(encoded):
-        raise PipelineError(
-            f"{setup.task.name} stores no {split} split that models.{setup.name} could monitor; "
-            f"set models.{setup.name}.recipes.{setup.recipe_name}.monitor to null."
-        )
     return evaluation_batches(encoded, _targets(setup, data.examples, split), data.features, MONITOR_BATCH)
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.dataset import DatasetInfo, Examples, Model, Predictions
+from pipeline.dataset import DatasetInfo, Examples, Model, Outline, Predictions
 from pipeline.errors import PipelineError
 from pipeline.section import Section
 
@@ -69,6 +69,14 @@ class Task:
         """The keys of tasks.NAME.split in params.yaml: `Split`."""
         return self._file("data").Split  # type: ignore[no-any-return]
 
+    def outline(self, generate: Section, split: Section, source: Path) -> Outline | None:
+        """What these parameters will make: checked before any stage runs. None if the task does not define it.
+
+        Raises PipelineError if they do not fit together, or do not fit the source.
+        """
+        function = getattr(self._file("data"), "outline", None)
+        return None if function is None else function(generate, split, source)
+
     def generate(self, params: Section, source: Path, folder: Path) -> None:
         """Make the raw data from `source` and write them into `folder`."""
         self._file("data").generate(params, source, folder)
@@ -89,13 +97,16 @@ class Task:
 
         Raises PipelineError if the task does not.
         """
-        function = getattr(self._file("features"), "step_targets", None)
-        if function is None:
+        self.require_step_targets()
+        return np.asarray(self._file("features").step_targets(encoded, info))
+
+    def require_step_targets(self) -> None:
+        """Raise PipelineError unless every prefix of the task's sequences has a class."""
+        if not hasattr(self._file("features"), "step_targets"):
             raise PipelineError(
                 f"pipeline/tasks/{self.name}/features.py does not define step_targets, which supervise: every-step "
                 "needs; use supervise: last-step."
             )
-        return np.asarray(function(encoded, info))
 
     @property
     def feature_functions(self) -> tuple[Callable[..., np.ndarray], Callable[..., np.ndarray]]:

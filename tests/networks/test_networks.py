@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from pipeline import config
 from pipeline.config import Network
-from pipeline.errors import PipelineError
 from pipeline.networks import keras_network, onnx_network
 from pipeline.networks.lstm import LSTM
 from tests.harness import project
@@ -272,8 +271,6 @@ def test_an_embedding_gives_each_number_a_vector_in_keras_and_onnx() -> None:
     x = np.random.default_rng(1).integers(0, 6, (9, 4, 1)).astype(np.float32)
     result = session.run(["probabilities"], {"sequence": x})[0]
     np.testing.assert_allclose(result, keras_network.with_probabilities(model)(x), rtol=0, atol=1e-6)
-    with pytest.raises(PipelineError, match=r"network\.embedding needs one number at each step, got 28"):
-        keras_network.build(net, recipe(), (28, 28), 10)
 
 
 def test_first_values_as_tensorflow_1_had_them() -> None:

@@ -196,6 +196,16 @@ def test_metrics_are_floats_and_errors_are_a_picture(name: str, share: float) ->
 
 
 @EVERY_TASK
+def test_an_outline_says_what_the_split_then_makes(name: str) -> None:
+    task, given = tasks.load(name), params(name)
+    generate, split = task.generate_params, task.split_params
+    outline = task.outline(
+        generate.model_validate(given.generate), split.model_validate(given.split), project.ROOT / given.source
+    )
+    assert outline in (None, examples(name).outline)
+
+
+@EVERY_TASK
 def test_the_sample_line_is_one_line(name: str) -> None:
     describe = tasks.load(name).sample_line
     made = examples(name)

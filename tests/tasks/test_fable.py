@@ -79,8 +79,27 @@ def test_a_million_words_work(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "one two three", " \n "])
 def test_a_story_no_longer_than_the_context_is_refused(tmp_path: Path, text: str) -> None:
-    with pytest.raises(PipelineError, match=r"tokens\.txt holds \d tokens, expected more than"):
+    with pytest.raises(PipelineError, match=r"tokens\.txt holds \d tokens, too few to train with tasks\."):
         generate_and_split(tmp_path, text)
+
+
+@given(st.integers(0, 60), st.integers(1, 20), st.sampled_from([0.0, 0.01, 0.3, 0.9]))
+def test_the_outline_of_a_story_is_what_the_split_makes_of_it(
+    tmp_path_factory: pytest.TempPathFactory, words: int, context: int, test_share: float
+) -> None:
+    """It refuses the same values, and a story that is damaged after its first words is not read to its end."""
+    folder = tmp_path_factory.mktemp("outline")
+    (folder / "story.txt").write_text(" ".join("abc"[number % 3] for number in range(words)))
+    params = data.Split(context=context, test_share=test_share)
+    data.generate(data.Generate(), folder / "story.txt", folder)
+    try:
+        expected = data.split(params, folder, np.random.default_rng(1)).outline
+    except PipelineError as error:
+        with pytest.raises(PipelineError, match=f"holds {words} tokens, too few to train"):
+            data.outline(data.Generate(), params, folder / "story.txt")
+        assert "too few to train" in str(error)
+    else:
+        assert data.outline(data.Generate(), params, folder / "story.txt") == expected
 
 
 def test_a_source_that_is_not_text_is_refused(tmp_path: Path) -> None:

@@ -210,8 +210,15 @@ def test_damaged_raw_data_are_refused_by_file_and_row(
         split(stand_in)
 
 
+@pytest.mark.parametrize(("validation", "held_out"), [(1, 1), (5_000, 125), (59_999, 1_499)])
+def test_of_a_stand_in_the_same_share_validates_and_never_none_or_all(
+    stand_in: Path, validation: int, held_out: int
+) -> None:
+    assert split(stand_in, validation=validation).info.splits["validation"] == held_out
+
+
 def test_holding_out_all_images_is_refused(stand_in: Path) -> None:
-    with pytest.raises(PipelineError, match="holds out 1500 of the 1500 training images"):
+    with pytest.raises(ValueError, match="less than 60000"):
         split(stand_in, validation=60_000)
 
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from pipeline.dataset import DatasetInfo, Examples
+from pipeline.dataset import DatasetInfo, Examples, Outline
 from pipeline.errors import PipelineError
 from pipeline.files import load_json, write_json
 from pipeline.paths import repro
@@ -35,6 +35,26 @@ class Split(Section):
     train: Annotated[int, Field(ge=1, le=50_000_000)]  # strings drawn at random; all others test
 
 
+def outline(generate: Generate, split: Split, source: Path) -> Outline:
+    """Strings of `length` steps of one bit; the test split is not stored. Raises PipelineError if too many train."""
+    _require_fewer(split.train, generate.length)
+    return Outline((generate.length, 1), ("train",))
+
+
+def _require_fewer(train: int, length: int) -> None:
+    strings = 2**length
+    if train >= strings:
+        raise PipelineError(
+            f"tasks.bits.split.train is {train}, but there are {strings} strings of {length} bits and at least one "
+            "must be left to test; use a smaller number."
+        )
+    if length > PERMUTED and train > strings // SHARE:
+        raise PipelineError(
+            f"tasks.bits.split.train is {train:,}, of {length} bits at most {strings // SHARE:,} strings can train; "
+            "use a smaller number."
+        )
+
+
 def generate(params: Generate, source: Path, folder: Path) -> None:
     """Write which strings there are: their length, and their number."""
     write_json({"length": params.length, "strings": 2**params.length}, folder / "strings.json")
@@ -48,16 +68,7 @@ def split(params: Split, folder: Path, rng: np.random.Generator) -> Examples:
     if type(length) is not int or not 2 <= length <= LONGEST or content["strings"] != 2**length:
         raise PipelineError(f"{path} does not say which strings there are; run `{AGAIN}`.")
     strings = 2**length
-    if params.train >= strings:
-        raise PipelineError(
-            f"tasks.bits.split.train is {params.train}, but there are {strings} strings of {length} bits and at least "
-            "one must be left to test; use a smaller number."
-        )
-    if length > PERMUTED and params.train > strings // SHARE:
-        raise PipelineError(
-            f"tasks.bits.split.train is {params.train:,}, of {length} bits at most {strings // SHARE:,} strings can "
-            "train; use a smaller number."
-        )
+    _require_fewer(params.train, length)
     if length <= PERMUTED:
         numbers = rng.permutation(strings)[: params.train]
     else:  # without memory for all strings

@@ -4,14 +4,14 @@
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, TextIO
 
 import numpy as np
 from pydantic import Field
 
-from pipeline.dataset import DatasetInfo, Examples
+from pipeline.dataset import DatasetInfo, Examples, Outline
 from pipeline.errors import PipelineError, quoted
 from pipeline.files import require, write_atomic
 from pipeline.paths import repro
@@ -35,16 +35,57 @@ class Split(Section):
     test_share: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of the tokens, the last ones: they test and do not train
 
 
+def outline(generate: Generate, split: Split, source: Path) -> Outline:
+    """Windows of `context` tokens. Raises PipelineError if the story is no text, or so short that none would train.
+
+    A story is read only until it is long enough.
+    """
+    tokens = 0
+    for _ in _story(source):
+        tokens += 1
+        if _training_windows(tokens, split) > 0 and (_test_windows(tokens, split) or not split.test_share):
+            break
+    _require_training(tokens, split, source)
+    return Outline((split.context, 1), ("train", "test") if _test_windows(tokens, split) else ("train",))
+
+
+def _test_windows(tokens: int, params: Split) -> int:
+    return round(params.test_share * tokens)
+
+
+def _training_windows(tokens: int, params: Split) -> int:
+    return tokens - params.context - _test_windows(tokens, params)
+
+
+def _require_training(tokens: int, params: Split, story: Path) -> None:
+    if _training_windows(tokens, params) < 1:
+        raise PipelineError(
+            f"{story} holds {tokens} tokens, too few to train with tasks.fable.split.context {params.context} and "
+            f"test_share {params.test_share}; use a longer story in tasks.fable.source, or smaller values."
+        )
+
+
 def generate(params: Generate, source: Path, folder: Path) -> None:
     """Write the tokens of the story in `source`, a text file in UTF-8, a line for each, to a file of the same name."""
+    path = folder / f"{source.stem}{SUFFIX}"
+
+    def write(draft: Path) -> None:
+        with draft.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(f"{token}\n" for token in _story(source))
+
+    write_atomic(path, write)
+    for old in set(folder.glob(f"*{SUFFIX}")) - {path}:
+        old.unlink()
+
+
+def _story(source: Path) -> Iterator[str]:
+    """The tokens of a story, a part of it in memory. Raises PipelineError if it is not a text in UTF-8."""
     if not source.is_file():  # a folder, a pipe, a device without end
         raise PipelineError(f"{source} is not a text file; name one in tasks.fable.source.")
-    for old in folder.glob(f"*{SUFFIX}"):
-        old.unlink()
-    path = folder / f"{source.stem}{SUFFIX}"
     try:
         with source.open(encoding="utf-8-sig") as text:
-            write_atomic(path, lambda draft: _write_tokens(_parts(text, source), draft))
+            for part in _parts(text, source):
+                yield from tokenize(part)
     except UnicodeDecodeError as error:
         raise PipelineError(f"{source} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
 
@@ -64,12 +105,6 @@ def _parts(text: TextIO, source: Path) -> Iterator[str]:
     yield rest
 
 
-def _write_tokens(text: Iterable[str], path: Path) -> None:
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        for part in text:
-            file.writelines(f"{token}\n" for token in tokenize(part))
-
-
 def split(params: Split, folder: Path, rng: np.random.Generator) -> Examples:
     """Every window of `context` tokens with the token that follows; classes by frequency.
 
@@ -79,11 +114,7 @@ def split(params: Split, folder: Path, rng: np.random.Generator) -> Examples:
     path = next(folder.glob(f"*{SUFFIX}"), folder / f"story{SUFFIX}")
     counts = Counter(_tokens(path))
     tokens = counts.total()
-    if tokens <= params.context:
-        raise PipelineError(
-            f"{path} holds {tokens} tokens, expected more than tasks.fable.split.context, {params.context}; use a "
-            "longer story in tasks.fable.source, or a shorter context."
-        )
+    _require_training(tokens, params, path)
     for token in counts:
         if tokenize(token) != [token]:
             raise PipelineError(f"{path}: {quoted(token)} is not one token; run `{AGAIN}`.")
@@ -91,7 +122,7 @@ def split(params: Split, folder: Path, rng: np.random.Generator) -> Examples:
     number = {word: i for i, word in enumerate(class_names)}
     ids = np.fromiter((number[token] for token in _tokens(path)), np.int32, tokens)
     windows = np.lib.stride_tricks.sliding_window_view(ids, params.context + 1)
-    test = round(params.test_share * tokens)  # windows
+    test = _test_windows(tokens, params)
     info = DatasetInfo(
         task="fable",
         dataset=path.name.removesuffix(SUFFIX),

@@ -9,12 +9,14 @@ from typing import Annotated
 import numpy as np
 from pydantic import AfterValidator, Field
 
-from pipeline.dataset import DatasetInfo, Examples
+from pipeline.dataset import DatasetInfo, Examples, Outline
 from pipeline.errors import PipelineError
 from pipeline.files import load_json
 from pipeline.section import Section
 from pipeline.tasks.mnist import idx_files
 from pipeline.tasks.mnist.image import SIDE
+
+TRAIN = 60_000  # training images of MNIST
 
 
 def _without_credentials(address: str) -> str:
@@ -36,7 +38,12 @@ class Generate(Section):
 class Split(Section):
     """Keys of tasks.mnist.split."""
 
-    validation: Annotated[int, Field(ge=1)]  # the last training images; a stand-in keeps the same share
+    validation: Annotated[int, Field(ge=1, lt=TRAIN)]  # the last training images; a stand-in keeps the same share
+
+
+def outline(generate: Generate, split: Split, source: Path) -> Outline:
+    """Images of 28 rows of 28 pixels, in three splits."""
+    return Outline((SIDE, SIDE), ("train", "validation", "test"))
 
 
 def generate(params: Generate, source: Path, folder: Path) -> None:
@@ -49,12 +56,8 @@ def split(params: Split, folder: Path, rng: np.random.Generator) -> Examples:
     raw = load_json(folder / "dataset.json", idx_files.AGAIN)
     train, train_targets = idx_files.load(folder, "train")
     test, test_targets = idx_files.load(folder, "t10k")
-    held_out = round(params.validation * len(train) / 60_000) if raw["stand_in"] else params.validation
-    if not 0 < held_out < len(train):
-        raise PipelineError(
-            f"tasks.mnist.split.validation holds out {held_out} of the {len(train)} training images in {folder}, "
-            "expected at least one for training and one for validation; use another number."
-        )
+    # At least one image trains, and at least one validates.
+    held_out = int(np.clip(round(params.validation * len(train) / TRAIN), 1, len(train) - 1))
     sizes = {"train": len(train) - held_out, "validation": held_out, "test": len(test)}
     info = DatasetInfo(
         task="mnist",
