@@ -5,7 +5,8 @@ from pathlib import Path
 
 from pipeline import config
 from pipeline.files import load_json
-from pipeline.tasks.mnist import data, idx_files
+from pipeline.tasks.mnist import data
+from pipeline.tasks.mnist.raw import idx_files
 
 
 def main(folder: Path) -> None:

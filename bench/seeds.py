@@ -17,7 +17,8 @@ import typer
 
 from bench.clone import DVC, clone_with_cache, set_params
 from pipeline.dataset import load_info
-from pipeline.files import md5, parse_yaml, write_csv
+from pipeline.files import md5, parse_yaml
+from pipeline.formats import write_csv
 from pipeline.paths import ModelPaths, TaskPaths, stage
 
 KEPT = (

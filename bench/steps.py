@@ -37,8 +37,8 @@ def keras_fit(model: str, batch_size: int, ours: bool) -> Train:
     import keras
     import tensorflow as tf
 
-    from pipeline.config import Network, Recipe
     from pipeline.networks import keras_network
+    from pipeline.recipe import Network, Recipe
 
     shape, units, dense, classes = NETWORKS[model]
     recipe = Recipe(steps=1, batch_size=batch_size, log_every=1, learning_rate=0.001, schedule="constant")

@@ -13,7 +13,8 @@ import numpy as np
 
 from pipeline import manifest
 from pipeline.errors import PipelineError
-from pipeline.files import write_atomic, write_csv, write_json
+from pipeline.files import write_atomic
+from pipeline.formats import write_csv, write_json
 from pipeline.paths import TaskPaths, repro
 
 SPLITS = ("train", "validation", "test")
@@ -81,52 +82,6 @@ class Examples:
         if self.info.complement and name == self.info.eval_split and self.complement_classes is not None:
             return self.complement_classes
         return np.bincount(self.split(name)[1], minlength=len(self.info.class_names))
-
-
-@dataclass(frozen=True)
-class Totals:
-    """What an evaluation counts. Those of its parts add up to those of all."""
-
-    confusion: np.ndarray  # int64 (pairs, 3): the actual class, the predicted one, how many examples; sorted
-    loss: float  # the sum of the cross-entropies, in nats
-    bins: (
-        np.ndarray
-    )  # float64 (3, bins): of equal ranges of probability, the examples, the right ones, all probabilities
-
-    @property
-    def examples(self) -> int:
-        """How many there are."""
-        return int(self.confusion[:, 2].sum())
-
-    @property
-    def wrong(self) -> int:
-        """How many are predicted wrongly."""
-        return int(self.confusion[self.confusion[:, 0] != self.confusion[:, 1], 2].sum())
-
-    def by_class(self) -> np.ndarray:
-        """Each class that occurs, how many examples it has, how many of them are wrong: int64 (classes, 3)."""
-        actual, predicted, examples = self.confusion.T
-        classes = np.unique(actual)
-        of_class = [actual == each for each in classes]
-        rows = [(examples[rows].sum(), examples[rows & (actual != predicted)].sum()) for rows in of_class]
-        return np.column_stack([classes, np.array(rows, np.int64).reshape(-1, 2)])
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What an exported model predicts for the evaluated split: each prediction, or, of a complement, the wrong ones."""
-
-    info: DatasetInfo
-    encoded: np.ndarray  # (examples, code) integers
-    targets: np.ndarray  # (examples,) int32
-    predicted: np.ndarray  # (examples,) int32
-    probability: np.ndarray  # (examples,) float32, 0 to 1, of the predicted class
-    totals: Totals  # of all examples
-
-    @property
-    def wrong(self) -> np.ndarray:
-        """Where the prediction is wrong, (examples,) bool."""
-        return np.asarray(self.predicted != self.targets)
 
 
 def save_examples(examples: Examples, paths: TaskPaths) -> None:

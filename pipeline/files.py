@@ -11,13 +11,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.errors import PipelineError, quoted
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
 
 LARGEST = 200_000  # values of a YAML document
 DRAFT = ".writing-"  # the name of a folder that holds a draft begins with it
@@ -90,18 +86,6 @@ def load_json(path: Path, command: str) -> Any:
         raise PipelineError(f"{path} is damaged ({error}); run `{command}` to make it again.") from None
 
 
-def load_parquet(path: Path, command: str) -> "pd.DataFrame":
-    """Read a table. Raises PipelineError if the file is missing or damaged; `command` makes it again."""
-    import pandas as pd
-
-    require(path, command)
-    try:
-        return pd.read_parquet(path)
-    except (ValueError, OSError, KeyError, NotImplementedError) as error:  # the base classes of pyarrow's errors
-        reason = " ".join(str(error).split())[:100]
-        raise PipelineError(f"{path} is damaged ({reason}); run `{command}` to make it again.") from None
-
-
 @contextmanager
 def draft(path: Path) -> Iterator[Path]:
     """A place beside `path` to write a file or folder to, which becomes `path` at the end of the `with`.
@@ -160,31 +144,3 @@ def _runs(process: int) -> bool:
 def write_bytes(content: bytes, path: Path) -> None:
     """Write a file."""
     write_atomic(path, lambda draft: draft.write_bytes(content))
-
-
-def write_json(content: Any, path: Path) -> None:
-    """Write JSON, indented, with a newline at the end."""
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    write_atomic(path, lambda draft: draft.write_text(text, encoding="utf-8"))
-
-
-def write_csv(table: "pd.DataFrame", path: Path) -> None:
-    """Write a table as CSV, floats with nine significant digits."""
-    write_atomic(path, lambda draft: table.to_csv(draft, index=False, float_format="%.9g", lineterminator="\n"))
-
-
-def write_figure(figure: "Figure", path: Path) -> None:
-    """Write a figure as PNG, the same bytes each time. Characters that no font of matplotlib's has become boxes."""
-
-    def save(draft: Path) -> None:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-            # By default, matplotlib writes its version into the file.
-            figure.savefig(draft, format="png", dpi=110, metadata={"Software": None})
-
-    write_atomic(path, save)
-
-
-def write_parquet(table: "pd.DataFrame", path: Path) -> None:
-    """Write a table as Parquet."""
-    write_atomic(path, lambda draft: table.to_parquet(draft, index=False, compression="zstd"))

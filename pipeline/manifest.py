@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.errors import PipelineError
-from pipeline.files import files_below, load_json, require, write_json
+from pipeline.files import files_below, load_json, require
+from pipeline.formats import write_json
 from pipeline.paths import MANIFEST, repro
 
 

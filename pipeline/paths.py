@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+STAGES = Path("dvc.yaml")
 SCHEMA = Path("params.schema.json")
 LOCK = Path("dvc.lock")
 RAW = Path("data/raw")

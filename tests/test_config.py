@@ -6,6 +6,7 @@ import pytest
 from pipeline import config
 from pipeline.errors import PipelineError
 from pipeline.paths import ModelPaths, TaskPaths
+from pipeline.recipe import Recipe
 from tests.harness import project
 
 PUBLISHED = {"bits-lstm24", "mnist-lstm256x2", "mnist-lstm128", "fable-lstm512x2", "fable-lstm512"}
@@ -194,7 +195,11 @@ def test_a_setup_resolves_a_name_once(folder: Path) -> None:
     assert setup.recipe is setup.params.recipes["fast"]
     assert setup.paths.weights == ModelPaths("mnist-lstm128").weights
     assert setup.task == loaded.task("mnist")
-    assert (setup.task.name, setup.task.seed, setup.task.source) == ("mnist", loaded.seed, Path("pipeline/tasks/mnist"))
+    assert (setup.task.name, setup.task.seed, setup.task.source) == (
+        "mnist",
+        loaded.seed,
+        Path("pipeline/tasks/mnist/raw"),
+    )
     assert setup.task.paths.examples == TaskPaths("mnist").examples
     assert setup.task.code.name == "mnist"
     assert isinstance(setup.task.params.generate, setup.task.code.generate_params)
@@ -245,5 +250,5 @@ def test_a_recipe_has_steps_or_epochs(folder: Path) -> None:
     project.change(folder, f"{BITS}.recipes.fast.epochs", 3)
     with pytest.raises(PipelineError, match=r"recipes\.fast: .*needs steps or epochs, and not both"):
         config.load()
-    recipe = config.Recipe(epochs=3, batch_size=20, log_every=1, learning_rate=0.1).resolve_steps(101)
+    recipe = Recipe(epochs=3, batch_size=20, log_every=1, learning_rate=0.1).resolve_steps(101)
     assert (recipe.total_steps, recipe.epochs) == (16, None), "303 examples, in batches of 20"

@@ -7,12 +7,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline import files
+from pipeline import files, formats, predictions
 from pipeline.errors import PipelineError
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    files.write_json({"a": 1}, tmp_path / "a.json")
+    formats.write_json({"a": 1}, tmp_path / "a.json")
 
     def fail(draft: Path) -> None:
         draft.write_text("half")
@@ -25,7 +25,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_a_refusal_of_the_operating_system_is_one_sentence_and_leaves_the_old_file(tmp_path: Path) -> None:
-    files.write_json({"a": 1}, tmp_path / "a.json")
+    formats.write_json({"a": 1}, tmp_path / "a.json")
 
     def disk_full(draft: Path) -> None:
         draft.write_text("half")
@@ -36,7 +36,7 @@ def test_a_refusal_of_the_operating_system_is_one_sentence_and_leaves_the_old_fi
     assert (tmp_path / "a.json").read_text() == '{\n  "a": 1\n}\n'
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
     with pytest.raises(PipelineError, match="could not be written"):
-        files.write_json({}, tmp_path / "a.json" / "b.json")
+        formats.write_json({}, tmp_path / "a.json" / "b.json")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff"])
@@ -51,13 +51,13 @@ def test_damaged_json_is_refused_with_the_command_that_makes_it_again(tmp_path: 
 
 def test_tables_are_written_and_read_and_damage_is_refused(tmp_path: Path) -> None:
     path, table = tmp_path / "a.parquet", pd.DataFrame({"x": [1, 2], "y": [0.1, 1 / 3]})
-    files.write_parquet(table, path)
-    pd.testing.assert_frame_equal(files.load_parquet(path, "make a"), table)
-    files.write_csv(table, tmp_path / "a.csv")
+    predictions.write_parquet(table, path)
+    pd.testing.assert_frame_equal(predictions.load_parquet(path, "make a"), table)
+    formats.write_csv(table, tmp_path / "a.csv")
     assert (tmp_path / "a.csv").read_bytes() == b"x,y\n1,0.1\n2,0.333333333\n", "nine digits, on every system"
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(PipelineError, match=r"a\.parquet is damaged \(.*\); run `make a` to make it again\."):
-        files.load_parquet(path, "make a")
+        predictions.load_parquet(path, "make a")
 
 
 def test_yaml_is_read_as_dvc_reads_it() -> None:
@@ -67,7 +67,7 @@ def test_yaml_is_read_as_dvc_reads_it() -> None:
 def test_a_pipe_is_refused_and_stays_a_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(PipelineError, match=r"pipe' is a device or a pipe; name a file\."):
-        files.write_json({}, tmp_path / "pipe")
+        formats.write_json({}, tmp_path / "pipe")
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
@@ -76,12 +76,12 @@ def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     Path("cached").write_text("precious")
     Path("link").symlink_to("cached")
-    files.write_json(1, Path("link"))
+    formats.write_json(1, Path("link"))
     assert not Path("link").is_symlink()
     assert (Path("link").read_text(), Path("cached").read_text()) == ("1\n", "precious")
     Path("circle").symlink_to("circle")
     with pytest.raises(PipelineError, match=r"circle' (could not be written|is a link)"):
-        files.write_json(1, Path("circle"))
+        formats.write_json(1, Path("circle"))
 
 
 @pytest.mark.parametrize("inside", [False, True])
@@ -125,7 +125,7 @@ def test_a_draft_of_a_killed_process_is_no_file_and_is_removed_after_an_hour_and
         folder.mkdir()
         (folder / "a.json").write_text("half")
         os.utime(folder, (time.time() - age, time.time() - age))
-    files.write_json(1, tmp_path / "a.json")
+    formats.write_json(1, tmp_path / "a.json")
     left = {path.name.removeprefix(files.DRAFT) for path in tmp_path.iterdir()}
     assert left == {"a.json", *drafts} - {f"{ended.pid}-old"}
     assert files.files_below(tmp_path) == [tmp_path / "a.json"]

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import config
-from pipeline.config import Config, ModelSetup, Recipe, flatten
+from pipeline.config import Config, ModelSetup, flatten
 from pipeline.errors import PipelineError, quoted, shortened
 from pipeline.files import parse_yaml
 from pipeline.paths import PARAMS
+from pipeline.recipe import Recipe
 
 DISTRIBUTION = re.compile(r"(uniform|loguniform|randint|choice)\((.*)\)")
 MOST = 10_000  # trials of a sweep

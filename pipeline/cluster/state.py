@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from pipeline.errors import PipelineError, quoted
-from pipeline.files import load_json, write_json
+from pipeline.files import load_json
+from pipeline.formats import write_json
 from pipeline.paths import SWEEPS
 
 STOPPED = "stopped"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.dataset import Predictions
+from pipeline.predictions import Predictions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import PipelineError, quoted, shortened
-from pipeline.files import write_figure
+from pipeline.figure import write_figure
 from pipeline.inference import trace_figure
 from pipeline.inference.predict import LONGEST, Predictor
 from pipeline.inference.trace import Trace

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.dataset import DatasetInfo, Predictions, Totals
+from pipeline.dataset import DatasetInfo
 from pipeline.files import write_bytes
 from pipeline.inference.calibration import BINS
+from pipeline.predictions import Predictions, Totals
 
 SIZE = 2**20  # codes of a part
 BATCH = 4096  # examples at a time: keeps the memory of a million strings small

@@ -6,11 +6,12 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline import tasks
-from pipeline.dataset import Examples, Predictions, load_examples
+from pipeline.dataset import Examples, load_examples
 from pipeline.inference import parts
 from pipeline.inference.onnx_session import Session
 from pipeline.inference.parts import Store
 from pipeline.paths import TaskPaths
+from pipeline.predictions import Predictions
 
 
 def predict_split(session: Session, task: tasks.Task, examples: Examples, store: Store | None = None) -> Predictions:

@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import PipelineError, quoted
-from pipeline.paths import PARAMS, RAW, SCHEMA, SPLIT
+from pipeline.paths import PARAMS, RAW, SCHEMA, SPLIT, STAGES
 
-# What a model is made from. Of untracked files, a patch holds only code and the sources of tasks, so that no file with
-# credentials gets into it.
-SOURCES = ("pipeline", str(PARAMS), "dvc.yaml", str(SCHEMA), "data", f":(exclude){RAW}", f":(exclude){SPLIT}")
+# What a model is made from, beside the source of its task. Of untracked files, a patch holds only code and the sources
+# of tasks, so that no file with credentials gets into it.
+SOURCES = (Path("pipeline"), PARAMS, STAGES, SCHEMA, Path("data"))
+MADE = (RAW, SPLIT)  # from the sources, by stages
 PREFIX = "lstm-pipeline-"  # of the temporary folder of a work tree; the id of its process follows
 CODE = ":(glob)pipeline/**/*.py"
 
@@ -50,7 +51,8 @@ def patch(sources: Sequence[str] = ()) -> bytes:
         ignored = _ignored(new)
         added = [path for path in new if path not in ignored and _add(["--all", "--", path], index)]
         # Unlike `git diff`, `git diff-index` ignores the user's own settings, such as diff.noprefix.
-        command = ("diff-index", "--cached", "--patch", "--binary", "HEAD", "--", *SOURCES, *added)
+        patterns = (*map(str, SOURCES), *(f":(exclude){folder}" for folder in MADE))
+        command = ("diff-index", "--cached", "--patch", "--binary", "HEAD", "--", *patterns, *added)
         return _git(*command, environment=index).stdout
 
 
@@ -78,11 +80,9 @@ def author(revision: str) -> str:
 
 def _is_source(path: str, source: str) -> bool:
     """Whether a model is made from a file: code, a parameter, a file below data/, or the `source` of its task."""
-    known = [Path(name) for name in ("pipeline", str(PARAMS), str(SCHEMA), "dvc.yaml", "data")]
-    if source and source[0] not in "./":  # not the whole repository, no hidden folder
-        known.append(Path(source))
-    made = any(Path(path).is_relative_to(folder) for folder in (RAW, SPLIT))
-    return any(Path(path).is_relative_to(name) for name in known) and not made
+    further = [Path(source)] if source and source[0] not in "./" else []  # not the whole repository, no hidden folder
+    made = any(Path(path).is_relative_to(folder) for folder in MADE)
+    return any(Path(path).is_relative_to(known) for known in (*SOURCES, *further)) and not made
 
 
 def show(revision: str, path: str) -> bytes | None:

@@ -9,7 +9,8 @@ from pydantic import Field, TypeAdapter
 
 from pipeline.config import ModelSetup, Name, TaskName, flatten
 from pipeline.errors import PipelineError
-from pipeline.files import md5, md5_of, parse_yaml, write_json
+from pipeline.files import md5, md5_of, parse_yaml
+from pipeline.formats import write_json
 from pipeline.lineage import credentials, dvc, git
 from pipeline.lineage.artifacts import Artifacts
 from pipeline.paths import LOCK, PARAMS, RAW, ModelPaths, is_split_data, stage

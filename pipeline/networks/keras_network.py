@@ -5,9 +5,9 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from pipeline.config import Init, Network, Recipe
 from pipeline.networks.count import CountLogits
 from pipeline.networks.lstm import LSTM
+from pipeline.recipe import Init, Network, Recipe
 
 LOGITS = "logits"  # the name of the last layer
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from pipeline.config import Recipe
+from pipeline.recipe import Recipe
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from pipeline.config import Network, Recipe
+from pipeline.recipe import Network, Recipe
 
 OPSET = 17
 IR_VERSION = 10  # of the file: what ONNX Runtime reads since 1.18

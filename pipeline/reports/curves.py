@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.files import write_figure
+from pipeline.figure import write_figure
 from pipeline.lineage.run_summary import RunSummary
 
 MONITORED = ("validation_accuracy", "test_accuracy")  # columns of the history, if the recipe monitors that split

@@ -9,7 +9,8 @@ from tabulate import tabulate
 
 from pipeline.config import Config, ModelSetup
 from pipeline.errors import PipelineError, quoted
-from pipeline.files import write_atomic, write_csv
+from pipeline.files import write_atomic
+from pipeline.formats import write_csv
 from pipeline.lineage import git
 from pipeline.lineage.artifacts import workspace
 from pipeline.lineage.provenance import load_training_note

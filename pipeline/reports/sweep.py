@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from tabulate import tabulate
 
-from pipeline.files import write_csv, write_figure
+from pipeline.figure import write_figure
+from pipeline.formats import write_csv
 from pipeline.reports.metrics import metric
 
 if TYPE_CHECKING:

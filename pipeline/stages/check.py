@@ -1,7 +1,7 @@
 """Check all of params.yaml before any stage runs, so that no stage refuses a value after its outputs were removed."""
 
 from pipeline import config
-from pipeline.files import write_json
+from pipeline.formats import write_json
 from pipeline.paths import SCHEMA
 
 

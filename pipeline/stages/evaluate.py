@@ -9,14 +9,17 @@ import pandas as pd
 
 from pipeline import manifest
 from pipeline.config import ModelSetup
-from pipeline.dataset import Examples, Predictions, load_examples, load_info
-from pipeline.files import md5, write_csv, write_figure, write_json, write_parquet
+from pipeline.dataset import Examples, load_examples, load_info
+from pipeline.figure import write_figure
+from pipeline.files import md5
+from pipeline.formats import write_csv, write_json
 from pipeline.inference import calibration, trace_figure
 from pipeline.inference.onnx_session import Session
 from pipeline.inference.parts import Store
 from pipeline.inference.predict_split import predict_split
 from pipeline.inference.trace import Tracer
 from pipeline.paths import repro
+from pipeline.predictions import Predictions, write_parquet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

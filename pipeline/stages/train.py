@@ -10,16 +10,18 @@ import pandas as pd
 import tensorflow as tf
 
 from pipeline import manifest
-from pipeline.config import ModelSetup, Recipe
+from pipeline.config import ModelSetup
 from pipeline.dataset import Examples, load_examples
 from pipeline.errors import PipelineError
-from pipeline.files import write_atomic, write_csv
+from pipeline.files import write_atomic
+from pipeline.formats import write_csv
 from pipeline.networks import keras_network, loss_and_optimizer
+from pipeline.recipe import Recipe
 from pipeline.training import distributed, environment
 from pipeline.training.augment import transform
 from pipeline.training.batches import Features, Schedule, evaluation_batches, training_batches
 from pipeline.training.callbacks import History, ReportCallback, TensorBoard
-from pipeline.training.checkpoint import Checkpoint, fingerprint
+from pipeline.training.checkpoint import Checkpoint, fingerprint, watched
 from pipeline.training.distributed import Workers
 
 MONITOR_BATCH = 1000  # examples
@@ -127,8 +129,7 @@ def _checkpoint(setup: ModelSetup, where: dict[str, Any]) -> Checkpoint:
         "seed": setup.seed,
         "environment": where,
     }
-    files = [setup.task.paths.examples, setup.task.paths.info, setup.task.code.features_file]
-    return Checkpoint(setup.name, fingerprint(inputs, files))
+    return Checkpoint(setup.name, fingerprint(inputs, watched(setup.task.name)))
 
 
 def _fit(

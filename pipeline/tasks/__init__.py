@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.dataset import DatasetInfo, Examples, Model, Outline, Predictions
+from pipeline.dataset import DatasetInfo, Examples, Model, Outline
 from pipeline.errors import PipelineError
+from pipeline.predictions import Predictions
 from pipeline.section import Section
 
 if TYPE_CHECKING:
@@ -113,11 +114,6 @@ class Task:
         """`features` and `step_targets` themselves, for a process that has no folder of the task."""
         module = self._file("features")
         return module.features, module.step_targets
-
-    @property
-    def features_file(self) -> Path:
-        """The file that decides the features."""
-        return Path(__file__).parent / self.name / "features.py"
 
     # inputs.py, and what __init__.py says of it
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Union
 
 from pipeline.config import Config
 from pipeline.errors import PipelineError, printable, quoted, redact
-from pipeline.files import load_parquet, md5
+from pipeline.files import md5
 from pipeline.lineage import dvc, git
 from pipeline.lineage import provenance as lineage
 from pipeline.lineage.artifacts import trained_weights
@@ -16,6 +16,7 @@ from pipeline.lineage.provenance import Provenance, strip_prefixes
 from pipeline.lineage.run_summary import RunSummary
 from pipeline.lineage.snapshot import Snapshot
 from pipeline.paths import ModelPaths, repro
+from pipeline.predictions import load_parquet
 from pipeline.tracking import connection
 from pipeline.tracking.names import PATCH, PROVENANCE, WEIGHTS, history_column, is_curve
 from pipeline.tracking.registry import is_champion

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.config import Gate
 from pipeline.errors import PipelineError
-from pipeline.files import md5, md5_of, write_json
+from pipeline.files import md5, md5_of
+from pipeline.formats import write_json
 from pipeline.lineage import provenance as lineage
 from pipeline.lineage.artifacts import Artifacts
 from pipeline.lineage.provenance import Provenance, SourceCode, strip_prefixes

@@ -4,7 +4,7 @@ import math
 
 import tensorflow as tf
 
-from pipeline.config import Augment
+from pipeline.recipe import Augment
 
 NODES = 5  # each way, of the grid whose random shifts an elastic distortion spreads smoothly; P. Simard et al. (2003)
 

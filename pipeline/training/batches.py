@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
-from pipeline.config import Recipe
+from pipeline.recipe import Recipe
 
 Features = Callable[[np.ndarray], np.ndarray]  # encoded (batch, code) to float32 (batch, steps, features)
 CHUNK = 4096  # examples whose features are computed at once

@@ -10,8 +10,8 @@ import keras
 import tensorflow as tf
 from tqdm import tqdm
 
-from pipeline.config import Recipe
 from pipeline.errors import shortened
+from pipeline.recipe import Recipe
 
 log = logging.getLogger(__name__)
 

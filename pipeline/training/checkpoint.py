@@ -11,12 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.files import md5, md5_of, write_atomic
-from pipeline.paths import CHECKPOINTS, repository
-
-PACKAGE = Path(__file__).parent.parent
-# What decides the weights.
-CODE = ("config.py", "dataset.py", "stages/train.py", "networks/*.py", "training/*.py")
+from pipeline.files import md5, md5_of, parse_yaml, write_atomic
+from pipeline.paths import CHECKPOINTS, SCHEMA, STAGES, repository
 
 
 class Checkpoint:
@@ -58,7 +54,11 @@ class Checkpoint:
 
 
 def fingerprint(inputs: dict[str, Any], files: Sequence[Path]) -> str:
-    """The MD5 of `inputs` (JSON), of `files`, and of the code that decides the weights."""
-    code = sorted(path for pattern in CODE for path in PACKAGE.glob(pattern))
-    hashes = [md5(path) for path in (*files, *code)]
-    return md5_of(json.dumps([inputs, hashes], sort_keys=True).encode())
+    """The MD5 of `inputs` (JSON) and of `files`."""
+    return md5_of(json.dumps([inputs, [md5(path) for path in files]], sort_keys=True).encode())
+
+
+def watched(task: str) -> list[Path]:
+    """The files that decide the weights: data and code that dvc.yaml lists as the inputs of `train`."""
+    deps = parse_yaml(STAGES.read_text(encoding="utf-8"))["stages"]["train"]["do"]["deps"]
+    return [Path(dep.replace("${item.task}", task)) for dep in deps if dep != str(SCHEMA)]

@@ -16,8 +16,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from pipeline.config import Recipe
 from pipeline.errors import PipelineError, quoted
+from pipeline.recipe import Recipe
 
 # A name, or an address of IPv4 or IPv6, and a port from 1 to 65535.
 ADDRESS = re.compile(

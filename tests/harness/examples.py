@@ -3,8 +3,9 @@
 import numpy as np
 
 from pipeline import tasks
-from pipeline.dataset import DatasetInfo, Examples, Predictions
+from pipeline.dataset import DatasetInfo, Examples
 from pipeline.inference.parts import totals
+from pipeline.predictions import Predictions
 
 
 def info_of(**splits: int) -> DatasetInfo:

@@ -1,6 +1,6 @@
 """Recipes for tests that need no params.yaml."""
 
-from pipeline.config import Recipe
+from pipeline.recipe import Recipe
 
 
 def recipe(**changes: object) -> Recipe:

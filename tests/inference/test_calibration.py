@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.dataset import Predictions
 from pipeline.inference import calibration
+from pipeline.predictions import Predictions
 from tests.harness.examples import info_of, predictions
 
 INFO = info_of()

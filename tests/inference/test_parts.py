@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.dataset import DatasetInfo, Examples, Predictions
+from pipeline.dataset import DatasetInfo, Examples
 from pipeline.inference import parts
 from pipeline.inference.onnx_session import Session
 from pipeline.inference.predict_split import predict_split
 from pipeline.paths import ModelPaths, TaskPaths
+from pipeline.predictions import Predictions
 from pipeline.tasks import load
 from pipeline.tasks.bits.features import features, step_targets
 from tests.harness.examples import evaluated, predictions

@@ -10,13 +10,14 @@ import onnx
 import pytest
 from PIL import Image
 
-from pipeline.config import Network
-from pipeline.files import md5, write_figure
+from pipeline.figure import write_figure
+from pipeline.files import md5
 from pipeline.inference import trace_figure
 from pipeline.inference.onnx_session import Session
 from pipeline.inference.trace import LayerTrace, Trace, Tracer
 from pipeline.networks import keras_network, onnx_network
 from pipeline.paths import ModelPaths
+from pipeline.recipe import Network
 from tests.harness import project
 from tests.harness.recipes import recipe
 

@@ -11,9 +11,9 @@ import pytest
 import tensorflow as tf
 
 from pipeline import config
-from pipeline.config import Network
 from pipeline.networks import keras_network, onnx_network
 from pipeline.networks.lstm import LSTM
+from pipeline.recipe import Network
 from tests.harness import project
 from tests.harness.recipes import recipe
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.config import Network
 from pipeline.networks import keras_network, saved_model
+from pipeline.recipe import Network
 from tests.harness import project
 from tests.harness.recipes import recipe
 

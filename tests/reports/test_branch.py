@@ -10,7 +10,7 @@ from typer.testing import Result
 
 from pipeline import config
 from pipeline.errors import PipelineError
-from pipeline.files import write_json
+from pipeline.formats import write_json
 from pipeline.paths import ModelPaths
 from pipeline.reports import branch as branch_report
 from pipeline.reports.branch_changes import inputs, parameters, stages_that_ran

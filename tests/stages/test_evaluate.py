@@ -8,12 +8,13 @@ import pandas as pd
 import pytest
 
 from pipeline import config, manifest
-from pipeline.config import Network
-from pipeline.dataset import Predictions, load_examples
+from pipeline.dataset import load_examples
 from pipeline.errors import PipelineError
 from pipeline.files import load_json
 from pipeline.networks import onnx_network
 from pipeline.paths import ModelPaths, TaskPaths
+from pipeline.predictions import Predictions
+from pipeline.recipe import Network
 from pipeline.stages import evaluate
 from tests.harness import project
 from tests.harness.examples import evaluated, info_of

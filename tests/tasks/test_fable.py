@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.dataset import Examples, Predictions
+from pipeline.dataset import DatasetInfo, Examples
 from pipeline.errors import PipelineError
+from pipeline.predictions import Predictions
 from pipeline.tasks.fable import data, evaluation, features, inputs
+from pipeline.tasks.fable.data import tokenize
 from pipeline.tasks.fable.ngram import KneserNey
-from pipeline.tasks.fable.tokens import join, tokenize
 from tests.harness import datasets
 from tests.harness.examples import predictions as made_predictions
 
@@ -173,7 +174,12 @@ def test_text_is_split_in_tokens_whatever_its_script() -> None:
     assert tokenize("e\u0301te\u0301") == tokenize("\u00e9t\u00e9") == ["\u00e9t\u00e9"], "NFC"
     assert tokenize("狂人日记。ABC 猫") == ["狂", "人", "日", "记", "。", "abc", "猫"]
     assert tokenize("हिन्दी में") == ["हिन्दी", "में"], "vowel signs belong to their word"
-    assert join(["狂", "人", "。", "abc", "猫"]) == "狂人 。 abc 猫"
+
+
+def test_words_have_a_space_between_them_but_for_two_chinese_characters() -> None:
+    words = ["狂", "人", "。", "abc", "猫"]
+    info = DatasetInfo("fable", "story", False, (3, 1), words, "train", True, "", {"train": 1})
+    assert inputs.decode(np.arange(5), info) == "狂人 。 abc 猫"
 
 
 def test_the_last_tenth_of_a_text_tests(tmp_path: Path) -> None:

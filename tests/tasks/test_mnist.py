@@ -18,7 +18,8 @@ from PIL import Image
 
 from pipeline.dataset import SPLITS, DatasetInfo, Examples
 from pipeline.errors import PipelineError
-from pipeline.tasks.mnist import data, evaluation, features, idx_files, inputs
+from pipeline.tasks.mnist import data, evaluation, features, inputs
+from pipeline.tasks.mnist.raw import idx_files
 from tests.harness import datasets
 from tests.harness.examples import predictions
 from tests.harness.project import NOBODY

@@ -5,7 +5,7 @@ import pytest
 import scipy.ndimage
 import tensorflow as tf
 
-from pipeline.config import Augment
+from pipeline.recipe import Augment
 from pipeline.training.augment import transform
 
 NONE = Augment(rotation=0.0, scale=0.0, shear=0.0, shift=0.0)

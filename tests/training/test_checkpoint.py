@@ -13,8 +13,9 @@ import pytest
 from pipeline import config
 from pipeline.config import ModelSetup
 from pipeline.errors import PipelineError
+from pipeline.files import parse_yaml
 from pipeline.stages import train
-from pipeline.training.checkpoint import Checkpoint, fingerprint
+from pipeline.training.checkpoint import Checkpoint, fingerprint, watched
 from tests.harness import project
 from tests.harness.process import with_path
 from tests.harness.stages import prepare
@@ -162,6 +163,14 @@ def test_other_inputs_or_data_have_another_fingerprint(tmp_path: Path, changed: 
     else:
         inputs["seed"] = 2
     assert fingerprint(inputs, [tmp_path / "data"]) != before
+
+
+def test_a_checkpoint_belongs_to_every_input_of_the_stage_that_dvc_names() -> None:
+    """But for the schema, which forbids values and decides no weight."""
+    stages = parse_yaml((project.ROOT / "dvc.yaml").read_text())["stages"]
+    deps = {dep.replace("${item.task}", "bits") for dep in stages["train"]["do"]["deps"]}
+    assert {str(path) for path in watched("bits")} == deps - {"params.schema.json"}
+    assert {"pipeline/networks/lstm.py", "pipeline/tasks/bits/features.py", "data/split/bits/examples.npy"} <= deps
 
 
 @pytest.mark.system

@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import config
 from pipeline.errors import PipelineError
 from pipeline.files import md5
 from pipeline.paths import ModelPaths
+from pipeline.recipe import Recipe
 from pipeline.training import distributed
 from tests.harness import project
 from tests.harness.process import free_port, until, with_path, without
@@ -109,7 +109,7 @@ def test_a_training_whose_worker_was_lost_resumes(trained_project: Path) -> None
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 def test_each_example_of_a_batch_is_one_worker_s(size: int) -> None:
-    recipe = config.Recipe(steps=1, batch_size=7, log_every=1, learning_rate=0.1)
+    recipe = Recipe(steps=1, batch_size=7, log_every=1, learning_rate=0.1)
     them = [distributed.Workers(size, index) for index in range(size)]
     shares = [each.share(np.arange(7), np.arange(7)) for each in them]
     assert sorted(np.concatenate([features for features, _ in shares]).tolist()) == list(range(7))
@@ -131,7 +131,7 @@ WORKER: dict[str, Any] = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type"
 def test_tf_config_names_the_workers(
     content: dict[str, Any], size: int, index: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = config.Recipe(steps=1, batch_size=7, log_every=1, learning_rate=0.1)
+    recipe = Recipe(steps=1, batch_size=7, log_every=1, learning_rate=0.1)
     monkeypatch.setenv("TF_CONFIG", json.dumps(content))
     assert distributed.from_environment(recipe) == distributed.Workers(size, index)
 
@@ -154,7 +154,7 @@ def test_tf_config_names_the_workers(
     ],
 )
 def test_a_wrong_tf_config_is_refused_in_a_sentence(text: str, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = config.Recipe(steps=1, batch_size=7, log_every=1, learning_rate=0.1)
+    recipe = Recipe(steps=1, batch_size=7, log_every=1, learning_rate=0.1)
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(PipelineError) as refused:
         distributed.from_environment(recipe)

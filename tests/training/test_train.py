@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 
 from pipeline import config
-from pipeline.config import Init, ModelSetup
+from pipeline.config import ModelSetup
 from pipeline.dataset import load_examples
 from pipeline.errors import PipelineError
 from pipeline.networks import keras_network
 from pipeline.paths import ModelPaths
+from pipeline.recipe import Init
 from pipeline.stages import export, train
 from tests.harness import project
 from tests.harness.stages import prepare

@@ -13,7 +13,8 @@ from pydantic import Field
 
 from pipeline.dataset import DatasetInfo, Examples, Outline
 from pipeline.errors import PipelineError
-from pipeline.files import load_json, write_json
+from pipeline.files import load_json
+from pipeline.formats import write_json
 from pipeline.paths import repro
 from pipeline.section import Section
 

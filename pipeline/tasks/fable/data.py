@@ -3,12 +3,14 @@
 "the cat and the dog": the window (the, cat, and) has the target "the".
 """
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, TextIO
 
 import numpy as np
+import regex
 from pydantic import Field
 
 from pipeline.dataset import DatasetInfo, Examples, Outline
@@ -16,12 +18,14 @@ from pipeline.errors import PipelineError, quoted
 from pipeline.files import require, write_atomic
 from pipeline.paths import repro
 from pipeline.section import Section
-from pipeline.tasks.fable.tokens import tokenize
 
 AGAIN = repro("generate", "fable", force=True)
 PART = 50_000  # characters of a story that are read at once
 LONGEST = 1_000_000  # characters without a space or a newline
 SUFFIX = ".tokens.txt"
+# A Chinese character, since Chinese has no spaces; a word with its accents, apostrophes and hyphens; or a mark.
+LETTER = r"[[\w\p{M}]--\p{Han}]"
+TOKEN = regex.compile(rf"\p{{Han}}|{LETTER}+(?:['\u2019-]{LETTER}+)*|[^\w\s]", regex.VERSION1)
 
 
 class Generate(Section):
@@ -33,6 +37,11 @@ class Split(Section):
 
     context: Annotated[int, Field(ge=1, le=100)]  # tokens read before the one to predict
     test_share: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of the tokens, the last ones: they test and do not train
+
+
+def tokenize(text: str) -> list[str]:
+    """The words, Chinese characters and marks of a text, in lower case and Unicode's composed form (NFC)."""
+    return list(TOKEN.findall(unicodedata.normalize("NFC", text.lower())))
 
 
 def outline(generate: Generate, split: Split, source: Path) -> Outline:

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.dataset import DatasetInfo, Examples, Model, Predictions
+from pipeline.dataset import DatasetInfo, Examples, Model
+from pipeline.predictions import Predictions
 from pipeline.tasks.fable import ngram
 from pipeline.tasks.fable.features import features
 

@@ -3,10 +3,13 @@
 from difflib import get_close_matches
 
 import numpy as np
+import regex
 
 from pipeline.dataset import DatasetInfo
 from pipeline.errors import PipelineError, quoted
-from pipeline.tasks.fable.tokens import join, tokenize
+from pipeline.tasks.fable.data import tokenize
+
+BETWEEN_HAN = regex.compile(r"(?<=\p{Han}) (?=\p{Han})")
 
 
 def encode(text: str, info: DatasetInfo) -> np.ndarray:
@@ -27,5 +30,5 @@ def encode(text: str, info: DatasetInfo) -> np.ndarray:
 
 
 def decode(code: np.ndarray, info: DatasetInfo) -> str:
-    """The words of a code (any length,)."""
-    return join([info.class_names[i] for i in code])
+    """The words of a code (any length,), with a space between them, but for two Chinese characters."""
+    return str(BETWEEN_HAN.sub("", " ".join(info.class_names[i] for i in code)))

@@ -13,8 +13,8 @@ from pipeline.dataset import DatasetInfo, Examples, Outline
 from pipeline.errors import PipelineError
 from pipeline.files import load_json
 from pipeline.section import Section
-from pipeline.tasks.mnist import idx_files
-from pipeline.tasks.mnist.image import SIDE
+from pipeline.tasks.mnist.raw import idx_files
+from pipeline.tasks.mnist.raw.image import SIDE
 
 TRAIN = 60_000  # training images of MNIST
 

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.dataset import Examples, Model, Predictions
+from pipeline.dataset import Examples, Model
+from pipeline.predictions import Predictions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pipeline.tasks.mnist.image import thicken
+from pipeline.tasks.mnist.raw.image import BOX
 
 INSIDE = 0.2  # of the way from ink to paper: what is darker, and enclosed by ink, is the inside of a wide stroke
 NARROW = 20  # pixels: too few for a digit in a picture with paper around it
@@ -25,6 +25,8 @@ SAME_DIGIT = 0.25  # of the longest piece: shorter pieces belong to another one,
 TALL = 0.5  # of the tallest piece: a digit of its own
 ALONG_BORDER = 0.3  # of a side: a piece that touches the border for so long is a table's edge or a shadow
 FILLED = 0.8  # of its box: a blot, or the field between the lines of squared paper, not strokes
+STROKE = 2.6  # pixels of MNIST's box of 20: the width of a stroke there
+FINE = 200  # pixels that a digit has at least while its strokes are measured
 AT_BORDER = 0.35  # weight of another piece that touches the border
 
 
@@ -257,3 +259,23 @@ def _ink(contrast: np.ndarray, labels: np.ndarray, group: list[Piece], threshold
     values = np.where(member, contrast[rows, columns], 0)
     full = float(np.median(values[values > threshold]))
     return np.clip(values / full, 0, 1).astype(np.float32)
+
+
+def thicken(ink: np.ndarray) -> np.ndarray:
+    """Ink with strokes as thick as MNIST's; those of a thin pen would vanish in 20 x 20 pixels."""
+    import cv2
+
+    larger = FINE / max(ink.shape)
+    if larger > 1:
+        ink = cv2.resize(ink, None, fx=larger, fy=larger, interpolation=cv2.INTER_LINEAR)
+    pixels = np.pad((ink > 0.5).astype(np.uint8), 1)
+    if not pixels.any():
+        return ink
+    # In a stroke of width w, the distance to its edge is w / 4 on average.
+    width = 4 * float(cv2.distanceTransform(pixels, cv2.DIST_L2, 5)[pixels > 0].mean())
+    wanted = STROKE * max(ink.shape) / BOX
+    more = round((wanted - width) / 2)  # pixels at each side
+    if more < 1:
+        return ink
+    brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * more + 1, 2 * more + 1))
+    return np.asarray(cv2.dilate(np.pad(ink, more), brush))

@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.dataset import DatasetInfo
 from pipeline.errors import PipelineError, quoted, shortened, standard_error_to
-from pipeline.tasks.mnist.image import SIDE, fit
+from pipeline.tasks.mnist.raw.image import SIDE, fit
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import PipelineError, shortened
-from pipeline.files import write_atomic, write_json
+from pipeline.files import write_atomic
+from pipeline.formats import write_json
 from pipeline.paths import repro
-from pipeline.tasks.mnist.stand_in import DATASET as STAND_IN
-from pipeline.tasks.mnist.stand_in import stand_in
+from pipeline.tasks.mnist.raw.stand_in import DATASET as STAND_IN
+from pipeline.tasks.mnist.raw.stand_in import stand_in
 
 log = logging.getLogger(__name__)
 

@@ -8,28 +8,6 @@ import numpy as np
 
 SIDE = 28  # pixels of an image, each way
 BOX = 20  # pixels of the box that the ink is fitted in
-STROKE = 2.6  # pixels of that box: the width of a stroke in MNIST
-FINE = 200  # pixels that a digit has at least while its strokes are measured
-
-
-def thicken(ink: np.ndarray) -> np.ndarray:
-    """Ink with strokes as thick as MNIST's; those of a thin pen would vanish in 20 x 20 pixels."""
-    import cv2
-
-    larger = FINE / max(ink.shape)
-    if larger > 1:
-        ink = cv2.resize(ink, None, fx=larger, fy=larger, interpolation=cv2.INTER_LINEAR)
-    pixels = np.pad((ink > 0.5).astype(np.uint8), 1)
-    if not pixels.any():
-        return ink
-    # In a stroke of width w, the distance to its edge is w / 4 on average.
-    width = 4 * float(cv2.distanceTransform(pixels, cv2.DIST_L2, 5)[pixels > 0].mean())
-    wanted = STROKE * max(ink.shape) / BOX
-    more = round((wanted - width) / 2)  # pixels at each side
-    if more < 1:
-        return ink
-    brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * more + 1, 2 * more + 1))
-    return np.asarray(cv2.dilate(np.pad(ink, more), brush))
 
 
 def fit(ink: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ Source: E. Alpaydin, C. Kaynak, "Optical recognition of handwritten digits", UCI
 
 import numpy as np
 
-from pipeline.tasks.mnist.image import fit
+from pipeline.tasks.mnist.raw.image import fit
 
 DATASET = "uci-digits"
 TRAIN = 1500  # of the 1,797 digits; the last 297 test

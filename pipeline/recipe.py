@@ -1,0 +1,95 @@
+"""A network and the recipes that train it, as params.yaml says, with the defaults of what it leaves out."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline.section import Section
+
+Width = Annotated[int, Field(ge=1, le=8192)]  # of a layer
+Count = Annotated[int, Field(ge=1, le=100_000_000)]
+Value = Annotated[float, Field(ge=-100, le=100)]  # the first value of a weight
+
+
+class Network(Section):
+    """The layers between an example (steps, features) and its class."""
+
+    cell: Literal["lstm", "gru"] = "lstm"
+    units: Annotated[list[Width], Field(min_length=1, max_length=16)]  # of each recurrent layer, first to last
+    dense: Width | None = None  # units of a linear layer before them, applied at every step; null: none
+    embedding: Width | None = None  # values of a learned vector for each class, which stands for a step's number
+
+    @property
+    def layer_names(self) -> list[str]:
+        """The names of the recurrent layers: lstm_1, lstm_2."""
+        return [f"{self.cell}_{depth}" for depth in range(1, len(self.units) + 1)]
+
+
+class Init(Section):
+    """The first values of the weights. kernel, stddev and bias are those of the dense layers."""
+
+    kernel: Literal["glorot-uniform", "normal", "truncated-normal"] = "glorot-uniform"
+    stddev: Annotated[float, Field(gt=0, le=100)] | None = None  # of the two normal distributions
+    bias: Value | Literal["normal"] = 0.0  # a constant, or drawn like the kernel
+    # Of the recurrent layers. tensorflow-1: both kernels as one, uniform within sqrt(3 / (features + units)).
+    recurrent: Literal["keras", "tensorflow-1", "zeros"] = "keras"
+    forget_bias: Value = 1.0  # of an LSTM
+
+    @model_validator(mode="after")
+    def _stddev_belongs_to_normal(self) -> "Init":
+        if (self.stddev is None) != (self.kernel == "glorot-uniform"):
+            raise ValueError("normal and truncated-normal kernels need a stddev, a glorot-uniform kernel needs null")
+        if self.bias == "normal" and self.kernel == "glorot-uniform":
+            raise ValueError("a normal bias needs the stddev of a normal kernel")
+        return self
+
+
+class Augment(Section):
+    """How far each image is transformed at random, every time that it is drawn: up to these values, either way."""
+
+    rotation: Annotated[float, Field(ge=0, le=180)]  # degrees
+    scale: Annotated[float, Field(ge=0, lt=1)]  # of each side: 0.1 makes it up to 10 % longer or shorter
+    shear: Annotated[float, Field(ge=0, lt=1)]  # columns that a row moves for each row below the centre
+    shift: Annotated[float, Field(ge=0, le=1000)]  # pixels
+    elastic: Annotated[float, Field(ge=0, le=1000)] = 0.0  # pixels: standard deviation of a smooth random displacement
+
+
+class Recipe(Section):
+    """How a network is trained, and how its class is read out."""
+
+    steps: Count | None = None  # batches in all
+    epochs: Count | None = None  # instead of steps: passes over the training split
+    batch_size: Annotated[int, Field(ge=1, le=100_000)]  # examples of a step
+    order: Literal["fixed", "shuffled", "walk"] = "shuffled"  # see training.batches
+    log_every: Count  # steps between two rows of the history
+    monitor: Literal["validation", "test"] | None = None  # a split that is measured at each log, too
+    # count: the class is a number, read from the cell state of the last layer; see networks.count
+    readout: Literal["softmax", "count"] = "softmax"
+    supervise: Literal["last-step", "every-step"] = "last-step"  # which steps' classes the loss compares
+    augment: Augment | None = None
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share dropped from each recurrent layer's output
+    optimizer: Literal["adam", "rmsprop", "rmsprop-tensorflow-1"] = "adam"
+    learning_rate: Annotated[float, Field(gt=0, le=1)]  # the peak, if the schedule is one-cycle
+    schedule: Literal["constant", "one-cycle"] = "one-cycle"
+    global_clipnorm: Annotated[float, Field(gt=0, le=1e6)] | None = None  # the longest gradient, all weights as one
+    loss_reduction: Literal["sum", "mean", "mean-over-classes"] = "mean"  # of the cross-entropy over a batch
+    min_probability: Annotated[float, Field(gt=0, lt=1)] | None = None  # the loss clips below it; null: no clipping
+    init: Init = Init()
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "Recipe":
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("a recipe needs steps or epochs, and not both")
+        return self
+
+    @property
+    def total_steps(self) -> int:
+        """The steps of a recipe that has them."""
+        if self.steps is None:
+            raise ValueError("the recipe is in epochs; call resolve_steps")
+        return self.steps
+
+    def resolve_steps(self, examples: int) -> "Recipe":
+        """The recipe in steps, for a training split of so many examples."""
+        steps = self.steps if self.epochs is None else -(-self.epochs * examples // self.batch_size)
+        return self.model_copy(update={"steps": steps, "epochs": None})
