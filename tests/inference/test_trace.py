@@ -1,8 +1,8 @@
-"""What is shown of a network's inside is what Keras computes."""
+"""What is shown of a network's inside is what Keras and ONNX Runtime compute."""
 
 import json
+from itertools import product
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipeline.figure import write_figure
 from pipeline.files import md5
-from pipeline.inference import trace_figure
+from pipeline.inference import predict, trace_figure
 from pipeline.inference.onnx_session import Session
 from pipeline.inference.trace import LayerTrace, Trace, Tracer
 from pipeline.networks import keras_network, onnx_network
@@ -21,39 +21,42 @@ from pipeline.recipe import Network
 from tests.harness import project
 from tests.harness.recipes import recipe
 
-STEPS, FEATURES, CLASSES = 7, 3, 5
-NETWORKS: dict[str, tuple[Network, dict[str, Any]]] = {
-    "lstm": (Network(units=[6]), {}),
-    "two layers": (Network(units=[6, 4]), {}),
-    "dense": (Network(units=[6], dense=5), {}),
-    "gru": (Network(cell="gru", units=[6, 4]), {}),
-    "count": (Network(units=[6]), {"readout": "count", "supervise": "every-step"}),
-}
+CLASSES = 5
+NETWORKS = [
+    (Network.model_validate({"cell": cell, "units": units, "dense": dense, "embedding": embedding}), readout)
+    for cell, readout in (("lstm", "softmax"), ("lstm", "count"), ("gru", "softmax"))
+    for units, dense, embedding in product(([6], [6, 4]), (None, 5), (None, 3))
+]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_states_gates_and_probabilities_are_those_of_keras(name: str, tmp_path: Path) -> None:
-    network, options = NETWORKS[name]
-    chosen = recipe(**options)
-    keras.utils.set_random_seed(3)
-    model = keras_network.build(network, chosen, (STEPS, FEATURES), CLASSES)
+@pytest.mark.parametrize("steps", [1, 7, 28])
+@pytest.mark.parametrize(("network", "readout"), NETWORKS, ids=str)
+def test_a_trace_is_what_keras_and_onnx_runtime_compute(
+    network: Network, readout: str, steps: int, tmp_path: Path
+) -> None:
+    chosen = recipe(readout=readout, supervise="every-step")  # so that ONNX Runtime reads shorter sequences, too
+    shape = (steps, 1 if network.embedding else 3)
+    model = keras_network.build(network, chosen, shape, CLASSES)
     model.set_weights([np.random.default_rng(i).normal(0, 0.7, w.shape) for i, w in enumerate(model.get_weights())])
     weights = {layer.name: layer.get_weights() for layer in model.layers}
     path = tmp_path / "model.onnx"
-    onnx.save(onnx_network.build(network, chosen, weights, (STEPS, FEATURES), CLASSES), path)
-    sequence = np.random.default_rng(9).normal(size=(STEPS, FEATURES)).astype(np.float32)
+    onnx.save(onnx_network.build(network, chosen, weights, shape, CLASSES), path)
+    rng = np.random.default_rng(9)
+    sequence = (rng.integers(0, CLASSES, shape) if network.embedding else rng.normal(size=shape)).astype(np.float32)
     trace = Tracer(path, "again").trace(sequence)
-    x = model.get_layer("dense")(sequence).numpy() if network.dense else sequence
-    for name_of_layer, found in zip(network.layer_names, trace.layers, strict=True):
-        assert found.name == name_of_layer
-        x = _compare(model.get_layer(name_of_layer), x, found)
+    x = model.get_layer("embedding")(sequence[:, 0]).numpy() if network.embedding else sequence
+    x = model.get_layer("dense")(x).numpy() if network.dense else x
+    for name, found in zip(network.layer_names, trace.layers, strict=True):
+        assert found.name == name
+        x = _compare(model.get_layer(name), x, found)
     session = Session(path, "again")
-    np.testing.assert_allclose(trace.probabilities[-1:], session.probabilities(sequence[None]), atol=1e-6)
-    if chosen.supervise == "every-step":
-        for steps in range(1, STEPS):
-            shorter = session.probabilities(sequence[None, :steps])
-            np.testing.assert_allclose(trace.probabilities[steps - 1 : steps], shorter, atol=1e-6)
-    assert (trace.count is not None) == (chosen.readout == "count")
+    expected = [session.run(sequence[None, : step + 1]) for step in range(steps)]
+    probabilities = np.concatenate([each["probabilities"] for each in expected])
+    np.testing.assert_allclose(trace.probabilities, probabilities, rtol=0, atol=1e-6)
+    assert (trace.count is None) == (readout == "softmax")
+    if trace.count is not None:
+        count = np.concatenate([each["count"][0] for each in expected])
+        np.testing.assert_allclose(trace.count, count, rtol=0, atol=1e-6)
 
 
 def _compare(layer: keras.layers.Layer, x: np.ndarray, found: LayerTrace) -> np.ndarray:
@@ -71,6 +74,9 @@ def _compare(layer: keras.layers.Layer, x: np.ndarray, found: LayerTrace) -> np.
     for step in range(len(x)):
         if found.cell is None:  # a GRU: its output is a mean of the one before and the candidate
             made = gates["update"][step] * before + (1 - gates["update"][step]) * gates["candidate"][step]
+            kernel, recurrent, bias = (weight[..., 2 * size :] for weight in layer.get_weights())  # of the candidate
+            candidate = np.tanh(x[step] @ kernel + bias[0] + gates["reset"][step] * (before @ recurrent + bias[1]))
+            np.testing.assert_allclose(gates["candidate"][step], candidate, atol=1e-5)
             before = found.output[step]
             np.testing.assert_allclose(made, found.output[step], atol=1e-5)
         else:
@@ -96,6 +102,15 @@ def test_any_word_can_be_drawn(tmp_path: Path) -> None:
 def models(trained: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.chdir(trained)
     return tmp_path
+
+
+@pytest.mark.parametrize("model", ["bits-lstm24", "mnist-lstm128", "fable-lstm512"])
+def test_the_last_step_of_a_trained_model_is_what_it_predicts(model: str, models: Path) -> None:
+    predictor = predict.load(model)
+    sequence = np.random.default_rng(4).integers(0, 2, predictor.info.shape).astype(np.float32)
+    trace = predictor.tracer.trace(sequence)
+    expected = predictor.probabilities(sequence[None])
+    np.testing.assert_allclose(trace.probabilities[-1:], expected, rtol=0, atol=1e-6)
 
 
 def test_explain_draws_a_figure_and_prints_each_step(models: Path) -> None:
