@@ -1,70 +1,29 @@
-"""Networks against formulas, short NumPy cells, and Keras itself."""
+"""Networks against formulas, the forward pass in NumPy, and Keras itself."""
 
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import tensorflow as tf
 
 from pipeline import config
+from pipeline.errors import PipelineError
+from pipeline.inference.trace import Tracer
 from pipeline.networks import keras_network, onnx_network
 from pipeline.networks.lstm import LSTM
 from pipeline.recipe import Network
 from tests.harness import project
 from tests.harness.recipes import recipe
 
-Cell = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-
 
 def network(cell: str, units: list[int], dense: int | None = None, embedding: int | None = None) -> Network:
     return Network.model_validate({"cell": cell, "units": units, "dense": dense, "embedding": embedding})
-
-
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    return np.asarray(1 / (1 + np.exp(-x)))
-
-
-def lstm(x: np.ndarray, kernel: np.ndarray, recurrent: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """Hochreiter and Schmidhuber's cell with a forget gate: x (batch, steps, features) to (batch, steps, units)."""
-    h = c = np.zeros((len(x), len(recurrent)))
-    outputs = []
-    for step in range(x.shape[1]):
-        i, f, g, o = np.split(x[:, step] @ kernel + h @ recurrent + bias, 4, axis=1)
-        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-        h = sigmoid(o) * np.tanh(c)
-        outputs.append(h)
-    return np.stack(outputs, axis=1)
-
-
-def gru(x: np.ndarray, kernel: np.ndarray, recurrent: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """Cho's cell, its reset gate after the recurrent product: x (batch, steps, features) to (batch, steps, units)."""
-    h = np.zeros((len(x), len(recurrent)))
-    outputs = []
-    for step in range(x.shape[1]):
-        xz, xr, xg = np.split(x[:, step] @ kernel + bias[0], 3, axis=1)
-        hz, hr, hg = np.split(h @ recurrent + bias[1], 3, axis=1)
-        z = sigmoid(xz + hz)
-        h = z * h + (1 - z) * np.tanh(xg + sigmoid(xr + hr) * hg)
-        outputs.append(h)
-    return np.stack(outputs, axis=1)
-
-
-CELLS: dict[str, Cell] = {"lstm": lstm, "gru": gru}
-
-
-def probabilities(network: Network, weights: dict[str, list[np.ndarray]], x: np.ndarray) -> np.ndarray:
-    """What the network predicts, in NumPy: (batch, classes)."""
-    if network.dense:
-        x = x @ weights["dense"][0] + weights["dense"][1]
-    for depth in range(1, len(network.units) + 1):
-        x = CELLS[network.cell](x, *weights[f"{network.cell}_{depth}"])
-    logits = x[:, -1] @ weights["logits"][0] + weights["logits"][1]
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 @pytest.mark.parametrize("unroll", [False, True], ids=["loop", "unrolled"])
@@ -74,7 +33,7 @@ def probabilities(network: Network, weights: dict[str, list[np.ndarray]], x: np.
     [([24], None, 0.0), ([7], 5, 0.0), ([6, 4], None, 0.0), ([6, 4], 3, 0.0), ([6, 4, 9], 3, 0.5)],
 )
 def test_keras_onnx_and_numpy_agree(
-    cell: str, units: list[int], dense: int | None, dropout: float, unroll: bool
+    cell: str, units: list[int], dense: int | None, dropout: float, unroll: bool, tmp_path: Path
 ) -> None:
     net, teach, shape, classes = network(cell, units, dense), recipe(dropout=dropout), (6, 4), 5
     model = keras_network.with_probabilities(keras_network.build(net, teach, shape, classes, unroll=unroll))
@@ -83,9 +42,11 @@ def test_keras_onnx_and_numpy_agree(
     model.set_weights([rng.normal(scale=0.7, size=value.shape) for value in model.get_weights()])
     x = rng.normal(size=(9, *shape)).astype(np.float32)
     weights = {layer.name: layer.get_weights() for layer in model.layers}
-    expected = probabilities(net, weights, x)
-    np.testing.assert_allclose(model(x, training=False), expected, rtol=0, atol=2e-6)
     graph = onnx_network.build(net, teach, weights, shape, classes)
+    onnx.save(graph, tmp_path / "model.onnx")
+    tracer = Tracer(tmp_path / "model.onnx", "again")
+    expected = np.stack([tracer.trace(sequence).probabilities[-1] for sequence in x])
+    np.testing.assert_allclose(model(x, training=False), expected, rtol=0, atol=2e-6)
     session = onnxruntime.InferenceSession(graph.SerializeToString())
     for batch in (1, 9):
         result = session.run(None, {"sequence": x[:batch]})[0]
