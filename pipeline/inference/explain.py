@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.errors import PipelineError, quoted, shortened
 from pipeline.figure import write_figure
 from pipeline.inference import trace_figure
-from pipeline.inference.predict import LONGEST, Predictor
+from pipeline.inference.predict import Predictor
 from pipeline.inference.trace import Trace
 
 DIGITS = 6  # of a value in JSON
@@ -30,8 +30,6 @@ class Explanation:
 
 def explain(predictor: Predictor, given: str) -> Explanation:
     """Read an input step by step. Raises PipelineError if it is not a valid input."""
-    if len(given) > LONGEST:
-        raise PipelineError(f"{quoted(given)} has more than {LONGEST:,} characters; give a shorter input.")
     features = predictor.features(given)
     labels = trace_figure.step_labels("" if predictor.reads_files else given, len(features))
     return Explanation(

@@ -117,8 +117,12 @@ class Predictor:
 
     @cached_property
     def _session(self) -> Session:
+        return Session(*self._verified())
+
+    def _verified(self) -> tuple[Path, str]:
+        """The ONNX file, and the command that makes it again. Raises PipelineError if it is missing or was changed."""
         manifest.verify(self.onnx.parent, ("export", self.name), self.onnx.name)
-        return Session(self.onnx, repro("export", self.name, force=True))
+        return self.onnx, repro("export", self.name, force=True)
 
     @cached_property
     def _task(self) -> tasks.Task:
@@ -155,14 +159,13 @@ class Predictor:
         """What shows the states of the network."""
         from pipeline.inference.trace import Tracer
 
-        manifest.verify(self.onnx.parent, ("export", self.name), self.onnx.name)
-        return Tracer(self.onnx, repro("export", self.name, force=True))
+        return Tracer(*self._verified())
 
     def features(self, given: UserInput) -> np.ndarray:
         """What the model reads of one input: float32 (steps, features). Raises PipelineError if it is not valid."""
-        steps = self._task.steps(given, self.info)
-        info = replace(self.info, shape=(steps, self.info.shape[1]))
-        return np.asarray(self._task.features(self._task.encode(given, self.info)[None], info)[0])
+        (code,) = self._encode(given, DEFAULT)
+        info = replace(self.info, shape=(self._task.steps(given, self.info), self.info.shape[1]))
+        return np.asarray(self._task.features(code[None], info)[0])
 
     def words(self, given: str, options: Options = DEFAULT) -> Iterator[Word]:
         """The words that follow a few words of a story, without end. Raises PipelineError if they are not valid."""

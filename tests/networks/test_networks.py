@@ -13,7 +13,6 @@ import pytest
 import tensorflow as tf
 
 from pipeline import config
-from pipeline.errors import PipelineError
 from pipeline.inference.trace import Tracer
 from pipeline.networks import keras_network, onnx_network
 from pipeline.networks.lstm import LSTM
