@@ -41,9 +41,13 @@ def printable(text: str) -> str:
 
 def quoted(text: str, limit: int = 60) -> str:
     """`text` in quotes, cut after `limit` characters, for the message of a PipelineError."""
-    return repr(shortened(text, limit))
+    return repr(_cut(text, limit))
 
 
 def shortened(text: str, limit: int = 60) -> str:
-    """`text` in one line, cut after `limit` characters."""
+    """`text` in one line, with single blanks, cut after `limit` characters."""
+    return _cut(" ".join(text.split()), limit)
+
+
+def _cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[:limit]}…"

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import PipelineError, quoted
+from pipeline.errors import PipelineError, quoted, shortened
 
 LARGEST = 200_000  # values of a YAML document
 DRAFT = ".writing-"  # the name of a folder that holds a draft begins with it
@@ -108,7 +108,7 @@ def draft(path: Path) -> Iterator[Path]:
                 shutil.rmtree(path, ignore_errors=True)
             written.replace(path)
     except (OSError, RuntimeError) as error:  # RuntimeError: what h5py raises where a disk is full, and a loop of links
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())[:200]
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else shortened(str(error), 200)
         raise PipelineError(
             f"{quoted(str(path), 200)} could not be written ({reason}); free some space, fix the permissions, or "
             "choose another path."

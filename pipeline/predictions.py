@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.dataset import DatasetInfo
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, shortened
 from pipeline.files import require, write_atomic
 
 if TYPE_CHECKING:
@@ -73,5 +73,5 @@ def load_parquet(path: Path, command: str) -> "pd.DataFrame":
     try:
         return pd.read_parquet(path)
     except (ValueError, OSError, KeyError, NotImplementedError) as error:  # the base classes of pyarrow's errors
-        reason = " ".join(str(error).split())[:100]
+        reason = shortened(str(error), 100)
         raise PipelineError(f"{path} is damaged ({reason}); run `{command}` to make it again.") from None

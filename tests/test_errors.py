@@ -12,6 +12,7 @@ def test_what_a_terminal_would_obey_becomes_question_marks() -> None:
 def test_long_texts_are_cut() -> None:
     assert quoted("x" * 61) == repr("x" * 60 + "…")
     assert shortened("x" * 60) == "x" * 60
+    assert shortened("a\n\n  b\t" + "x" * 60) == "a b " + "x" * 56 + "…"
 
 
 @pytest.mark.parametrize(

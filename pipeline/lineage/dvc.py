@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import flatten
-from pipeline.errors import PipelineError, quoted
+from pipeline.errors import PipelineError, quoted, shortened
 from pipeline.files import files_below, load_json, md5, md5_of, parse_yaml
 from pipeline.lineage import git
 from pipeline.paths import LOCK, PARAMS
@@ -88,7 +88,7 @@ def repository() -> Iterator[Any]:
             yield repo
     # ImportError: of a remote's plug-in; sqlite3.Error: of DVC's own database.
     except (DvcException, SCMError, ImportError, OSError, sqlite3.Error) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = shortened(str(error), 200)
         raise PipelineError(
             f"DVC failed in this repository ({reason}); fix that, or wait until other DVC commands have ended."
         ) from None

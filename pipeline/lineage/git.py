@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.errors import PipelineError, quoted
+from pipeline.errors import PipelineError, quoted, shortened
 from pipeline.paths import PARAMS, RAW, SCHEMA, SPLIT, STAGES
 
 # What a model is made from, beside the source of its task. Of untracked files, a patch holds only code and the sources
@@ -212,7 +212,7 @@ def _experiment_refs(name: str) -> list[str]:
 
 
 def _reason(result: subprocess.CompletedProcess[bytes]) -> str:
-    return " ".join(result.stderr.decode(errors="replace").split())[:200]
+    return shortened(result.stderr.decode(errors="replace"), 200)
 
 
 def _git(

@@ -8,7 +8,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from pipeline.config import Config, ModelSetup
-from pipeline.errors import PipelineError, quoted
+from pipeline.errors import PipelineError, quoted, shortened
 from pipeline.files import write_atomic
 from pipeline.formats import write_csv
 from pipeline.lineage import git
@@ -177,5 +177,5 @@ def _load(path: Path, place: str) -> pd.DataFrame:
             raise KeyError(f"no column {missing[0]}")
         return table
     except (ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:100]
+        reason = shortened(str(error), 100)
         raise PipelineError(f"{place}: {path} is damaged ({reason}); run `{command}` to make it again.") from None

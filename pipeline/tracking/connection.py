@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import PipelineError, quoted, redact
+from pipeline.errors import PipelineError, quoted, redact, shortened
 from pipeline.files import draft
 from pipeline.paths import repository
 
@@ -175,7 +175,7 @@ class BestEffort:
 
 def short_error(error: Exception) -> str:
     """An error of a library as one short line, without credentials."""
-    return redact(" ".join(str(error).split("\n[SQL:")[0].split()))[:200].rstrip(".")
+    return shortened(redact(str(error).split("\n[SQL:")[0].replace("\n", " ")), 200).rstrip(".")
 
 
 @contextmanager

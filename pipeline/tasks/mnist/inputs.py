@@ -122,7 +122,7 @@ def _open(given: str | bytes) -> "Image":
     except PipelineError:
         raise
     except Exception as error:  # Pillow's decoders raise errors of any class for a damaged file
-        reason = getattr(error, "strerror", None) or shortened(" ".join(str(error).split()), 100)
+        reason = getattr(error, "strerror", None) or shortened(str(error), 100)
         raise PipelineError(
             f"{name} could not be read as a picture ({reason}); give an undamaged picture of one digit."
         ) from None
