@@ -59,7 +59,7 @@ lint: $(STAMP)  ## check style and types
 	mypy
 
 docs: $(STAMP)  ## bring the tables in README.md and docs/ up to date with results/
-	pipeline results --update README.md --update docs/stories.md
+	cog -I . -r README.md docs/*.md
 
 hooks: $(STAMP)  ## check style, types and file sizes before each commit
 	pre-commit install

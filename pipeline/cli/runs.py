@@ -145,19 +145,11 @@ def report(
 @app.command()
 def results(
     write: Annotated[Path | None, typer.Option(metavar="FILE", help="also write the table as CSV")] = None,
-    update: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FILE", help="bring the tables of a Markdown file up to date with their CSV files"),
-    ] = None,
 ) -> None:
     """Show the models' metrics beside the references."""
     from pipeline import config
     from pipeline.reports import results
 
-    for path in update or []:
-        results.update(path)
-    if update:
-        return
     table = results.collect(config.load())
     if write:
         results.save(table, write)

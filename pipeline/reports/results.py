@@ -1,6 +1,5 @@
-"""The results of all models beside their references, as a table; and that table in documents."""
+"""The results of all models beside their references, as a table."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +7,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from pipeline.config import Config, ModelSetup
-from pipeline.errors import PipelineError, quoted, shortened
-from pipeline.files import write_atomic
+from pipeline.errors import PipelineError, shortened
 from pipeline.formats import write_csv
 from pipeline.lineage import git
 from pipeline.lineage.artifacts import workspace
@@ -23,8 +21,6 @@ COLUMNS = (
 )
 SEED_COLUMNS = ("model", "dataset", "recipe", "seed", "examples", "wrong", "accuracy", "reference", "seconds")
 LAST_STEPS = "training_accuracy"  # the mean over the last steps before the end of training, as programs print it
-BEGIN = re.compile(r"<!-- results: (?P<file>\S+\.csv) -->\s*")
-END = re.compile(r"<!-- end -->\s*")
 
 
 def collect(config: Config) -> pd.DataFrame:
@@ -89,44 +85,26 @@ def _over_seeds(group: pd.DataFrame) -> list[str]:
     ]
 
 
-def generate(text: str, folder: Path, name: str = "the text") -> str:
-    """Replace what stands between `<!-- results: FILE.csv -->` and `<!-- end -->` by the table of that file.
-
-    FILE.csv is relative to `folder`. Each marker is a line of its own. A text that is up to date is returned as it is.
-    Raises PipelineError with `name`, the line and FILE.csv if a marker has no end or the file is missing or damaged.
-    """
-    lines = text.splitlines(keepends=True)
-    generated: list[str] = []
-    position = 0
-    while position < len(lines):
-        line = lines[position]
-        generated.append(line)
-        position += 1
-        begin = BEGIN.fullmatch(line)
-        if begin is None:
-            continue
-        place = f"{name}, line {position}: {line.strip()}"
-        position = _end(lines, position, place)
-        table = _load(folder / begin["file"], place)
-        generated.append(f"\n{show_seeds(table) if 'seed' in table else show(table)}\n\n")
-    return "".join(generated)
-
-
-def update(path: Path, folder: Path = Path()) -> bool:
-    """Generate the tables of a Markdown file; whether it has changed.
-
-    Raises PipelineError if the file cannot be read or written, and what `generate` raises.
-    """
+def load(path: Path) -> pd.DataFrame:
+    """The table of a CSV file. Raises PipelineError if it is missing or damaged."""
+    command = f"pipeline results --write {path}"
+    if not path.is_file():
+        raise PipelineError(f"{path} does not exist; run `{command}` to make it, or fix the name.")
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise PipelineError(f"{quoted(str(path))} could not be read ({reason}); name a Markdown file.") from None
-    generated = generate(text, folder, str(path))
-    if generated == text:
-        return False
-    write_atomic(path, lambda draft: draft.write_text(generated, encoding="utf-8"))
-    return True
+        table = pd.read_csv(path)
+        missing = [column for column in (SEED_COLUMNS if "seed" in table else COLUMNS) if column not in table]
+        if missing:
+            raise KeyError(f"no column {missing[0]}")
+        return table
+    except (ValueError, KeyError) as error:
+        reason = shortened(str(error), 100)
+        raise PipelineError(f"{path} is damaged ({reason}); run `{command}` to make it again.") from None
+
+
+def markdown(path: str) -> str:
+    """The table of a CSV file, for a document: `make docs` calls it there."""
+    table = load(Path(path))
+    return f"\n{show_seeds(table) if 'seed' in table else show(table)}\n\n"
 
 
 def _row(setup: ModelSetup, recipe: str) -> dict[str, Any]:
@@ -154,28 +132,3 @@ def _reference(setup: ModelSetup, metrics: dict[str, Any]) -> float | None:
     reference = setup.params.reference
     same = reference.dataset in (None, metrics["dataset"]) and not metrics["stand_in"]
     return reference.accuracy if same else None
-
-
-def _end(lines: list[str], start: int, place: str) -> int:
-    """The index of the line that ends the marker before line `start`."""
-    for position in range(start, len(lines)):
-        if END.fullmatch(lines[position]):
-            return position
-        if BEGIN.fullmatch(lines[position]):
-            break
-    raise PipelineError(f"{place} has no end; add a line `<!-- end -->` after it.")
-
-
-def _load(path: Path, place: str) -> pd.DataFrame:
-    command = f"pipeline results --write {path}"
-    if not path.is_file():
-        raise PipelineError(f"{place}: {path} does not exist; run `{command}` to make it, or fix the name.")
-    try:
-        table = pd.read_csv(path)
-        missing = [column for column in (SEED_COLUMNS if "seed" in table else COLUMNS) if column not in table]
-        if missing:
-            raise KeyError(f"no column {missing[0]}")
-        return table
-    except (ValueError, KeyError) as error:
-        reason = shortened(str(error), 100)
-        raise PipelineError(f"{place}: {path} is damaged ({reason}); run `{command}` to make it again.") from None

@@ -1,5 +1,6 @@
 """The table of results, and the same table in documents."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,6 @@ MARKDOWN = """\
 |:--------------|:-----------|:---------|-----------------:|-----------:|--------------:|------------:|-----------:|
 | bits-lstm24   | bits-20    | fast     | 526 of 1,038,576 |    99.949% |      20: 0.0% |      99.70% |     11.3 s |
 | mnist-lstm128 | uci-digits | fast     |      20 of 1,797 |    98.887% |      8: 94.4% |           - |          - |"""
-DOCUMENT = "# Title\n\n<!-- results: results/fast.csv -->\nold\n<!-- end -->\n\nMore, and `<!-- end -->` in a line.\n"
 
 
 @pytest.fixture
@@ -42,43 +42,8 @@ def test_the_table_has_units_and_a_dash_where_a_value_is_missing() -> None:
     assert results.show(TABLE) == MARKDOWN
 
 
-def test_a_table_read_from_its_csv_is_the_same(folder: Path) -> None:
-    assert results.show(pd.read_csv(folder / "results" / "fast.csv")) == MARKDOWN
-
-
-def test_only_what_is_between_the_markers_is_generated(folder: Path) -> None:
-    assert results.generate(DOCUMENT, folder) == DOCUMENT.replace("\nold\n", f"\n\n{MARKDOWN}\n\n")
-
-
-def test_a_text_with_several_markers_or_none(folder: Path) -> None:
-    assert results.generate("", folder) == ""
-    assert results.generate("no marker", folder) == "no marker"
-    assert results.generate(DOCUMENT * 2, folder) == results.generate(DOCUMENT, folder) * 2
-
-
-def test_generated_again_it_stays_the_same(folder: Path) -> None:
-    once = results.generate(DOCUMENT, folder)
-    assert results.generate(once, folder) == once
-
-
-def test_an_update_writes_only_what_changes(folder: Path) -> None:
-    path = folder / "README.md"
-    path.write_text(DOCUMENT)
-    assert results.update(path, folder)
-    assert path.read_text() == results.generate(DOCUMENT, folder)
-    assert not results.update(path, folder)
-
-
-@pytest.mark.parametrize(
-    "text", ["<!-- results: results/fast.csv -->\nno end\n", DOCUMENT[: DOCUMENT.index("old")] + DOCUMENT]
-)
-def test_a_marker_without_an_end_is_refused(folder: Path, text: str) -> None:
-    line = text.splitlines().index("<!-- results: results/fast.csv -->") + 1
-    with pytest.raises(PipelineError) as refused:
-        results.generate(text, folder, "README.md")
-    assert str(refused.value) == (
-        f"README.md, line {line}: <!-- results: results/fast.csv --> has no end; add a line `<!-- end -->` after it."
-    )
+def test_a_document_shows_a_csv_file_between_blank_lines(folder: Path) -> None:
+    assert results.markdown(str(folder / "results" / "fast.csv")) == f"\n{MARKDOWN}\n\n"
 
 
 @pytest.mark.parametrize(
@@ -91,15 +56,8 @@ def test_a_csv_file_that_cannot_be_read_is_refused(folder: Path, content: bytes 
     path.unlink()
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(PipelineError) as refused:
-        results.generate(DOCUMENT, folder, "README.md")
-    assert str(refused.value).startswith("README.md, line 3: <!-- results: results/fast.csv -->: ")
-    assert f"{path} {says}" in str(refused.value)
-
-
-def test_a_document_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match="could not be read"):
-        results.update(tmp_path / "missing.md")
+    with pytest.raises(PipelineError, match=re.escape(f"{path} {says}")):
+        results.load(path)
 
 
 def test_results_of_several_seeds_become_means_and_deviations(tmp_path: Path) -> None:
@@ -111,8 +69,8 @@ def test_results_of_several_seeds_become_means_and_deviations(tmp_path: Path) ->
 
     def cells(rows: list[dict[str, Any]]) -> list[str]:
         pd.DataFrame(rows).to_csv(tmp_path / "seeds.csv", index=False)
-        text = results.generate("<!-- results: seeds.csv -->\n<!-- end -->\n", tmp_path)
-        return [cell.strip() for cell in text.splitlines()[4].split("|")[1:-1]]
+        text = results.markdown(str(tmp_path / "seeds.csv"))
+        return [cell.strip() for cell in text.splitlines()[3].split("|")[1:-1]]
 
     assert cells(rows) == ["m", "d", "best", "3", "10, 20, 30 of 1,000", "98.000% ± 1.000", "90.00%", "20 s"]
     printed = [row | {"training_accuracy": accuracy} for row, accuracy in zip(rows, (0.7, 0.8, 0.9), strict=True)]
