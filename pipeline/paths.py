@@ -6,6 +6,7 @@ from pathlib import Path
 PARAMS = Path("params.yaml")
 STAGES = Path("dvc.yaml")
 SCHEMA = Path("params.schema.json")
+CHECKED = Path("data/checked.txt")  # which says that params.yaml was checked
 LOCK = Path("dvc.lock")
 RAW = Path("data/raw")
 SPLIT = Path("data/split")

@@ -14,7 +14,7 @@ Value = Annotated[float, Field(ge=-100, le=100)]  # the first value of a weight
 class Network(Section):
     """The layers between an example (steps, features) and its class."""
 
-    cell: Literal["lstm", "gru"] = "lstm"
+    cell: Literal["lstm", "gru", "rnn"] = "lstm"
     units: Annotated[list[Width], Field(min_length=1, max_length=16)]  # of each recurrent layer, first to last
     dense: Width | None = None  # units of a linear layer before them, applied at every step; null: none
     embedding: Width | None = None  # values of a learned vector for each class, which stands for a step's number

@@ -1,7 +1,7 @@
 """What happens inside an exported network, step by step: its forward pass in NumPy.
 
 The weights are those of the exported file, from which ONNX Runtime predicts. The tests compare the two.
-Source: the ONNX operators LSTM and GRU, opset 17.
+Source: the ONNX operators LSTM, GRU and RNN, opset 17.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,6 +17,7 @@ from scipy.special import softmax
 from pipeline.inference.onnx_session import Session
 
 Arrays = dict[str, np.ndarray]  # by name
+Cell = Callable[[np.ndarray, np.ndarray, Arrays], tuple[Arrays, Arrays]]
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class LayerTrace:
 
     name: str
     output: np.ndarray  # float32 (steps, units), -1 to 1
-    cell: np.ndarray | None  # float32 (steps, units), any number; None of a GRU
+    cell: np.ndarray | None  # float32 (steps, units), any number; None but of an LSTM
     gates: Arrays  # float32 (steps, units), 0 to 1; the candidate -1 to 1
 
 
@@ -62,8 +63,16 @@ def gru(wx: np.ndarray, rh: np.ndarray, before: Arrays) -> tuple[Arrays, Arrays]
     return {"output": h}, {"update": z, "reset": r, "candidate": g}
 
 
+def rnn(wx: np.ndarray, rh: np.ndarray, before: Arrays) -> tuple[Arrays, Arrays]:
+    """One step of Elman's cell, which has no gates: its state, float32 (units,).
+
+    wx, rh, before: as of an LSTM, with one row.
+    """
+    return {"output": np.tanh(wx[0] + rh[0])}, {}
+
+
 # By the name that a cell has in params.yaml, with which its layers' names begin.
-CELLS: dict[str, Callable[[np.ndarray, np.ndarray, Arrays], tuple[Arrays, Arrays]]] = {"lstm": lstm, "gru": gru}
+CELLS: dict[str, Cell] = {"lstm": lstm, "gru": gru, "rnn": rnn}
 
 
 class Tracer:

@@ -80,6 +80,9 @@ def _states(axes: "Axes", states: np.ndarray, title: str, largest: float) -> Non
 
 
 def _gates(axes: "Axes", layer: LayerTrace) -> None:
+    if not layer.gates:
+        axes.axis("off")
+        return
     for name, colour in COLOURS.items():
         if name in layer.gates:
             axes.plot(layer.gates[name].mean(axis=1), color=colour, marker=".", label=name)

@@ -10,6 +10,7 @@ from pipeline.networks.lstm import LSTM
 from pipeline.recipe import Init, Network, Recipe
 
 LOGITS = "logits"  # the name of the last layer
+CELLS = {"gru": keras.layers.GRU, "rnn": keras.layers.SimpleRNN}  # beside our own LSTM; rnn: Elman's, with tanh
 
 
 def build(
@@ -41,7 +42,7 @@ def build(
             first = _recurrent_initializers(init, x.shape[-1], units)
             x = LSTM(units, return_cells=last and recipe.readout == "count", **first, **options)(x)
         else:
-            x = keras.layers.GRU(units, unroll=unroll, **options)(x)
+            x = CELLS[network.cell](units, unroll=unroll, **options)(x)
         # (batch, steps, units); without every_step, the last layer gives (batch, units)
         if recipe.dropout:
             x = keras.layers.Dropout(recipe.dropout, name=f"dropout_{depth}")(x)

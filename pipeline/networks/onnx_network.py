@@ -128,7 +128,19 @@ def _gru(graph: _Graph, x: str, name: str, units: int, weights: Sequence[np.ndar
     return _outputs(graph, "GRU", inputs, name, returned, hidden_size=units, linear_before_reset=1)
 
 
-CELLS = {"lstm": _lstm, "gru": _gru}
+def _rnn(graph: _Graph, x: str, name: str, units: int, weights: Sequence[np.ndarray], returned: str) -> str:
+    """A plain recurrent layer, with tanh, on x, with the same outputs."""
+    kernel, recurrent, bias = weights  # Keras: (features, units), (units, units), (units,)
+    inputs = [
+        x,
+        graph.constant(f"{name}.kernel", kernel.T[None]),  # (1, units, features)
+        graph.constant(f"{name}.recurrent", recurrent.T[None]),  # (1, units, units)
+        graph.constant(f"{name}.bias", np.concatenate([bias, np.zeros_like(bias)])[None]),  # (1, 2 units)
+    ]
+    return _outputs(graph, "RNN", inputs, name, returned, hidden_size=units)
+
+
+CELLS = {"lstm": _lstm, "gru": _gru, "rnn": _rnn}
 
 
 def _outputs(graph: _Graph, kind: str, inputs: Sequence[str], name: str, returned: str, **attributes: int) -> str:

@@ -1,13 +1,15 @@
 """Check all of params.yaml before any stage runs, so that no stage refuses a value after its outputs were removed."""
 
 from pipeline import config
+from pipeline.files import write_atomic
 from pipeline.formats import write_json
-from pipeline.paths import SCHEMA
+from pipeline.paths import CHECKED, SCHEMA
 
 
 def run() -> None:
-    """Write the JSON schema of params.yaml, which says what an editor may offer, and does not depend on its values.
+    """Write the JSON schema of params.yaml, for editors, and the file that other stages wait for.
 
+    Neither depends on the values.
     Raises PipelineError with the dotted key of the first thing that is wrong, before DVC removes an output.
     """
     params = config.load()
@@ -17,3 +19,4 @@ def run() -> None:
         if outline := outlines[model.task.name]:
             model.require_fit(outline)
     write_json(config.Config.model_json_schema(), SCHEMA)
+    write_atomic(CHECKED, lambda draft: draft.write_text("Every value of params.yaml is valid.\n", encoding="utf-8"))

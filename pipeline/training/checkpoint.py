@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.files import md5, md5_of, parse_yaml, write_atomic
-from pipeline.paths import CHECKPOINTS, SCHEMA, STAGES, repository
+from pipeline.paths import CHECKED, CHECKPOINTS, STAGES, repository
 
 
 class Checkpoint:
@@ -61,4 +61,4 @@ def fingerprint(inputs: dict[str, Any], files: Sequence[Path]) -> str:
 def watched(task: str) -> list[Path]:
     """The files that decide the weights: data and code that dvc.yaml lists as the inputs of `train`."""
     deps = parse_yaml(STAGES.read_text(encoding="utf-8"))["stages"]["train"]["do"]["deps"]
-    return [Path(dep.replace("${item.task}", task)) for dep in deps if dep != str(SCHEMA)]
+    return [Path(dep.replace("${item.task}", task)) for dep in deps if dep != str(CHECKED)]

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 BITS = "bits-lstm24"
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def test_an_export_that_differs_from_the_trained_model_is_refused(untrained_project: Path, cell: str) -> None:
     project.change(untrained_project, f"models.{BITS}.recipes.fast.readout", "softmax")
     project.change(untrained_project, f"models.{BITS}.recipes.best.readout", "softmax")

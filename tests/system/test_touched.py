@@ -122,6 +122,16 @@ def test_an_edit_of_any_module_runs_what_contributing_says(trained_project: Path
     assert not wrong
 
 
+def test_a_new_key_of_params_trains_nothing(trained_project: Path) -> None:
+    """Not even where it changes the JSON schema, an output of the stage that every other waits for."""
+    path = trained_project / "pipeline/config.py"
+    path.write_text(path.read_text().replace("    floor: ", "    ceiling: float = 1.0\n    floor: "))
+    done = project.run(trained_project, "dvc", "repro")
+    assert "Running stage 'check'" in done.stdout
+    assert "ceiling" in (trained_project / "params.schema.json").read_text()
+    assert not project.stages_run(done.stdout)
+
+
 def test_a_changed_picture_or_reader_of_inputs_evaluates_its_task_alone(trained_project: Path) -> None:
     assert planned() == set()
     edit(trained_project / "pipeline/tasks/bits/evaluation.py")
