@@ -54,14 +54,12 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny project after `dvc repro`, committed. Tests must not change it: see trained_project."""
+    """The tiny project after all stages, committed. Tests must not change it: see trained_project."""
 
     def make(folder: Path) -> None:
         project.make(folder)
-        output = project.run(folder, "dvc", "repro")
+        project.run_stages(folder, "check", *project.IN_ORDER)
         project.commit(folder, "trained")
-        folder.with_suffix(".stderr").write_text(output.stderr)
-        folder.with_suffix(".stdout").write_text(output.stdout)
 
     return shared.made_once(tmp_path_factory, "trained", make)
 

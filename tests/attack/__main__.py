@@ -24,7 +24,7 @@ def main(
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory() as name:
         folder = project.make(Path(name) / "project")
-        project.run(folder, "dvc", "repro")
+        project.run_stages(folder, "check", *project.IN_ORDER)
         project.commit(folder, "trained")
         os.chdir(folder)
         for outcome in tqdm(

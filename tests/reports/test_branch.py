@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from typer.testing import Result
 from pipeline import config
 from pipeline.errors import PipelineError
 from pipeline.formats import write_json
-from pipeline.paths import ModelPaths
+from pipeline.paths import MODEL_STAGES, ModelPaths
 from pipeline.reports import branch as branch_report
 from pipeline.reports.branch_changes import inputs, parameters, stages_that_ran
 from tests.harness import project
@@ -19,16 +18,11 @@ from tests.harness import project
 MODEL = "bits-lstm24"
 
 
-@dataclass(frozen=True)
-class Branch:
-    """A repository, and the stages that DVC ran on its branch `change`."""
-
-    folder: Path
-    ran: set[str]
+AFFECTED = [f"{verb}@{MODEL}" for verb in MODEL_STAGES]
 
 
 @pytest.fixture(scope="module")
-def branch(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Branch:
+def branch(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A branch that changed a learning rate, and one more commit on main since. Tests must not change it."""
     folder = project.copy(trained, tmp_path_factory.mktemp("branch") / "project")
     first = project.run(folder, "git", "rev-list", "--max-parents=0", "HEAD").stdout.strip()
@@ -36,14 +30,14 @@ def branch(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Branch:
     project.run(folder, "git", "checkout", "--quiet", "-B", "main")
     project.run(folder, "git", "checkout", "--quiet", "-b", "change")
     project.change(folder, f"models.{MODEL}.recipes.fast.learning_rate", 0.02)
-    ran = project.stages_run(project.run(folder, "dvc", "repro").stdout)
+    project.run_stages(folder, "check", *AFFECTED)
     project.commit(folder, "another learning rate")
     project.run(folder, "git", "checkout", "--quiet", "main")
     (folder / "later.txt").write_text("only on main\n")
     project.change(folder, "seed", 99)
     project.commit(folder, "later")
     project.run(folder, "git", "checkout", "--quiet", "change")
-    return Branch(folder, ran)
+    return folder
 
 
 def report(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> Result:
@@ -52,23 +46,22 @@ def report(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> Result
 
 
 def test_it_names_the_parameter_and_exactly_the_stages_that_ran(
-    branch: Branch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    branch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    output = report(branch.folder, monkeypatch, "--base", "main", "--picture", str(tmp_path / "report.png")).stdout
+    output = report(branch, monkeypatch, "--base", "main", "--picture", str(tmp_path / "report.png")).stdout
     assert re.search(rf"^\| models\.{MODEL}\.recipes\.fast\.learning_rate +\| 0.01 +\| 0.02 +\|$", output, re.MULTILINE)
     assert "seed" not in output, "main went on without this branch"
     stages = {
         kind: set(re.findall(r"`([^`]+)`", line)) for kind, line in re.findall(r"^\| (ran|skipped)(.*)$", output, re.M)
     }
-    assert branch.ran == {f"{verb}@{MODEL}" for verb in ("train", "export", "evaluate")}
-    assert stages == {"ran": branch.ran, "skipped": project.STAGES - branch.ran}
+    assert stages == {"ran": set(AFFECTED), "skipped": project.STAGES - set(AFFECTED)}
 
 
 def test_it_holds_metrics_before_and_after_the_paired_test_the_picture_and_the_verdict(
-    branch: Branch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    branch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     picture = tmp_path / "curves.png"
-    output = report(branch.folder, monkeypatch, "--base", "main", "--picture", str(picture)).stdout
+    output = report(branch, monkeypatch, "--base", "main", "--picture", str(picture)).stdout
     assert re.search(rf"{MODEL}@main +\| +{MODEL}@now +\| +difference", output)
     assert re.search(r"^\| accuracy +\| +[\d.]+% +\| +[\d.]+% +\| +[+-][\d.]+ points \|$", output, re.MULTILINE)
     assert re.search(rf"^- {MODEL}@now: (of )?the same 156 examples", output, re.MULTILINE)
@@ -85,11 +78,11 @@ def test_it_holds_metrics_before_and_after_the_paired_test_the_picture_and_the_v
 
 
 def test_a_model_that_does_not_pass_the_gate_can_fail_the_job(
-    branch: Branch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    branch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ("--base", "main", "--picture", str(tmp_path / "report.png"))
-    assert report(branch.folder, monkeypatch, *words).exit_code == 0
-    failed = report(branch.folder, monkeypatch, *words, "--fail-on-gate")
+    assert report(branch, monkeypatch, *words).exit_code == 0
+    failed = report(branch, monkeypatch, *words, "--fail-on-gate")
     assert failed.exit_code == 1
     assert "**did not pass**" in failed.stdout
 
@@ -113,7 +106,7 @@ def test_a_new_model_has_its_metrics_and_only_the_parameters_of_its_recipe(
     params = project.read(trained_project)
     params["models"]["bits-new"] = params["models"][MODEL] | {"network": {"units": [4]}}
     project.write(trained_project, params)
-    project.run(trained_project, "dvc", "repro", "evaluate@bits-new")
+    project.run_stages(trained_project, "check", *(f"{verb}@bits-new" for verb in MODEL_STAGES))
     output = report(trained_project, monkeypatch, "--base", "HEAD", "--picture", str(tmp_path / "report.png")).stdout
     table = output.split("### bits-new, which HEAD does not have")[1]
     assert re.search(r"^\| accuracy +\| +[\d.]+% \|$", table, re.MULTILINE)
@@ -121,9 +114,9 @@ def test_a_new_model_has_its_metrics_and_only_the_parameters_of_its_recipe(
     assert "recipes.published" not in output
 
 
-def test_a_branch_that_changes_nothing_says_so(branch: Branch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_branch_that_changes_nothing_says_so(branch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture = tmp_path / "report.png"
-    output = report(branch.folder, monkeypatch, "--base", "change", "--picture", str(picture)).stdout
+    output = report(branch, monkeypatch, "--base", "change", "--picture", str(picture)).stdout
     assert output == "# What differs from change\n\nNo stage ran: nothing that a stage depends on has changed.\n"
     assert not picture.exists()
 
@@ -140,9 +133,9 @@ def test_before_dvc_repro_it_says_what_to_do(trained_project: Path, monkeypatch:
 
 @pytest.mark.parametrize(("base", "says"), [("nowhere", "git fetch origin nowhere"), ("bare", "holds no dvc.lock")])
 def test_a_base_that_cannot_be_compared_with_gets_a_sentence(
-    branch: Branch, monkeypatch: pytest.MonkeyPatch, base: str, says: str
+    branch: Path, monkeypatch: pytest.MonkeyPatch, base: str, says: str
 ) -> None:
-    monkeypatch.chdir(branch.folder)
+    monkeypatch.chdir(branch)
     with pytest.raises(PipelineError, match=says):
         branch_report.make(base, config.load())
 
