@@ -30,7 +30,7 @@ test: $(STAMP) lint  ## set up .venv, lint, check types, run the tests
 test-fast: $(STAMP)  ## run the tests that need no training
 	python -m pytest -m "not slow and not system and not server and not results and not cluster"
 
-test-system: $(STAMP)  ## run whole flows: forced twice, killed, reproduced, swept, extended
+test-system: $(STAMP)  ## run whole flows: forced twice, killed, distributed, attacked, extended
 	python -m pytest -m system
 
 test-results: $(STAMP)  ## test that the committed networks and results are those that this project publishes

@@ -74,6 +74,7 @@ def weights(folder: Path, model: str) -> np.ndarray:
     return np.concatenate(found)
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("model", [BITS, MNIST])
 def test_two_workers_train_what_one_trains(trained_project: Path, model: str) -> None:
     paths = ModelPaths(model, trained_project)
@@ -90,6 +91,7 @@ def test_two_workers_train_what_one_trains(trained_project: Path, model: str) ->
         assert trained(trained_project, model) == again, "the same bytes each time"
 
 
+@pytest.mark.system
 def test_a_training_whose_worker_was_lost_resumes(trained_project: Path) -> None:
     project.change(trained_project, f"models.{BITS}.recipes.fast.steps", 400)
     project.change(trained_project, f"models.{BITS}.recipes.fast.log_every", 20)
