@@ -58,6 +58,7 @@ LIBRARIES = {  # libraries that only these layers import
     "onnxruntime": {"inference"},
     "dvc": {"lineage"},
     "dvc_data": {"lineage"},
+    "hydra": {"lineage"},
 }
 PACKAGE = project.ROOT / "pipeline"
 MODULES = {

@@ -1,5 +1,6 @@
 """The parameters that a sweep changes: from the command line to one checked params.yaml for each trial."""
 
+import copy
 import io
 import itertools
 import math
@@ -14,6 +15,7 @@ from pipeline import config
 from pipeline.config import Config, ModelSetup, flatten
 from pipeline.errors import PipelineError, quoted, shortened
 from pipeline.files import parse_yaml
+from pipeline.lineage import dvc
 from pipeline.paths import PARAMS
 from pipeline.recipe import Recipe
 
@@ -63,12 +65,12 @@ def trials(
 def _grid(text: str, setup: ModelSetup) -> tuple[str, list[Any]]:
     key, values = _pair(text)
     try:
-        parsed = parse_yaml(f"[{values}]")
+        found = dvc.sweep_values(values, MOST + 1)
     except ValueError:
-        parsed = None
-    if not isinstance(parsed, list) or not parsed:
+        found = []
+    if found in ([], [""]):
         raise PipelineError(f"{quoted(text)} is not KEY=V1,V2; give values separated by commas, such as seed=1,2,3.")
-    return _full_key(key, setup), list({repr(value): value for value in parsed}.values())
+    return _full_key(key, setup), list({repr(value): value for value in found}.values())
 
 
 def _search(text: str, setup: ModelSetup) -> tuple[str, tuple[str, list[Any]]]:
@@ -159,7 +161,10 @@ def _checked(overrides: dict[str, Any], model: str) -> TrialParams:
 
 
 def with_values(params_yaml: str, overrides: dict[str, Any]) -> str:
-    """The text of params.yaml with these values, by their dotted keys; its comments are kept."""
+    """The text of params.yaml with these values, by their dotted keys; its comments are kept.
+
+    A section that others share by an anchor is copied before it changes: the others keep their values.
+    """
     from ruamel.yaml import YAML
 
     yaml = YAML()
@@ -169,11 +174,11 @@ def with_values(params_yaml: str, overrides: dict[str, Any]) -> str:
         *folders, last = key.split(".")
         section = params
         for name in folders:
-            if name not in section or section[name] is None:
-                section[name] = {}
-            section = section[name]
-            if not isinstance(section, dict):
+            below = section.get(name)
+            if below is not None and not isinstance(below, dict):
                 raise PipelineError(f"{quoted(key)} is not a parameter: {name} has a value; change that.")
+            section[name] = {} if below is None else copy.copy(below)
+            section = section[name]
         section[last] = value
     text = io.StringIO()
     yaml.dump(params, text)

@@ -1,5 +1,6 @@
 """What DVC knows: the entries of dvc.lock and of the run cache, the stages that changed, and files by their hash."""
 
+import itertools
 import json
 import re
 import shutil
@@ -210,3 +211,23 @@ def _check(entry: dict[str, Any]) -> None:
             if not (isinstance(path, str) and isinstance(hash_name, str)):
                 raise TypeError(f"{path!r} or {hash_name!r} is not a text")
     params(entry)
+
+
+def sweep_values(text: str, most: int) -> list[Any]:
+    """The values of V1,V2, at most so many, in the grammar of `dvc exp run -S`, which is Hydra's.
+
+    Raises ValueError if it is not in that grammar, or in random order.
+    """
+    from dvc.utils.hydra import to_hydra_overrides
+    from hydra.errors import HydraException
+
+    try:
+        (parsed,) = to_hydra_overrides([f"values={text}"])
+        if not parsed.is_sweep_override():
+            return [parsed.value()]
+        if parsed.value().shuffle:
+            raise ValueError("each call has another order")
+        texts = itertools.islice(parsed.sweep_string_iterator(), most)
+        return [each.value() for each in to_hydra_overrides([f"values={value}" for value in texts])]
+    except (HydraException, AttributeError) as error:  # AttributeError: an interval, which has no values
+        raise ValueError(str(error)) from None

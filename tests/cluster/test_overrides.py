@@ -1,5 +1,6 @@
 """The parameters that a sweep changes, checked before anything starts."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,38 @@ def test_nothing_else_of_params_yaml_changes(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("model", "recipe", "key"),
+    [
+        (MODEL, "fast", "learning_rate"),  # `best` merges `fast` by its anchor
+        (MODEL, "fast", "init.forget_bias"),
+        (MODEL, "best", "init.forget_bias"),
+        ("fable-lstm512", "fast", "learning_rate"),  # `best` is `fast` by its anchor
+        ("fable-lstm512", "published", "init.stddev"),  # of another model, too
+    ],
+)
+def test_recipes_that_share_an_anchor_keep_their_values(model: str, recipe: str, key: str) -> None:
+    before = (project.ROOT / "params.yaml").read_text()
+    after = overrides.with_values(before, {f"models.{model}.recipes.{recipe}.{key}": 0.5})
+    expected = json.loads(json.dumps(parse_yaml(before)))  # nothing is shared
+    *sections, name = f"{recipe}.{key}".split(".")
+    section = expected["models"][model]["recipes"]
+    for each in sections:
+        section = section[each]
+    assert section[name] != 0.5
+    section[name] = 0.5
+    assert parse_yaml(after) == expected
+    for comment in ("# the one source of all randomness", "# each prefix has its own count", "# 2.5 epochs"):
+        assert comment in after
+
+
+def test_values_have_the_grammar_of_dvc(folder: Path) -> None:
+    found = planned("seed=range(1,4)", "optimizer=choice(adam,'rmsprop')", "dropout=0.0,1e-1")
+    assert [list(trial.overrides.values()) for trial in found] == [
+        [seed, optimizer, dropout] for seed in (1, 2, 3) for optimizer in ("adam", "rmsprop") for dropout in (0.0, 0.1)
+    ]
+
+
+@pytest.mark.parametrize(
     ("key", "full"),
     [
         ("learning_rate", f"{FAST}.learning_rate"),
@@ -77,7 +110,10 @@ def test_a_key_may_leave_out_the_prefix_of_its_section(folder: Path, key: str, f
         (["seed=" + ",".join(map(str, range(200))), "batch_size=" + ",".join(map(str, range(1, 60)))], "11,800 trials"),
         (["recipe=slow"], "does not have 'slow', which `recipe` selects"),
         (["network.units=[0]"], "greater than or equal to 1"),
-        (["learning_rate=.nan"], "learning_rate: got nan"),
+        (["learning_rate=nan"], "learning_rate: got nan"),
+        (["seed=shuffle(1,2)"], "'seed=shuffle(1,2)' is not KEY=V1,V2"),
+        (["seed=interval(1,2)"], "'seed=interval(1,2)' is not KEY=V1,V2"),
+        (["seed=range(0,1000000000000)"], "10,001 trials"),
         (["task=mnist"], "does not depend on 'task'"),
         (["network.cell.foo=1"], f"'models.{MODEL}.network.cell.foo' is not a parameter: cell has a value"),
         (["learning_rate.x=1"], "is not a parameter: learning_rate has a value"),
