@@ -23,7 +23,7 @@ from ray import tune
 LIBRARIES = ("ray", "tensorflow", "keras", "numpy", "dvc", "onnxruntime")
 # Variables that do not travel.
 OWN = ("RAY_", "TUNE_", "DVC_", "GIT_", "PIPELINE_", "PYTHONPATH", "OMP_NUM_THREADS", "TF_USE_LEGACY_KERAS")
-FINISHED, FAILED, RUNNING = "finished", "failed", "running"
+RUNNING, FINISHED, STOPPED, FAILED = "running", "finished", "stopped", "failed"
 
 
 @dataclass(frozen=True)
@@ -66,22 +66,8 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         self._root = self._folder / "checkout"
         self._progress, self._log = self._folder / "progress.jsonl", self._folder / "log"
         check_out(shipment, self._trial["params"], self._root)
-        environment = clean_environment(shipment) | {
-            "DVC_EXP_NAME": self._trial["name"],
-            "DVC_SITE_CACHE_DIR": str(self._folder / "site"),
-            "PIPELINE_PROGRESS": str(self._progress),
-        }
-        dvc = f"{sys.executable} -m dvc"
-        stages = f"{dvc} checkout --quiet {' '.join(shipment.restore)} && exec {dvc} repro {shipment.target}"
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                ["sh", "-c", stages],
-                cwd=self._root,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        progress = {"DVC_EXP_NAME": self._trial["name"], "PIPELINE_PROGRESS": str(self._progress)}
+        self._process = start(f"dvc repro {shipment.target}", shipment, self._root, self._log, progress)
 
     def step(self) -> dict[str, Any]:
         """Wait for the next row of the history, or for the end."""
@@ -162,6 +148,22 @@ def check_out(shipment: Shipment, params: str, root: Path) -> None:
             (root / name).write_bytes(shipment.objects[hash_name])
 
 
+def start(
+    module: str, shipment: Shipment, root: Path, log: Path, environment: dict[str, str]
+) -> subprocess.Popen[bytes]:
+    """In a checkout, have DVC check out the inputs, then run a module with its arguments; `log` gets what they say."""
+    checkout = f'"$0" -m dvc checkout --quiet {" ".join(shipment.restore)}'
+    with log.open("wb") as file:
+        return subprocess.Popen(
+            ["sh", "-c", f'{checkout} && exec "$0" -m {module}', sys.executable],
+            cwd=root,
+            env=clean_environment(shipment) | {"DVC_SITE_CACHE_DIR": str(root.parent / "site")} | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+
+
 def outputs(root: Path, shipment: Shipment) -> dict[str, Any]:
     """What the stages wrote: files by their hashes, the run cache, dvc.lock, the training's note, the metrics."""
     cache = root / ".dvc" / "cache"
@@ -201,22 +203,7 @@ def _train_in(folder: Path, config: dict[str, Any], chief: bool) -> None:
     for name, content in config["checkpoints"].items():
         (root / "checkpoints").mkdir(exist_ok=True)
         (root / "checkpoints" / name).write_bytes(content)
-    subprocess.run(
-        [sys.executable, "-m", "dvc", "checkout", "--quiet", *shipment.restore],
-        cwd=root,
-        env=clean_environment(shipment) | {"DVC_SITE_CACHE_DIR": str(folder / "site")},
-        check=True,
-        capture_output=True,
-    )
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline", "train", config["model"]],
-            cwd=root,
-            env=clean_environment(shipment),
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-        )
+    process = start(f"pipeline train {config['model']}", shipment, root, log, {})
     sent: dict[Path, int] = {}
     while process.poll() is None:
         time.sleep(0.5)
