@@ -33,13 +33,13 @@ def sweep(
     exit_on_sigterm()  # Ray ends, too
     settings = config.load()
     planned = overrides.trials(model, grid or [], search or [], trials, settings)
-    from pipeline.cluster import outcome, plan, sweep
+    from pipeline.cluster import plan, sweep
 
     planned_sweep = plan.plan(settings.model(model), planned, name)
     typer.echo(f"{planned_sweep.name}: {len(planned)} trials")
     options = sweep.Options(address, cpus_per_trial, gpus_per_trial, stop_early)
-    records = sweep.run(planned_sweep, options, lambda record: typer.echo(outcome.line(record)))
-    for line in outcome.recorded(planned_sweep, records):
-        typer.echo(line)
-    typer.echo(outcome.text(planned_sweep, records))
-    raise typer.Exit(1 if any(record.outcome == "failed" for record in records) else 0)
+    results = sweep.run(planned_sweep, options, typer.echo)
+    for run in results.recorded():
+        typer.echo(f"recorded {run}")
+    typer.echo(results.text())
+    raise typer.Exit(1 if any(record.outcome == "failed" for record in results.ended()) else 0)

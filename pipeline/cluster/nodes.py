@@ -46,10 +46,9 @@ def connected(address: str | None) -> Iterator[None]:
         else:
             ray.init("local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
-        reason = shortened(printable(" ".join(str(error).split())), 200)
         where = f"at {address}" if address else "on this machine"
         raise PipelineError(
-            f"Ray {where} could not be reached or started ({reason}); start it with `ray start`, or leave "
+            f"Ray {where} could not be reached or started ({reason(error)}); start it with `ray start`, or leave "
             "out --address."
         ) from None
     try:
@@ -57,6 +56,11 @@ def connected(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def reason(error: Exception) -> str:
+    """What Ray says, in one short line."""
+    return shortened(printable(" ".join(str(error).split())), 200)
 
 
 def _require_listener(address: str) -> None:
@@ -113,11 +117,3 @@ def require_room_for_workers(workers: int, gpus: float) -> None:
             f"{workers} workers, each with a CPU and {gpus:g} GPUs, are more than the {room} that the nodes have room "
             "for; lower --workers or --gpus-per-worker."
         )
-
-
-def this_node() -> Any:
-    """The scheduling strategy that keeps an actor on the driver's node."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)

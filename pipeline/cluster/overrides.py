@@ -41,25 +41,23 @@ def trials(
     Raises PipelineError for a key or a value that params.yaml may not have, before anything starts.
     """
     setup = settings.model(model)
-    fixed = [[(key, value) for value in values] for key, values in (_grid(text, setup) for text in grid)]
-    keys = [pairs[0][0] for pairs in fixed]
+    fixed = [_grid(text, setup) for text in grid]
     drawn = [_search(text, setup) for text in search]
-    all_keys = [*keys, *(key for key, _ in drawn)]
-    if repeated := [key for key in all_keys if all_keys.count(key) > 1]:
+    keys = [key for key, _ in [*fixed, *drawn]]
+    if repeated := [key for key in keys if keys.count(key) > 1]:
         raise PipelineError(f"{repeated[0]} is given twice; give all of its values once, separated by commas.")
     if bool(drawn) != (number is not None):
         raise PipelineError("--search and --trials belong together; give both, or neither.")
-    asked = math.prod(map(len, fixed)) * (number or 1) if all_keys else 0
+    asked = math.prod(len(values) for _, values in fixed) * (number or 1) if keys else 0
     if not 1 <= asked <= MOST:
         raise PipelineError(
             f"the sweep has {asked:,} trials, expected 1 to {MOST:,}; "
             "give -S KEY=V1,V2 with as many values as you need."
         )
-    combinations = [dict(pairs) for pairs in itertools.product(*fixed)]
-    if drawn:
-        samples = _draw(drawn, number or 0, settings.seed)
-        combinations = [fixed | sample for sample in samples for fixed in combinations]
-    return [_checked(overrides, model) for overrides in combinations]
+    columns = dict(fixed)
+    grids = [dict(zip(columns, values, strict=True)) for values in itertools.product(*columns.values())]
+    samples = _draw(drawn, number, settings.seed) if number else [{}]
+    return [_checked(values | sample, model) for sample in samples for values in grids]
 
 
 def _grid(text: str, setup: ModelSetup) -> tuple[str, list[Any]]:

@@ -12,7 +12,7 @@ from pipeline.config import ModelSetup
 from pipeline.errors import PipelineError, quoted
 from pipeline.files import md5_of
 from pipeline.lineage import exchange, git
-from pipeline.paths import LOCK, ModelPaths, stage
+from pipeline.paths import LOCK, stage
 from pipeline.tracking.connection import tracking_uri
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,58}[a-z0-9])?")
@@ -60,7 +60,6 @@ def shipment(setup: ModelSetup) -> Shipment:
         raise PipelineError("this folder is no git repository with a commit; make a commit with `git commit`.")
     restore = (stage("generate", task), stage("split", task))
     inputs = exchange.outputs_of(restore)
-    paths = ModelPaths(setup.name)
     uri = tracking_uri()
     reachable = uri.startswith(("http://", "https://")) and "@" not in uri
     return Shipment(
@@ -72,7 +71,7 @@ def shipment(setup: ModelSetup) -> Shipment:
         files=inputs.files,
         objects=inputs.objects,
         restore=restore,
-        metrics=str(paths.metrics),
-        notes=str(paths.training_note("").parent),
+        metrics=str(setup.paths.metrics),
+        notes=str(setup.paths.training_note("").parent),
         tracking_uri=uri if reachable else "",
     )

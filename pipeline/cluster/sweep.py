@@ -3,17 +3,19 @@
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.cluster import nodes, worker
 from pipeline.cluster.overrides import TrialParams
 from pipeline.cluster.plan import Sweep
 from pipeline.cluster.receiver import Receiver
-from pipeline.cluster.state import SweepFolder, TrialRecord
-from pipeline.cluster.table import Table
+from pipeline.cluster.results import Results, TrialRecord
 from pipeline.dataset import load_examples
-from pipeline.errors import PipelineError, printable, shortened
+from pipeline.errors import PipelineError
 
+SECONDS = 10  # between two tables
 RETRIES = 3  # of a trial whose worker or node was lost
+COLUMNS = {"step": "step", "progress": "%", "loss": "loss", "accuracy": "accuracy"}  # of the table in the terminal
 GRACE = 25  # per cent of a training before which no trial is stopped early
 
 
@@ -27,22 +29,18 @@ class Options:
     stop_early: bool = False
 
 
-def run(sweep: Sweep, options: Options, on_end: Callable[[TrialRecord], None]) -> list[TrialRecord]:
-    """Run the trials that have not ended, and return all of them. `on_end` is called for each that ends.
+def run(sweep: Sweep, options: Options, on_end: Callable[[TrialRecord], None]) -> Results:
+    """Run the trials that have not ended. `on_end` is called for each that ends.
 
     A trial whose worker is lost starts again. If this process is lost, the next call goes on: trials that have ended
     are kept. Raises PipelineError if the folder holds another sweep, or if Ray or a node cannot be used.
     """
-    folder = SweepFolder(sweep.name)
-    folder.begin(sweep.settings)
-    for name in sweep.trials:
-        folder.forget_failed(name)
-    waiting = {name: trial for name, trial in sweep.trials.items() if folder.load(name) is None}
-    if waiting:
+    results = Results(sweep)
+    if waiting := results.begin():
         with nodes.connected(options.address):
             nodes.require_room_for_trial(options.cpus, options.gpus)
-            _run(sweep, waiting, options, Receiver(sweep, folder, on_end))
-    return [record for name in sweep.trials if (record := folder.load(name))]
+            _run(sweep, waiting, options, Receiver(results, on_end))
+    return results
 
 
 def _run(sweep: Sweep, waiting: dict[str, TrialParams], options: Options, receiver: Receiver) -> None:
@@ -56,7 +54,7 @@ def _run(sweep: Sweep, waiting: dict[str, TrialParams], options: Options, receiv
         for name, trial in waiting.items()
     ]
     trainable = tune.with_resources(
-        tune.with_parameters(worker.Trial, shipment=sweep.shipment, outbox=receiver.outbox),
+        tune.with_parameters(worker.Trial, shipment=sweep.shipment, outbox=receiver.outbox.queue),
         {"cpu": options.cpus, "gpu": options.gpus},
     )
     scheduler = None
@@ -64,26 +62,37 @@ def _run(sweep: Sweep, waiting: dict[str, TrialParams], options: Options, receiv
         scheduler = tune.schedulers.ASHAScheduler(
             time_attr="progress", metric="score", mode="max", max_t=101, grace_period=GRACE, reduction_factor=2
         )
+    reporter = tune.CLIReporter(
+        metric_columns=COLUMNS,
+        parameter_columns={"trial/steps": "steps"},
+        max_column_length=80,
+        max_report_frequency=SECONDS,
+        print_intermediate_tables=True,
+    )
     with tempfile.TemporaryDirectory(prefix="lstm-pipeline-") as storage:
         tuner = tune.Tuner(
             trainable,
             param_space={"trial": tune.grid_search(trials)},
-            tune_config=tune.TuneConfig(scheduler=scheduler),
+            tune_config=tune.TuneConfig(scheduler=scheduler, trial_name_creator=_name),
             run_config=tune.RunConfig(
                 name=sweep.name,
                 storage_path=storage,
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 callbacks=[receiver],
-                progress_reporter=Table(),
+                progress_reporter=reporter,
                 verbose=1,
             ),
         )
         try:
             tuner.fit()
         except (RayError, TuneError) as error:
-            reason = shortened(printable(" ".join(str(error).split())), 200)
             raise PipelineError(
-                f"Ray ended before the sweep did ({reason}); the same command goes on with the trials that are left."
+                f"Ray ended before the sweep did ({nodes.reason(error)}); the same command goes on with the trials "
+                "that are left."
             ) from None
-    receiver.drain()
+    receiver.outbox.drain()
+
+
+def _name(trial: Any) -> str:
+    return str(trial.config["trial"]["name"])

@@ -1,6 +1,7 @@
 """Sweeps on Ray: on this machine, and on a cluster whose workers, nodes and driver are lost."""
 
 import json
+import re
 import signal
 import time
 from contextlib import suppress
@@ -92,6 +93,7 @@ def test_six_trials_on_two_nodes_end_as_on_one_machine_though_a_worker_is_killed
     records = trials(swept, "six")
     assert [record["outcome"] for record in records.values()] == ["finished"] * 6
     assert output.count(": finished, accuracy") == 6, "no trial is counted twice"
+    assert re.search(r"\| six-6 +\| TERMINATED \| 127.0.0.1:\d+ +\| +25 \| +25 \| +100 \|", output), "the table"
     found = runs(swept, "six")
     assert len(found) == 6
     assert {run.data.tags["weights"] for run in found} == {weights(record) for record in records.values()}

@@ -4,7 +4,6 @@ import json
 import subprocess
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from queue import Queue
 
 import psutil
 import pytest
@@ -70,18 +69,16 @@ def test_a_worker_writes_no_file_but_those_that_the_driver_expects(untrained_pro
     from pipeline.cluster import train as driver
 
     outside, good = tmp_path / "authorized_keys", f"{MODEL}-{'0' * 32}.npz"
-    outbox: Queue[tuple[str, dict[str, bytes]]] = Queue()
+    setup = config.load().model(MODEL)
     names = [str(outside), "../outside.npz", f"../{good}", f"another-{'0' * 32}.npz", f"{good}\n", good]
-    outbox.put(("checkpoint", dict.fromkeys(names, b"sent")))
-    with driver._Receiver(outbox, MODEL):
-        pass
+    driver._write_checkpoints(setup, dict.fromkeys(names, b"sent"))
     assert [path.name for path in Path("checkpoints").iterdir()] == [good]
     paths, content = ModelPaths(MODEL), b"weights"
     note = md5_of(content)
     notes = dict.fromkeys([f"{note}.json", f"../{note}.json", f"{outside}.json", f"{'0' * 32}.json"], b"{}")
     sent = {"files": {paths.weights.name: content, "../evil": b""}, "notes": notes}
     before = set(untrained_project.rglob("*"))
-    driver._write(config.load().model(MODEL), sent, [paths.weights.name])
+    driver._write(setup, sent, [paths.weights.name])
     written = {path for path in set(untrained_project.rglob("*")) - before if path.is_file()}
     assert written == {untrained_project / path for path in (paths.weights, paths.training_note(note))}
     assert list(tmp_path.rglob("authorized_keys*")) == []
