@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,13 @@ import ray
 from tqdm import tqdm
 
 import pipeline
-from pipeline import manifest
 from pipeline.cluster import nodes
 from pipeline.config import ModelSetup
-from pipeline.dataset import DatasetInfo, load_examples, load_info
-from pipeline.errors import PipelineError, printable, shortened
-from pipeline.files import md5
+from pipeline.dataset import DatasetInfo, load_info
+from pipeline.errors import PipelineError
 from pipeline.inference import parts
 from pipeline.inference.onnx_session import Session
-from pipeline.inference.parts import Store
+from pipeline.inference.predict_split import evaluated
 
 CPUS = 1  # of a part
 
@@ -44,15 +42,12 @@ def evaluate(setup: ModelSetup, workers: int, address: str | None) -> None:
     """
     if not load_info(setup.task.paths.info, ("split", setup.task.name)).complement:
         raise PipelineError(f"{setup.name} has few examples, which one process evaluates; leave out --workers.")
-    paths, exported = setup.paths, ("export", setup.name)
-    manifest.verify(paths.export, exported, paths.onnx.name)
-    examples = replace(load_examples(setup.task.paths), info=load_info(paths.info, exported))
-    store = Store(paths.evaluation(md5(paths.onnx), md5(setup.task.paths.examples)))
+    examples, store = evaluated(setup.paths, setup.task.paths)
     numbers = parts.numbers(examples.info)
     missing = [number for number in numbers if store.load(number, examples.info) is None]
     features, step_targets = setup.task.code.feature_functions
     others = np.sort(examples.encoded[:, 0])
-    shared = Shared(paths.onnx.read_bytes(), examples.info, others, features, step_targets)
+    shared = Shared(setup.paths.onnx.read_bytes(), examples.info, others, features, step_targets)
     with nodes.connected(address), tqdm(total=len(numbers), initial=len(numbers) - len(missing), unit="part") as bar:
         nodes.require_room_for_workers(workers, 0)
         for number, arrays in _predicted(shared, missing, workers):
@@ -74,9 +69,8 @@ def _predicted(shared: Shared, numbers: Sequence[int], workers: int) -> Iterator
             (done,), _ = ray.wait(list(running), num_returns=1)
             yield running.pop(done), ray.get(done)
     except ray.exceptions.RayError as error:
-        reason = shortened(printable(" ".join(str(error).split())), 200)
         raise PipelineError(
-            f"a part failed ({reason}); the same command goes on with the parts that are left."
+            f"a part failed ({nodes.reason(error)}); the same command goes on with the parts that are left."
         ) from None
 
 

@@ -1,17 +1,30 @@
 """The predictions of an exported model for all examples of the evaluated split."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from pipeline import tasks
-from pipeline.dataset import Examples, load_examples
+from pipeline import manifest, tasks
+from pipeline.dataset import Examples, load_examples, load_info
+from pipeline.files import md5
 from pipeline.inference import parts
 from pipeline.inference.onnx_session import Session
 from pipeline.inference.parts import Store
-from pipeline.paths import TaskPaths
+from pipeline.paths import ModelPaths, TaskPaths
 from pipeline.predictions import Predictions
+
+
+def evaluated(paths: ModelPaths, task: TaskPaths) -> tuple[Examples, Store]:
+    """The examples of a task as an exported model reads them, and the parts of them that have been predicted.
+
+    Raises PipelineError if the exported file or the examples are damaged.
+    """
+    exported = ("export", paths.name)
+    manifest.verify(paths.export, exported, paths.onnx.name)
+    examples = replace(load_examples(task), info=load_info(paths.info, exported))
+    return examples, Store(paths.evaluation(md5(paths.onnx), md5(task.examples)))
 
 
 def predict_split(session: Session, task: tasks.Task, examples: Examples, store: Store | None = None) -> Predictions:

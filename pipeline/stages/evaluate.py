@@ -1,22 +1,18 @@
 """Measure the exported ONNX file, batch by batch: the published metrics are those of the file that predicts."""
 
 import logging
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from pipeline import manifest
 from pipeline.config import ModelSetup
-from pipeline.dataset import Examples, load_examples, load_info
+from pipeline.dataset import Examples
 from pipeline.figure import write_figure
-from pipeline.files import md5
 from pipeline.formats import write_csv, write_json
 from pipeline.inference import calibration, trace_figure
 from pipeline.inference.onnx_session import Session
-from pipeline.inference.parts import Store
-from pipeline.inference.predict_split import predict_split
+from pipeline.inference.predict_split import evaluated, predict_split
 from pipeline.inference.trace import Tracer
 from pipeline.paths import repro
 from pipeline.predictions import Predictions, write_parquet
@@ -32,11 +28,8 @@ FAR_BELOW = 0.9  # of the ceiling
 def run(setup: ModelSetup) -> None:
     """Predict the evaluated split; write metrics, predictions, tables and figures."""
     paths, task = setup.paths, setup.task.code
-    exported = ("export", setup.name)
-    manifest.verify(paths.export, exported, paths.onnx.name)
-    session = Session(paths.onnx, repro(*exported, force=True))
-    examples = replace(load_examples(setup.task.paths), info=load_info(paths.info, exported))
-    store = Store(paths.evaluation(md5(paths.onnx), md5(setup.task.paths.examples)))
+    examples, store = evaluated(paths, setup.task.paths)
+    session = Session(paths.onnx, repro("export", setup.name, force=True))
     predictions = predict_split(session, task, examples, store)
     more, errors = task.evaluate(examples, predictions, session.run)
     values = metrics(predictions) | more
