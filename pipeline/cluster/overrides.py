@@ -161,7 +161,8 @@ def _checked(overrides: dict[str, Any], model: str) -> TrialParams:
 def with_values(params_yaml: str, overrides: dict[str, Any]) -> str:
     """The text of params.yaml with these values, by their dotted keys; its comments are kept.
 
-    A section that others share by an anchor is copied before it changes: the others keep their values.
+    A section that others share by an anchor is copied before it changes: the others keep their values. (DVC's
+    `apply_overrides` loses a value of a section that another one is by an alias, and breaks long lines.)
     """
     from ruamel.yaml import YAML
 
