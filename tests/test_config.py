@@ -77,7 +77,7 @@ def test_the_published_recipes_are_the_published_ones(own: config.Config) -> Non
         (f"{BITS}.recipes.fast.init.bias", "normal", f"{BITS}.recipes.fast.init: "),
         (f"{BITS}.network.units", [], f"{BITS}.network.units"),
         (f"{BITS}.network.units", [24, 0], f"{BITS}.network.units.1"),
-        (f"{BITS}.network.cell", "rnn", f"{BITS}.network.cell"),
+        (f"{BITS}.network.cell", "perceptron", f"{BITS}.network.cell"),
         (f"{BITS}.network.dense", 0, f"{BITS}.network.dense"),
         (f"{BITS}.network.dropout", 1.0, f"{BITS}.network.dropout"),
         (f"{BITS}.reference.accuracy", 1.5, f"{BITS}.reference.accuracy"),
