@@ -47,10 +47,10 @@ def promote(
 ) -> None:
     """Make models of the workspace the champions of their datasets, if they pass the gate; else exit status 1."""
     from pipeline import config
-    from pipeline.tracking import promote
+    from pipeline.tracking import record
 
     settings = config.load()
-    outcomes = [promote.promote(settings.model(name)) for name in models or settings.models]
+    outcomes = [record.promote(settings.model(name)) for name in models or settings.models]
     for _, line in outcomes:
         typer.echo(line)
     raise typer.Exit(0 if all(passed for passed, _ in outcomes) else 1)
@@ -87,11 +87,11 @@ def ui(
 ) -> None:
     """Show the runs in MLflow's user interface, on this machine alone, until Ctrl-C."""
     from pipeline import config
-    from pipeline.tracking import serve
+    from pipeline.tracking import ui
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for programs in the background
     exit_on_sigterm()  # the server ends, too
-    serve.serve(config.load(), port, browser, typer.echo)
+    ui.serve(config.load(), port, browser, typer.echo)
 
 
 @app.command()

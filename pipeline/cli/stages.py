@@ -51,7 +51,7 @@ def train(
     from pipeline.cli.quiet import without_notes
     from pipeline.cluster.progress import reported
     from pipeline.lineage import artifacts, provenance
-    from pipeline.tracking.live_run import live_run
+    from pipeline.tracking.writer import live_run
 
     setup = config.load().model(model)
     setup.used_params()  # raises if the model does not have the recipe; before TensorFlow, which takes seconds

@@ -17,7 +17,7 @@ from pipeline.formats import write_json
 from pipeline.lineage.provenance import strip_prefixes
 from pipeline.paths import SWEEPS
 from pipeline.reports import sweep as report
-from pipeline.tracking import trials
+from pipeline.tracking.record import record_finished, record_stopped
 
 log = logging.getLogger(__name__)
 
@@ -97,9 +97,9 @@ class Results:
             for record in self.ended():
                 setup = sweep.trials[record.name].setup
                 if record.outcome == FINISHED:
-                    yield trials.record_finished(setup, record.entries, setup.params.gate, sweep.name)
+                    yield record_finished(setup, record.entries, setup.params.gate, sweep.name)
                 elif record.outcome == STOPPED:
-                    yield trials.record_stopped(setup, record.name, sweep.name, sweep.shipment.commit, record.rows)
+                    yield record_stopped(setup, record.name, sweep.name, sweep.shipment.commit, record.rows)
         except PipelineError as error:
             log.warning("not all trials are recorded: %s", error)
 

@@ -7,7 +7,7 @@ from pipeline.demo.exports import Exports
 from pipeline.errors import PipelineError
 from pipeline.files import load_json, md5
 from pipeline.paths import ModelPaths, repro
-from pipeline.tracking import connection, names, search, ui
+from pipeline.tracking import connection, schema, ui
 
 UNKNOWN = "not known"
 SERVER = "http://127.0.0.1:5000"  # where `mlflow ui` is found by default
@@ -31,7 +31,7 @@ def _run(name: str, paths: ModelPaths) -> dict[str, str]:
     try:
         weights = md5(paths.weights)
         with connection.connected() as client:
-            runs = search.recorded_runs(client, f"tags.{names.WEIGHTS} = '{weights}' and tags.model = '{name}'")
+            runs = schema.recorded_runs(client, f"tags.{schema.WEIGHTS} = '{weights}' and tags.model = '{name}'")
     except (PipelineError, OSError) as error:
         return {"recipe": UNKNOWN, "commit": UNKNOWN, "run": f"{UNKNOWN} ({error})"}
     if not runs:

@@ -18,9 +18,8 @@ from pipeline.lineage.snapshot import Snapshot
 from pipeline.paths import ModelPaths, repro
 from pipeline.predictions import load_parquet
 from pipeline.tracking import connection
-from pipeline.tracking.names import PATCH, PROVENANCE, WEIGHTS, history_column, is_curve
 from pipeline.tracking.registry import is_champion
-from pipeline.tracking.search import recorded_runs
+from pipeline.tracking.schema import PATCH, PROVENANCE, WEIGHTS, history_column, is_curve, recorded_runs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

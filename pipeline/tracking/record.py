@@ -1,36 +1,40 @@
-"""Record a trained model from its files, at any time: a run that was not written live, or not completely."""
+"""Record a trained model from its files, at any time: a run that was not written live, or not completely.
+
+Also the trials of a sweep: a run for each, with the sweep's name as a tag.
+"""
 
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pipeline.config import Gate
+from pipeline.config import Gate, ModelSetup
 from pipeline.errors import PipelineError
 from pipeline.files import md5, md5_of
 from pipeline.formats import write_json
 from pipeline.lineage import provenance as lineage
-from pipeline.lineage.artifacts import Artifacts
+from pipeline.lineage.artifacts import Artifacts, checked_out, trained_weights, verified_workspace
 from pipeline.lineage.provenance import Provenance, SourceCode, strip_prefixes
 from pipeline.paths import ModelPaths, stage
-from pipeline.tracking import connection, package, registry, ui
-from pipeline.tracking.experiments import experiment_id
+from pipeline.tracking import connection, package, registry, ui, writer
 from pipeline.tracking.gate import Verdict
-from pipeline.tracking.names import (
+from pipeline.tracking.schema import (
     CONTENTS,
     ENVIRONMENT,
+    LIVE,
     PATCH,
     PROVENANCE,
     PROVENANCE_MD5,
+    SWEEP,
     WEIGHTS,
     curve,
     model_tags,
     run_name,
+    runs_with_weights,
     source_tags,
 )
-from pipeline.tracking.run_writer import log_inputs, log_metrics, log_params, log_report
-from pipeline.tracking.search import runs_with_weights
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -58,6 +62,50 @@ def record(artifacts: Artifacts, gate: Gate) -> Recorded:
         return _record(client, artifacts, provenance, source, gate)
 
 
+def promote(setup: ModelSetup) -> tuple[bool, str]:
+    """Record the model of the workspace, and make it the champion of its dataset if the gate lets it pass.
+
+    Returns whether it is the champion now, and a sentence. Raises PipelineError if its files are not those of dvc.lock,
+    or if the store does not answer.
+    """
+    artifacts = verified_workspace(setup.name, setup.task.name)
+    with connection.connected(create=True) as client:
+        recorded = record(artifacts, setup.params.gate)
+        return registry.promote(client, setup.name, artifacts.metrics()["dataset"], recorded.version, recorded.verdict)
+
+
+def record_finished(setup: ModelSetup, entries: dict[str, Any], gate: Gate, sweep: str) -> str:
+    """Record a trial from DVC's cache, and return the name of its run. Raises PipelineError if MLflow fails."""
+    with connection.connected(create=True) as client:
+        with checked_out(setup.name, entries) as artifacts:
+            name = record(artifacts, gate).run
+        experiment = writer.experiment_id(client, setup.task.name)
+        for run in runs_with_weights(client, experiment, setup.name, trained_weights(entries, setup.name)):
+            client.set_tag(run.info.run_id, SWEEP, sweep)
+    return name
+
+
+def record_stopped(setup: ModelSetup, trial: str, sweep: str, commit: str, rows: Sequence[dict[str, float]]) -> str:
+    """Record a trial that was stopped early: parameters and curves, no model. Raises PipelineError if MLflow fails."""
+    name = f"{setup.name}@{trial} (stopped)"
+    with connection.connected(create=True) as client:
+        experiment = writer.experiment_id(client, setup.task.name)
+        for run in client.search_runs([experiment], f"tags.experiment = '{trial}'"):
+            if run.info.run_name == name:
+                return name
+            if LIVE in run.data.tags:  # written by the training until it was ended
+                client.delete_run(run.info.run_id)
+        tags = model_tags(setup.name, setup.task.name, setup.recipe_name, stage("train", setup.name))
+        # The parameters of a trial are uncommitted changes of params.yaml.
+        tags |= source_tags(commit, True, trial) | {SWEEP: sweep}
+        run_id = str(client.create_run(experiment, tags=tags, run_name=name).info.run_id)
+        writer.log_params(client, run_id, {"recipe": setup.recipe_name} | strip_prefixes(setup.used_params()))
+        for row in rows:
+            writer.log_report(client, run_id, row)
+        client.set_terminated(run_id, "KILLED")
+    return name
+
+
 def _record(
     client: "MlflowClient", artifacts: Artifacts, provenance: Provenance, source: SourceCode, gate: Gate
 ) -> Recorded:
@@ -71,7 +119,7 @@ def _record(
         provenance = _with_recorded(provenance, tags)
         _complete_training(client, run_id, artifacts, provenance)
         _write_results(client, run_id, model_id, artifacts, provenance)
-        log_inputs(client, run_id, artifacts.metrics()["dataset"], provenance.inputs)
+        writer.log_inputs(client, run_id, artifacts.metrics()["dataset"], provenance.inputs)
         _write_artifacts(client, run_id, artifacts, provenance, source)
     version = registry.register_version(client, run_id, model_id, artifacts, provenance)
     verdict = registry.assess(client, version, artifacts, provenance, gate)
@@ -84,7 +132,7 @@ def _record(
 
 def _find_or_create(client: "MlflowClient", artifacts: Artifacts, provenance: Provenance) -> str:
     model, task, weights = provenance.model, provenance.task, artifacts.weights_md5
-    experiment = experiment_id(client, task)
+    experiment = writer.experiment_id(client, task)
     if runs := runs_with_weights(client, experiment, model, weights):
         return str(runs[0].info.run_id)
     tags = {WEIGHTS: weights} | model_tags(model, task, provenance.recipe, stage("train", model))
@@ -133,11 +181,11 @@ def _complete_training(client: "MlflowClient", run_id: str, artifacts: Artifacts
     run = client.get_run(run_id)
     params = strip_prefixes(provenance.params)
     missing = {key: value for key, value in params.items() if key not in run.data.params}
-    log_params(client, run_id, {"recipe": provenance.recipe} | missing if missing else {})
+    writer.log_params(client, run_id, {"recipe": provenance.recipe} | missing if missing else {})
     steps = {point.step for point in client.get_metric_history(run_id, curve("loss"))}
     for row in pd.read_csv(artifacts.paths.history).to_dict("records"):
         if int(row["step"]) not in steps:
-            log_report(client, run_id, {str(column): value for column, value in row.items()})
+            writer.log_report(client, run_id, {str(column): value for column, value in row.items()})
     if run.info.status != "FINISHED":
         client.update_run(run_id, "FINISHED")  # without an end time: when the training ended is not known here
 
@@ -152,7 +200,7 @@ def _write_results(
     final = {key: value for key, value in metrics.items() if not isinstance(value, str | bool)}
     measured = {"training_seconds": "seconds", "peak_memory_mib": "peak_memory_mib"}
     final |= {name: environment[key] for name, key in measured.items() if key in environment}
-    log_metrics(client, run_id, 0, final, model_id)
+    writer.log_metrics(client, run_id, 0, final, model_id)
     info = client.get_run(run_id).info
     tags = {"dataset": metrics["dataset"], ui.DESCRIPTION: ui.run_description(info, metrics)}
     tags |= {key: str(environment[key]) for key in ENVIRONMENT if key in environment}

@@ -76,9 +76,21 @@ def assess(
     return verdict
 
 
-def promote(client: "MlflowClient", model: str, version: str, dataset: str) -> None:
-    """Make a version the champion of a dataset."""
+def promote(
+    client: "MlflowClient", model: str, dataset: str, version: str, verdict: Verdict | None
+) -> tuple[bool, str]:
+    """Make a version the champion of a dataset if its verdict lets it pass; None: it is the champion already.
+
+    Returns whether it is the champion now, and a sentence.
+    """
+    name = f"{model} version {version}"
+    if verdict is None:
+        return True, f"{name} is the champion of {dataset} already"
+    reasons = "; ".join(verdict.reasons)
+    if not verdict.passed:
+        return False, f"{name} is not promoted: {reasons}"
     client.set_registered_model_alias(model, alias(dataset), version)
+    return True, f"{name} is the champion of {dataset} now: {reasons}"
 
 
 def alias(dataset: str) -> str:

@@ -8,11 +8,9 @@ from pipeline.errors import PipelineError, quoted
 from pipeline.lineage import dvc, git
 from pipeline.lineage.artifacts import Artifacts, checked_out, from_run_cache, trained_weights, verified_workspace
 from pipeline.tracking import connection
-from pipeline.tracking.experiments import experiment_id
-from pipeline.tracking.live_run import delete_killed_runs
-from pipeline.tracking.names import WEIGHTS, run_name
 from pipeline.tracking.record import record
-from pipeline.tracking.search import recorded_runs
+from pipeline.tracking.schema import WEIGHTS, recorded_runs, run_name
+from pipeline.tracking.writer import delete_killed_runs, experiment_id
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

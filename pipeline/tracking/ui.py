@@ -1,16 +1,29 @@
-"""What `mlflow ui` shows: descriptions, and a saved view of an experiment's runs with its columns and charts."""
+"""`mlflow ui` on this machine, and what it shows: descriptions, and a saved view of the runs with its charts."""
 
 import colorsys
 import json
+import os
+import socket
+import subprocess
+import sys
 import time
+import urllib.error
+import urllib.request
+import webbrowser
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pipeline.tracking.names import CURVES
+from pipeline.config import Config
+from pipeline.errors import PipelineError, redact
+from pipeline.tracking import connection
+from pipeline.tracking.schema import CURVES
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import RunInfo
 
+HOST = "127.0.0.1"
+SECONDS = 120  # until the server must answer
 VIEW = "runs"  # the key of the saved view
 TAG = f"mlflow.sharedViewState.{VIEW}"  # the tag in which MLflow's own "Save view" puts it
 COLOUR = "mlflow.runColor"  # the tag of a run's colour in charts
@@ -38,6 +51,38 @@ RESULTS = ("wrong", "training_seconds")
 # MLflow's own sections, one for each prefix of metrics, are folded: they would repeat the charts above.
 SECTIONS = {"Learning curves": True, "Results": True}
 SECTIONS |= dict.fromkeys([*(prefix.rstrip("/") for prefix in CURVES), "Model metrics"], False)
+
+
+def serve(config: Config, port: int, browser: bool, report: Callable[[str], None]) -> None:
+    """Start the user interface on this machine, say its address, open it, and wait for Ctrl-C.
+
+    Raises PipelineError if the store is a server, which has a user interface already, or if the port is taken.
+    """
+    _require_free(port)  # another server there would answer in the place of ours
+    uri = connection.tracking_uri()
+    if uri.startswith(("http://", "https://")):
+        raise PipelineError(f"the MLflow store is a server; open {redact(uri)} in a browser.")
+    with connection.connected() as client:
+        experiment = client.get_experiment_by_name(next(iter(config.tasks)))
+    start = page(experiment.experiment_id) if experiment else ""
+    address = f"http://{HOST}:{port}"
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", HOST, "--port", str(port), "--workers", "1"]
+    environment = os.environ | {
+        "MLFLOW_BACKEND_STORE_URI": uri,  # not an argument: a list of processes would show a password
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # more processes, for what this project does not use
+    }
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            _wait(server, address)
+            report(f"{address}/{start} (Ctrl-C ends it)")
+            if browser:
+                webbrowser.open(f"{address}/{start}")
+            server.wait()
+        except KeyboardInterrupt:
+            report("")
+        finally:
+            server.terminate()
 
 
 def page(experiment_id: str) -> str:
@@ -120,3 +165,26 @@ def _chart(kind: str, section: str, metric: str) -> dict[str, Any]:
         "deleted": False,
         "isGenerated": False,
     }
+
+
+def _require_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise PipelineError(f"port {port} cannot be used ({error.strerror}); choose another with --port.") from None
+
+
+def _wait(server: "subprocess.Popen[bytes]", address: str) -> None:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy for this machine
+    for _ in range(SECONDS * 5):
+        if server.poll() is not None:
+            break
+        try:
+            opener.open(f"{address}/health", timeout=5).close()
+        except (OSError, urllib.error.URLError):
+            time.sleep(0.2)
+        else:
+            return
+    raise PipelineError(f"`mlflow ui` did not start at {address}; start it yourself to see why.")

@@ -22,8 +22,7 @@ from pipeline.lineage import reproduce
 from pipeline.lineage.provenance import Provenance
 from pipeline.lineage.reproduce import Difference
 from pipeline.paths import MODEL_STAGES, ModelPaths, TaskPaths, stage
-from pipeline.tracking.names import CONTENTS, WEIGHTS
-from pipeline.tracking.search import recorded_runs
+from pipeline.tracking.schema import CONTENTS, WEIGHTS, recorded_runs
 from tests.harness import project
 
 MODEL = "bits-lstm24"

@@ -9,8 +9,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from pipeline.paths import stage
-from pipeline.tracking.names import WEIGHTS
-from pipeline.tracking.search import recorded_runs
+from pipeline.tracking.schema import WEIGHTS, recorded_runs
 from tests.harness import project, shared
 
 MODEL = "bits-lstm24"
