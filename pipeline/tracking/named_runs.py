@@ -4,7 +4,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 from pipeline.config import Config
 from pipeline.errors import PipelineError, printable, quoted, redact
@@ -25,10 +25,17 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-Found = Union["Run", RunSummary]  # a run of MLflow, or what git holds of a model
-WORKSPACE = "workspace"
-GROUPS = (WORKSPACE, "champion")  # names of a run for each model
+WORKSPACE, CHAMPION = "workspace", "champion"  # names of a run for each model
 SHORTEST_ID = 6  # characters of a run's id that are accepted for it
+# How a text may name runs; the first kind of name that fits any run counts.
+MATCHERS: dict[str, Callable[["Run", str], bool]] = {
+    "id": lambda run, text: len(text) >= SHORTEST_ID and run.info.run_id.startswith(text),
+    "name": lambda run, text: run.info.run_name == text,
+    "experiment": lambda run, text: run.data.tags.get("experiment") == text,
+    "pattern": lambda run, text: any(
+        fnmatchcase(name, text) for name in (run.info.run_name, run.data.tags.get("experiment", "")) if name
+    ),
+}
 
 
 def find_run(text: str, config: Config) -> tuple[str, Provenance, bytes]:
@@ -37,8 +44,7 @@ def find_run(text: str, config: Config) -> tuple[str, Provenance, bytes]:
     Raises PipelineError if none or several do, or if the run cannot be reproduced.
     """
     with connection.connected() as client:
-        found = _matching(client, text, config)
-        runs = [run for run in found if not isinstance(run, RunSummary)]
+        runs = _Store(client, config).runs(text)
         if not runs:
             raise PipelineError(f"no run at {quoted(text)} is recorded; run `pipeline track {text}`, then try again.")
         if len(runs) > 1:
@@ -64,135 +70,153 @@ def find_groups(texts: list[str], config: Config) -> list[list[RunSummary]]:
     revision that MLflow does not have, a run is what git holds.
     """
     with connection.connected() as client:
-        return [[_summary(client, run) for run in _unique(group)] for group in _groups(client, texts, config)]
+        store = _Store(client, config)
+        if not texts:
+            return store.newest_with_previous()
+        matches = [store.summaries(text) for text in texts]
+        if not all(len(runs) == 1 for runs in matches):
+            return _by_model([run for runs in matches for run in runs])
+        if len(matches) == 1:
+            return [store.with_previous(matches[0][0])]
+        return [_unique([runs[0] for runs in matches])]
 
 
-def _groups(client: "MlflowClient", texts: list[str], config: Config) -> Sequence[Sequence["Found"]]:
-    if not texts:
-        newest = [runs[0] for model in config.models if (runs := _runs_of_model(client, model))]
-        pairs = [[before, run] for run in newest if (before := _previous(client, run))]
+class _Store:
+    """The recorded runs of a store, and what a text names among them."""
+
+    def __init__(self, client: "MlflowClient", config: Config):
+        self._client, self._config = client, config
+        self._all = recorded_runs(client)  # the newest first
+
+    def runs(self, text: str) -> list["Run"]:
+        """The runs that `text` names, of a revision those recorded. Raises PipelineError if it names nothing."""
+        if named := self._named(text):
+            return named
+        _, trained = self._at_revision(text)
+        return [run for weights in trained.values() for run in self._with_weights({weights})[:1]]
+
+    def summaries(self, text: str) -> list[RunSummary]:
+        """The same to be compared; of a model of a revision that has no run, what git holds of it."""
+        if named := self._named(text):
+            return [self._summary(run) for run in named]
+        commit, trained = self._at_revision(text)
+        snapshot, found = Snapshot(text, commit), []
+        for model, weights in trained.items():
+            recorded = self._with_weights({weights})
+            task = self._config.model(model).task.name
+            found.append(self._summary(recorded[0]) if recorded else snapshot.summary(model, task))
+        return found
+
+    def newest_with_previous(self) -> list[list[RunSummary]]:
+        """For each model that has two runs, the newest and the one before."""
+        newest = [runs[0] for model in self._config.models if (runs := self._of_model(model))]
+        pairs = [[before, run] for run in newest if (before := self._previous(run))]
         if not pairs:
             raise PipelineError("no model has two runs yet; change a parameter, run `dvc repro`, and compare again.")
-        return pairs
-    matches = [_matching(client, text, config) for text in texts]
-    if all(len(runs) == 1 for runs in matches):
-        if len(matches) == 1:
-            return [_with_previous(client, matches[0][0])]
-        return [[runs[0] for runs in matches]]
-    return _by_model([run for runs in matches for run in runs])
+        return [[self._summary(run) for run in pair] for pair in pairs]
 
+    def with_previous(self, run: RunSummary) -> list[RunSummary]:
+        """A run, and before it the one before. Raises PipelineError if there is none."""
+        if not run.id:
+            raise PipelineError(f"{run.name} is one run; name another to compare it with, such as workspace.")
+        (recorded,) = (each for each in self._all if each.info.run_id == run.id)
+        if before := self._previous(recorded):
+            return [self._summary(before), run]
+        raise PipelineError(f"{run.name} is the first run of its model; name another to compare it with.")
 
-def by_id(run: "Run", text: str) -> bool:
-    """Whether `text` is the beginning of the run's id."""
-    return len(text) >= SHORTEST_ID and run.info.run_id.startswith(text)
+    def _named(self, text: str) -> list["Run"]:
+        """The runs that a model (its newest run), WORKSPACE, CHAMPION, or one of MATCHERS names; empty if none does."""
+        if text in self._config.models:
+            if newest := self._of_model(text)[:1]:
+                return newest
+            raise PipelineError(f"no run of {text} is recorded yet; `{repro('evaluate', text)}` records one.")
+        if text == WORKSPACE:
+            return self._in_workspace()
+        if text == CHAMPION:
+            return self._champions()
+        matches = ([run for run in self._all if fits(run, text)] for fits in MATCHERS.values())
+        return next(filter(None, matches), [])[::-1]  # the oldest first
 
+    def _in_workspace(self) -> list["Run"]:
+        files = [ModelPaths(model).weights for model in self._config.models]
+        if found := self._with_weights({md5(file) for file in files if file.is_file()}):
+            return found
+        raise PipelineError("workspace has no recorded run; run `dvc repro`, then `pipeline track` first.")
 
-def by_name(run: "Run", text: str) -> bool:
-    """Whether `text` is the run's name."""
-    return bool(run.info.run_name == text)
-
-
-def by_experiment(run: "Run", text: str) -> bool:
-    """Whether `text` is DVC's name of the run's experiment."""
-    return bool(run.data.tags.get("experiment") == text)
-
-
-def by_pattern(run: "Run", text: str) -> bool:
-    """Whether `text` is a pattern of the run's name or of its experiment's, such as `sweep-*`."""
-    names = (run.info.run_name, run.data.tags.get("experiment"))
-    return any(fnmatchcase(name, text) for name in names if name)
-
-
-MATCHERS: tuple[Callable[["Run", str], bool], ...] = (by_id, by_name, by_experiment, by_pattern)
-
-
-def _matching(client: "MlflowClient", text: str, config: Config) -> Sequence["Found"]:
-    """The runs that `text` names: a model (its newest run), one of GROUPS, what MATCHERS find, or a revision of git.
-
-    Raises PipelineError if there are none.
-    """
-    if text in config.models:
-        if newest := _runs_of_model(client, text)[:1]:
-            return newest
-        raise PipelineError(f"no run of {text} is recorded yet; `{repro('evaluate', text)}` records one.")
-    runs = recorded_runs(client)
-    if text in GROUPS:
-        return _group(client, runs, text, config)
-    for matches in MATCHERS:
-        if matching := [run for run in runs if matches(run, text)]:
-            return matching[::-1]  # the oldest first
-    if commit := git.commit(text):
-        return _at_revision(runs, text, commit, config)
-    raise PipelineError(
-        f"there is no run, experiment, revision or model {quoted(text)} in "
-        f"{redact(connection.tracking_uri())}; name one of the models ({', '.join(config.models)}), or a "
-        "run that `mlflow ui` lists."
-    )
-
-
-def _group(client: "MlflowClient", runs: list["Run"], text: str, config: Config) -> list["Run"]:
-    """The run of each model in the workspace, or of each champion."""
-    if text == WORKSPACE:
-        files = [ModelPaths(model).weights for model in config.models]
-        weights = {md5(file) for file in files if file.is_file()}
-        found = [run for run in runs if run.data.tags.get(WEIGHTS) in weights]
-        hint = "run `dvc repro`, then `pipeline track`"
-    else:
-        models = [model for model in client.search_registered_models() if model.name in config.models]
-        versions = [
-            (model.name, str(version))
-            for model in models
+    def _champions(self) -> list["Run"]:
+        ids = {
+            self._client.get_model_version(model.name, str(version)).run_id
+            for model in self._client.search_registered_models()
+            if model.name in self._config.models
             for alias, version in model.aliases.items()
             if is_champion(alias)
-        ]
-        ids = {client.get_model_version(*version).run_id for version in versions}
-        found = [run for run in runs if run.info.run_id in ids]
-        hint = "run `pipeline promote`"
-    if not found:
-        raise PipelineError(f"{text} has no recorded run; {hint} first.")
-    return found
+        }
+        if found := [run for run in self._all if run.info.run_id in ids]:
+            return found
+        raise PipelineError("champion has no recorded run; run `pipeline promote` first.")
 
+    def _at_revision(self, revision: str) -> tuple[str, dict[str, str]]:
+        """The commit of a revision, and the MD5 of the weights of each model that it has."""
+        if not (commit := git.commit(revision)):
+            raise PipelineError(
+                f"there is no run, experiment, revision or model {quoted(revision)} in "
+                f"{redact(connection.tracking_uri())}; name one of the models ({', '.join(self._config.models)}), or a "
+                "run that `mlflow ui` lists."
+            )
+        entries = dvc.lock_entries(commit)
+        trained = {model: weights for model in self._config.models if (weights := trained_weights(entries, model))}
+        if not trained:
+            raise PipelineError(
+                f"revision {revision} has no trained model of params.yaml in its dvc.lock; choose another revision."
+            )
+        return commit, trained
 
-def _at_revision(runs: list["Run"], revision: str, commit: str, config: Config) -> list["Found"]:
-    """For each model that the revision's dvc.lock has, its newest run, or else what git holds of it."""
-    entries, snapshot = dvc.lock_entries(commit), Snapshot(revision, commit)
-    trained = {model: weights for model in config.models if (weights := trained_weights(entries, model))}
-    if not trained:
-        raise PipelineError(
-            f"revision {revision} has no trained model of params.yaml in its dvc.lock; choose another revision."
+    def _of_model(self, model: str) -> list["Run"]:
+        return [run for run in self._all if run.data.tags["model"] == model]
+
+    def _with_weights(self, weights: set[str]) -> list["Run"]:
+        return [run for run in self._all if run.data.tags[WEIGHTS] in weights]
+
+    def _previous(self, run: "Run") -> "Run | None":
+        """The newest earlier run of the same model; one with the same seed and of no sweep, if there is one."""
+        runs = self._of_model(run.data.tags["model"])
+        earlier = [other for other in runs if other.info.start_time < run.info.start_time]
+        alike = [other for other in earlier if other.data.params.get("seed") == run.data.params.get("seed")]
+        single = [other for other in alike if not other.data.tags.get("experiment")]
+        return next(iter(single or alike or earlier), None)
+
+    def _summary(self, run: "Run") -> RunSummary:
+        import pandas as pd
+
+        run_id, metrics = run.info.run_id, run.data.metrics
+        curves = {}
+        for metric in filter(is_curve, metrics):
+            points = self._client.get_metric_history(run_id, metric)
+            curves[history_column(metric)] = pd.Series({point.step: point.value for point in points})
+        with tempfile.TemporaryDirectory() as folder:
+            provenance, predictions = _load_provenance(self._client, run, Path(folder)), None
+            name = ModelPaths(provenance.model).predictions.name
+            if name in _artifact_names(self._client, run):
+                path = Path(self._client.download_artifacts(run_id, name, folder))
+                predictions = load_parquet(path, "pipeline track")
+        params = {key: str(value) for key, value in strip_prefixes(provenance.params).items()}
+        return RunSummary(
+            id=run_id,
+            name=printable(str(run.info.run_name)),
+            model=provenance.model,
+            task=provenance.task,
+            params={"recipe": provenance.recipe} | {key: printable(value) for key, value in params.items()},
+            inputs=provenance.inputs,
+            metrics={key: value for key, value in metrics.items() if not is_curve(key)},
+            history=pd.DataFrame(curves).rename_axis("step").sort_index(),
+            predictions=predictions,
         )
-    found: list[Found] = []
-    for model, weights in trained.items():
-        recorded = [run for run in runs if run.data.tags.get(WEIGHTS) == weights]
-        found.append(recorded[0] if recorded else snapshot.summary(model, config.model(model).task.name))
-    return found
 
 
-def _runs_of_model(client: "MlflowClient", model: str) -> list["Run"]:
-    return recorded_runs(client, f"tags.model = '{model}'")
-
-
-def _with_previous(client: "MlflowClient", run: "Found") -> list["Found"]:
-    if isinstance(run, RunSummary):
-        raise PipelineError(f"{run.name} is one run; name another to compare it with, such as workspace.")
-    if before := _previous(client, run):
-        return [before, run]
-    raise PipelineError(f"{run.info.run_name} is the first run of its model; name another to compare it with.")
-
-
-def _previous(client: "MlflowClient", run: "Run") -> "Run | None":
-    """The newest earlier run of the same model; one with the same seed and of no sweep, if there is one."""
-    runs = _runs_of_model(client, run.data.tags["model"])
-    earlier = [other for other in runs if other.info.start_time < run.info.start_time]
-    alike = [other for other in earlier if other.data.params.get("seed") == run.data.params.get("seed")]
-    single = [other for other in alike if not other.data.tags.get("experiment")]
-    return next(iter(single or alike or earlier), None)
-
-
-def _by_model(runs: Sequence["Found"]) -> list[list["Found"]]:
-    groups: dict[str, list[Found]] = {}
+def _by_model(runs: Sequence[RunSummary]) -> list[list[RunSummary]]:
+    groups: dict[str, list[RunSummary]] = {}
     for run in _unique(runs):
-        groups.setdefault(run.model if isinstance(run, RunSummary) else run.data.tags["model"], []).append(run)
+        groups.setdefault(run.model, []).append(run)
     comparable = [group for group in groups.values() if len(group) > 1]
     if not comparable:
         alone = ", ".join(groups)
@@ -203,8 +227,8 @@ def _by_model(runs: Sequence["Found"]) -> list[list["Found"]]:
     return comparable
 
 
-def _unique(runs: Sequence["Found"]) -> list["Found"]:
-    return list({run.name if isinstance(run, RunSummary) else run.info.run_id: run for run in runs}.values())
+def _unique(runs: Sequence[RunSummary]) -> list[RunSummary]:
+    return list({run.id or run.name: run for run in runs}.values())
 
 
 def _artifact_names(client: "MlflowClient", run: "Run") -> set[str]:
@@ -227,34 +251,3 @@ def _load_patch(client: "MlflowClient", run: "Run", folder: Path) -> bytes:
             "artifacts, or choose another run."
         )
     return Path(client.download_artifacts(run.info.run_id, PATCH, str(folder))).read_bytes()
-
-
-def _summary(client: "MlflowClient", run: "Found") -> RunSummary:
-    import pandas as pd
-
-    if isinstance(run, RunSummary):
-        return run
-
-    run_id, metrics = run.info.run_id, run.data.metrics
-    curves = {}
-    for metric in filter(is_curve, metrics):
-        points = client.get_metric_history(run_id, metric)
-        curves[history_column(metric)] = pd.Series({point.step: point.value for point in points})
-    with tempfile.TemporaryDirectory() as folder:
-        provenance, predictions = _load_provenance(client, run, Path(folder)), None
-        name = ModelPaths(provenance.model).predictions.name
-        if name in _artifact_names(client, run):
-            path = Path(client.download_artifacts(run_id, name, folder))
-            predictions = load_parquet(path, "pipeline track")
-    params = {key: str(value) for key, value in strip_prefixes(provenance.params).items()}
-    return RunSummary(
-        id=run_id,
-        name=printable(str(run.info.run_name)),
-        model=provenance.model,
-        task=provenance.task,
-        params={"recipe": provenance.recipe} | {key: printable(value) for key, value in params.items()},
-        inputs=provenance.inputs,
-        metrics={key: value for key, value in metrics.items() if not is_curve(key)},
-        history=pd.DataFrame(curves).rename_axis("step").sort_index(),
-        predictions=predictions,
-    )
