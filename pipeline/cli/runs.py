@@ -108,12 +108,12 @@ def reproduce(
     from pipeline.tracking import named_runs
 
     exit_on_sigterm()  # the work tree is removed
-    name, provenance, patch = named_runs.find_run(run, config.load())
-    typer.echo(f"{name}: commit {provenance.commit[:10]}{' with uncommitted changes' if patch else ''}")
-    foreign = reproduce.foreign_code(provenance, patch)
+    name, provenance = named_runs.find_run(run, config.load())
+    typer.echo(f"{name}: commit {provenance.commit[:10]}{' with uncommitted changes' if provenance.patch else ''}")
+    foreign = reproduce.foreign_code(provenance)
     if foreign and not yes:
         terminal.confirm_code(foreign)
-    difference, versions = reproduce.run(provenance, patch)
+    difference, versions = reproduce.run(provenance)
     for version in versions:
         typer.echo(f"note: {version}")
     typer.echo(f"{name}: {difference or 'identical'}")

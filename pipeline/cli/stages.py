@@ -1,5 +1,6 @@
 """The commands of the stages of dvc.yaml."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -50,7 +51,8 @@ def train(
     from pipeline import config
     from pipeline.cli.quiet import without_notes
     from pipeline.cluster.progress import reported
-    from pipeline.lineage import artifacts, provenance
+    from pipeline.files import md5
+    from pipeline.lineage import provenance
     from pipeline.tracking.writer import live_run
 
     setup = config.load().model(model)
@@ -65,10 +67,12 @@ def train(
     if not train.is_chief(setup):  # of several workers; the chief writes and records
         train.run(setup)
         return
-    source = provenance.current_source(setup)
-    with live_run(setup, source) as on_report:
+    made_from = provenance.of_setup(setup, provenance.current_source(setup))
+    with live_run(made_from) as on_report:
         environment = train.run(setup, reported(on_report))
-        provenance.save_training_note(artifacts.workspace(setup.name, setup.task.name), source, environment)
+        weights = md5(setup.paths.weights)
+        outputs = {str(setup.paths.weights): weights}
+        provenance.save_training(replace(made_from, outputs=outputs, environment=environment), weights)
 
 
 def _train_on_cluster(setup: "ModelSetup", workers: int, address: str | None, gpus: float) -> None:
@@ -121,5 +125,6 @@ def evaluate(model: ModelName, workers: Workers = None, address: ClusterAddress 
     if workers:
         dvc.commit(stage("evaluate", model))  # which did not start it
     files = artifacts.workspace(setup.name, setup.task.name)
-    provenance.save_training_note(files, provenance.current_source(setup))
+    made_from = provenance.of_artifacts(files, provenance.current_source(setup))
+    provenance.save_training(made_from, files.weights_md5)
     BestEffort(setup.name)("the metrics", lambda: record.record(files, setup.params.gate))

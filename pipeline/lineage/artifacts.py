@@ -49,12 +49,11 @@ class Artifacts:
             raise PipelineError(f"{self.paths.metrics} is damaged; run `{command}` to make it again.")
         return metrics
 
-    @property
-    def recipe(self) -> str:
-        """The recipe of the training, from its lock entry; empty if there is none."""
-        prefix = f"models.{self.model}.recipes."
-        keys = dvc.params(self.entries.get(stage("train", self.model), {}))
-        return next((key.removeprefix(prefix).split(".")[0] for key in keys if key.startswith(prefix)), "")
+    def history(self) -> list[dict[str, float]]:
+        """The rows of history.csv."""
+        import pandas as pd
+
+        return pd.read_csv(self.paths.history).to_dict("records")  # type: ignore[return-value]
 
     def check_consistent(self) -> None:
         """Raise PipelineError unless the examples, the training's files and the export are those of the entries.

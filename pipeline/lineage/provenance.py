@@ -1,7 +1,8 @@
 """What a trained model was made from: enough to reproduce it."""
 
+import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,31 +13,19 @@ from pipeline.errors import PipelineError
 from pipeline.files import md5, md5_of, parse_yaml
 from pipeline.formats import write_json
 from pipeline.lineage import credentials, dvc, git
-from pipeline.lineage.artifacts import Artifacts
+from pipeline.lineage.artifacts import Artifacts, trained_weights
 from pipeline.paths import LOCK, PARAMS, RAW, ModelPaths, is_split_data, stage
 
-
-@dataclass(frozen=True)
-class SourceCode:
-    """The code and parameters: a commit, and the uncommitted changes in the form of `git apply`."""
-
-    commit: str
-    patch: bytes
-
-
-@dataclass(frozen=True)
-class TrainingNote:
-    """What is known of a training and no output of a stage may hold, since it differs from one training to the next."""
-
-    commit: str
-    patch: str  # its bytes as Latin-1
-    experiment: str  # DVC's name for it; empty outside of `dvc exp run`
-    environment: dict[str, Any]
+Source = tuple[str, bytes]  # the code and parameters: a commit, and the uncommitted changes in the form of `git apply`
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a model was made from, and the hashes of the files that its stages wrote."""
+    """What a model was made from, and the hashes of the files that its stages wrote: the one record of a run.
+
+    The end of a training saves it in the logs, `evaluate` completes it, and MLflow holds it as it is. No output of a
+    stage may hold it, since it differs from one training to the next.
+    """
 
     model: Name
     task: TaskName
@@ -45,37 +34,93 @@ class Provenance:
     uncommitted: bool
     experiment: str  # DVC's name for it; empty outside of `dvc exp run`
     params: dict[str, Any]  # by their dotted keys in params.yaml
-    inputs: dict[str, str]  # path: MD5, of all that training depends on, as dvc.lock has them
+    inputs: dict[str, str]  # path: MD5, of all that training depends on, as dvc.lock has them; empty until it has them
     outputs: dict[str, str]  # path: MD5
     environment: dict[str, Any]  # device, versions, seconds, memory; empty if it is not known
+    patch: Annotated[str, Field(pattern=r"^[\x00-\xff]*$")] = ""  # uncommitted changes for `git apply`, as Latin-1
+
+    @property
+    def changes(self) -> bytes:
+        """The uncommitted changes in the form of `git apply`."""
+        return self.patch.encode("latin-1")
 
 
-def load_training_note(model: str, weights_md5: str) -> TrainingNote | None:
-    """The note of the training that made these weights; None if it was not made here, or if the note is damaged."""
-    try:
-        content = ModelPaths(model).training_note(weights_md5).read_bytes()
-        return TypeAdapter(TrainingNote).validate_json(content)
-    except (OSError, ValueError):
-        return None
-
-
-def current_source(setup: ModelSetup) -> SourceCode:
+def current_source(setup: ModelSetup) -> Source:
     """The code and parameters in the workspace."""
     return _workspace_source([setup.task.params.source])
 
 
-def save_training_note(artifacts: Artifacts, source: SourceCode, environment: dict[str, Any] | None = None) -> None:
-    """Write the training note of these weights into the logs, where tracking finds it at any later time.
+def of_setup(setup: ModelSetup, source: Source, experiment: str | None = None) -> Provenance:
+    """The provenance of a training that has not ended: what it is made from, as far as params.yaml and git have it."""
+    commit, changes = source
+    return Provenance(
+        model=setup.name,
+        task=setup.task.name,
+        recipe=setup.recipe_name,
+        commit=commit,
+        uncommitted=bool(changes),
+        experiment=os.environ.get("DVC_EXP_NAME", "") if experiment is None else experiment,
+        params=setup.used_params(),
+        inputs={},
+        outputs={},
+        environment={},
+        patch=changes.decode("latin-1"),
+    )
 
-    Both `train` and `evaluate` call it, since code that only `evaluate` uses may have changed after the training.
-    `evaluate` does not know the environment of the training: without one, the note keeps what it has.
+
+def of_entries(entries: dict[str, Any], model: str, task: str) -> Provenance:
+    """What dvc.lock has of a provenance: recipe, parameters and inputs; empty where it has no entry."""
+    train = entries.get(stage("train", model), {})
+    params: dict[str, Any] = {}
+    for entry in (entries.get(stage("generate", task), {}), entries.get(stage("split", task), {}), train):
+        params |= dvc.params(entry)
+    prefix = f"models.{model}.recipes."
+    recipe = next((key.removeprefix(prefix).split(".")[0] for key in params if key.startswith(prefix)), "")
+    inputs = dvc.hashes(train, "deps")
+    return Provenance(model, task, recipe, "", False, "", params, inputs, outputs={}, environment={})
+
+
+def of_artifacts(artifacts: Artifacts, source: Source | None = None) -> Provenance:
+    """The provenance of a trained model, as its lock entries, its files, and the logs or else git have it.
+
+    `evaluate` gives the present `source`, since code that only `evaluate` uses may have changed after the training.
+    Environment and experiment stay those of the training.
     """
-    old = load_training_note(artifacts.model, artifacts.weights_md5)
-    if environment is None:
-        environment = old.environment if old else {}
-    experiment = (old.experiment if old else "") or os.environ.get("DVC_EXP_NAME", "")
-    note = TrainingNote(source.commit, source.patch.decode("latin-1"), experiment, environment)
-    write_json(asdict(note), ModelPaths(artifacts.model).training_note(artifacts.weights_md5))
+    model, task, weights = artifacts.model, artifacts.task.name, artifacts.weights_md5
+    made_these = trained_weights(artifacts.entries, model) == weights
+    locked = of_entries(artifacts.entries if made_these else {}, model, task)
+    training = load_training(model, task, weights)
+    known = training or locked
+    if source is None:
+        source = (training.commit, training.changes) if training else _find_source(weights, locked)
+    commit, changes = source
+    return replace(
+        locked,
+        recipe=locked.recipe or known.recipe,
+        commit=commit,
+        uncommitted=bool(changes),
+        experiment=known.experiment or os.environ.get("DVC_EXP_NAME", ""),
+        params=locked.params or known.params,
+        outputs=artifacts.hashes(),
+        environment=known.environment,
+        patch=changes.decode("latin-1"),
+    )
+
+
+def save_training(provenance: Provenance, weights_md5: str) -> None:
+    """Write the provenance of these weights into the logs, where tracking finds it at any later time."""
+    save(provenance, ModelPaths(provenance.model).training_note(weights_md5))
+
+
+def load_training(model: str, task: str, weights_md5: str) -> Provenance | None:
+    """The provenance that the logs have of these weights; None if they were not trained here, or if it is damaged."""
+    try:
+        content = json.loads(ModelPaths(model).training_note(weights_md5).read_bytes())
+        # Version 0.3 wrote commit, patch, experiment and environment alone.
+        old = {"recipe": "", "uncommitted": bool(content["patch"]), "params": {}, "inputs": {}, "outputs": {}}
+        return TypeAdapter(Provenance).validate_python(old | content | {"model": model, "task": task})
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None
 
 
 def strip_prefixes(dotted: dict[str, Any]) -> dict[str, Any]:
@@ -85,33 +130,6 @@ def strip_prefixes(dotted: dict[str, Any]) -> dict[str, Any]:
     tasks.NAME.split.train is split.train.
     """
     return {_strip_prefix(key): value for key, value in dotted.items()}
-
-
-def provenance(artifacts: Artifacts) -> tuple[Provenance, SourceCode]:
-    """What a model was made from, as its files, its lock entries, its training note and git have it."""
-    model, task, entries = artifacts.model, artifacts.task.name, artifacts.entries
-    note = load_training_note(model, artifacts.weights_md5)
-    inputs = dvc.hashes(entries[stage("train", model)], "deps")
-    params: dict[str, Any] = {}
-    for address in (stage("generate", task), stage("split", task), stage("train", model)):
-        params |= dvc.params(entries.get(address, {}))
-    if note:
-        source = SourceCode(note.commit, note.patch.encode("latin-1"))
-    else:
-        source = _find_source(artifacts.weights_md5, inputs, params)
-    made_from = Provenance(
-        model=model,
-        task=task,
-        recipe=artifacts.recipe,
-        commit=source.commit,
-        uncommitted=bool(source.patch),
-        experiment=note.experiment if note else "",
-        params=params,
-        inputs=inputs,
-        outputs=artifacts.hashes(),
-        environment=note.environment if note else {},
-    )
-    return made_from, source
 
 
 def save(provenance: Provenance, path: Path) -> None:
@@ -145,42 +163,42 @@ def _strip_prefix(key: str) -> str:
     return key
 
 
-def _find_source(weights_md5: str, inputs: dict[str, str], params: dict[str, Any]) -> SourceCode:
-    """The source of a model without a training note.
+def _find_source(weights_md5: str, locked: Provenance) -> Source:
+    """The source of a model that the logs do not have.
 
     The first of these that has the inputs and parameters: HEAD; the workspace; the commits, newest first, that added
     the weights to dvc.lock or removed them. HEAD if none has them.
     """
     head = git.commit()
-    if _commit_has(head, inputs, params):
-        return SourceCode(head, b"")
-    code = [path for path in inputs if not is_split_data(path)]
-    if _workspace_has(code, inputs, params):
+    if _commit_has(head, locked):
+        return head, b""
+    code = [path for path in locked.inputs if not is_split_data(path)]
+    if _workspace_has(code, locked):
         return _workspace_source(code)
     commits = git.commits_with(weights_md5, str(LOCK))
-    return SourceCode(next((commit for commit in commits if _commit_has(commit, inputs, params)), head), b"")
+    return next((commit for commit in commits if _commit_has(commit, locked)), head), b""
 
 
-def _workspace_source(sources: list[str]) -> SourceCode:
+def _workspace_source(sources: list[str]) -> Source:
     """The last commit and the uncommitted changes; logs a warning if these seem to hold a credential."""
-    source = SourceCode(git.commit(), git.patch(sources))
-    credentials.warn(source.patch)
-    return source
+    commit, changes = git.commit(), git.patch(sources)
+    credentials.warn(changes)
+    return commit, changes
 
 
-def _workspace_has(code: list[str], inputs: dict[str, str], params: dict[str, Any]) -> bool:
-    same = all(Path(path).is_file() and md5(Path(path)) == inputs[path] for path in code)
-    return same and _has_params(PARAMS.read_bytes(), params)
+def _workspace_has(code: list[str], locked: Provenance) -> bool:
+    same = all(Path(path).is_file() and md5(Path(path)) == locked.inputs[path] for path in code)
+    return same and _has_params(PARAMS.read_bytes(), locked.params)
 
 
-def _commit_has(commit: str, inputs: dict[str, str], params: dict[str, Any]) -> bool:
-    for path, hash_name in inputs.items():
+def _commit_has(commit: str, locked: Provenance) -> bool:
+    for path, hash_name in locked.inputs.items():
         if is_split_data(path):
             continue
         content = git.show(commit, path)
         if content is None or md5_of(content) != hash_name:
             return False
-    return _has_params(git.show(commit, str(PARAMS)) or b"", params)
+    return _has_params(git.show(commit, str(PARAMS)) or b"", locked.params)
 
 
 def _has_params(text: bytes, params: dict[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from pipeline.config import flatten
 from pipeline.errors import PipelineError
 from pipeline.files import md5, parse_yaml
 from pipeline.lineage import dvc, git
-from pipeline.lineage.provenance import Provenance, input_kind, load_training_note
+from pipeline.lineage.provenance import Provenance, input_kind, load_training
 from pipeline.paths import MODEL_STAGES, PARAMS, ModelPaths, is_split_data
 
 LIBRARIES = ("tensorflow", "keras", "numpy")  # whose versions decide the bytes of the weights, beside Python's
@@ -30,7 +30,7 @@ class Difference:
         return f"{self.kind}: {self.what} was {self.was}, now {self.now}"
 
 
-def run(provenance: Provenance, patch: bytes) -> tuple[Difference | None, list[Difference]]:
+def run(provenance: Provenance) -> tuple[Difference | None, list[Difference]]:
     """Return the first difference, None if all files are the same to the byte; and the library versions that differ.
 
     Code, data and parameters are compared before anything is trained. Other library versions do not stop the stages;
@@ -44,7 +44,7 @@ def run(provenance: Provenance, patch: bytes) -> tuple[Difference | None, list[D
             f"with as many workers at commit {provenance.commit[:10]}, and compare the hash of its weights."
         )
     versions = differing_versions(provenance)
-    with git.worktree(provenance.commit, patch) as folder:
+    with git.worktree(provenance.commit, provenance.changes) as folder:
         cache = dvc.Cache()
         for path, hash_name in provenance.inputs.items():
             dvc.inside(folder, path)
@@ -58,19 +58,19 @@ def run(provenance: Provenance, patch: bytes) -> tuple[Difference | None, list[D
     return (versions[0] if difference and versions else difference), versions
 
 
-def foreign_code(provenance: Provenance, patch: bytes) -> str:
+def foreign_code(provenance: Provenance) -> str:
     """What would be run for a run that was not trained here: commit, author, the files of the patch; "" if it was.
 
     Whoever can write to a shared MLflow store chooses both. Raises PipelineError if the patch touches other files than
     the sources of a model.
     """
     source = str(provenance.params.get(f"tasks.{provenance.task}.source", "data"))
-    files = git.touched(patch, source) if patch else []
+    files = git.touched(provenance.changes, source) if provenance.patch else []
     weights_md5 = provenance.outputs[str(ModelPaths(provenance.model).weights)]
-    note = load_training_note(provenance.model, weights_md5)
+    training = load_training(provenance.model, provenance.task, weights_md5)
     if not git.commit(provenance.commit):
         return ""  # there is nothing to run
-    if note and (note.commit, note.patch.encode("latin-1")) == (provenance.commit, patch):
+    if training and (training.commit, training.patch) == (provenance.commit, provenance.patch):
         return ""
     changes = f", with changes of {', '.join(files)}" if files else ""
     return f"commit {provenance.commit[:10]} ({git.author(provenance.commit)}){changes}"

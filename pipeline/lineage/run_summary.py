@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipeline.errors import printable
+from pipeline.lineage.provenance import Provenance, strip_prefixes
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -14,13 +17,21 @@ class RunSummary:
 
     id: str  # MLflow's; empty if it comes from git
     name: str
-    model: str
-    task: str
-    params: dict[str, str]  # without the prefixes of model, recipe and task
-    inputs: dict[str, str]  # path: MD5
+    provenance: Provenance
     metrics: dict[str, float]
     history: "pd.DataFrame"  # a row for each log, by step: loss, accuracy, batch_accuracy, ...
     predictions: "pd.DataFrame | None"  # a row for each evaluated example: target, predicted; None if not recorded
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.provenance.model
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The parameters, without the prefixes of model, recipe and task, as text for a terminal."""
+        params = {"recipe": self.provenance.recipe} | strip_prefixes(self.provenance.params)
+        return {key: printable(str(value)) for key, value in params.items()}
 
 
 def numeric(content: Mapping[str, Any]) -> dict[str, float]:

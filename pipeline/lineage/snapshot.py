@@ -3,7 +3,7 @@
 import io
 import json
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from pipeline.config import flatten
 from pipeline.errors import PipelineError
 from pipeline.files import parse_yaml
 from pipeline.lineage import dvc, git
-from pipeline.lineage.provenance import strip_prefixes
+from pipeline.lineage.provenance import Provenance, of_entries
 from pipeline.lineage.run_summary import RunSummary, numeric
 from pipeline.paths import PARAMS, ModelPaths, TaskPaths, stage
 
@@ -55,18 +55,17 @@ class Snapshot:
         """The MD5 of the examples that the model was evaluated on."""
         return dvc.hashes(self.entry("evaluate", model), "deps").get(str(TaskPaths(task).examples))
 
+    def provenance(self, model: str, task: str) -> Provenance:
+        """What the model was made from, as dvc.lock has it."""
+        return replace(of_entries(self.entries, model, task), commit=git.commit(self.revision or "HEAD"))
+
     def summary(self, model: str, task: str) -> RunSummary:
         """The model as a run that can be compared; it has no id."""
-        train = self.entry("train", model)
         history = self.read(ModelPaths(model).history) or b"step,accuracy\n"
         return RunSummary(
             id="",
             name=f"{model}@{self.name}",
-            model=model,
-            task=task,
-            params={"recipe": str(self.params().get("recipe", ""))}
-            | {key: str(value) for key, value in strip_prefixes(dvc.params(train)).items()},
-            inputs=dvc.hashes(train, "deps"),
+            provenance=self.provenance(model, task),
             metrics=numeric(self.metrics(model)),
             history=pd.read_csv(io.BytesIO(history), index_col="step"),
             predictions=self._predictions(model),

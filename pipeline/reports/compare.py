@@ -21,7 +21,7 @@ def differences(group: Sequence[RunSummary]) -> pd.DataFrame:
     A parameter or input that a run does not have is "-"; hashes are cut to seven characters.
     """
     params = _that_differ(_by_key([{"model": run.model} | run.params for run in group], "-"))
-    inputs = _that_differ(_by_key([run.inputs for run in group], "-"))
+    inputs = _that_differ(_by_key([run.provenance.inputs for run in group], "-"))
     metrics = _by_key([run.metrics for run in group], None)
     rows: dict[str, list[Any]] = {
         **params,

@@ -11,7 +11,7 @@ from pipeline.errors import PipelineError, shortened
 from pipeline.formats import write_csv
 from pipeline.lineage import git
 from pipeline.lineage.artifacts import workspace
-from pipeline.lineage.provenance import load_training_note
+from pipeline.lineage.provenance import load_training, of_entries
 from pipeline.reports.metrics import metric
 
 COLUMNS = (
@@ -26,7 +26,7 @@ LAST_STEPS = "training_accuracy"  # the mean over the last steps before the end 
 def collect(config: Config) -> pd.DataFrame:
     """A row for each model of params.yaml, with COLUMNS.
 
-    The reference is missing if it is of another dataset; seconds and device are missing if the training note is.
+    The reference is missing if it is of another dataset; seconds and device, if the logs do not have the training.
     Raises PipelineError if metrics.json of a model is missing or damaged.
     """
     return pd.DataFrame([_row(setup, config.recipe) for setup in config.all_models()], columns=list(COLUMNS))
@@ -108,14 +108,15 @@ def markdown(path: str) -> str:
 
 
 def _row(setup: ModelSetup, recipe: str) -> dict[str, Any]:
-    artifacts = workspace(setup.name, setup.task.name)
+    task = setup.task.name
+    artifacts = workspace(setup.name, task)
     metrics = artifacts.metrics()
-    training = load_training_note(setup.name, artifacts.weights_md5)
+    training = load_training(setup.name, task, artifacts.weights_md5)
     environment = training.environment if training else {}
     return {
         "model": setup.name,
         "dataset": metrics["dataset"],
-        "recipe": artifacts.recipe or recipe,
+        "recipe": of_entries(artifacts.entries, setup.name, task).recipe or recipe,
         "examples": metrics["examples"],
         "wrong": metrics["wrong"],
         **{name: metrics[name] for name in ("accuracy", "balanced_accuracy", "worst_class", "worst_class_accuracy")},

@@ -63,8 +63,9 @@ def _wrong(run: RunSummary) -> np.ndarray | None:
 
 
 def _same_examples(first: RunSummary, other: RunSummary) -> bool:
-    paths = TaskPaths(first.task)
+    paths = TaskPaths(first.provenance.task)
     inputs = [
-        (run.task, *(run.inputs.get(str(path)) for path in (paths.examples, paths.info))) for run in (first, other)
+        (run.provenance.task, *(run.provenance.inputs.get(str(path)) for path in (paths.examples, paths.info)))
+        for run in (first, other)
     ]
     return inputs[0] == inputs[1] and None not in inputs[0]

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,20 +13,19 @@ from pipeline.files import md5
 from pipeline.lineage import dvc, git
 from pipeline.lineage import provenance as lineage
 from pipeline.lineage.artifacts import trained_weights
-from pipeline.lineage.provenance import Provenance, strip_prefixes
+from pipeline.lineage.provenance import Provenance
 from pipeline.lineage.run_summary import RunSummary
 from pipeline.lineage.snapshot import Snapshot
 from pipeline.paths import ModelPaths, repro
 from pipeline.predictions import load_parquet
-from pipeline.tracking import connection
-from pipeline.tracking.registry import is_champion
+from pipeline.tracking import connection, schema
 from pipeline.tracking.schema import PATCH, PROVENANCE, WEIGHTS, history_column, is_curve, recorded_runs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-WORKSPACE, CHAMPION = "workspace", "champion"  # names of a run for each model
+WORKSPACE, CHAMPIONS = "workspace", "champion"  # names of a run for each model
 SHORTEST_ID = 6  # characters of a run's id that are accepted for it
 # How a text may name runs; the first kind of name that fits any run counts.
 MATCHERS: dict[str, Callable[["Run", str], bool]] = {
@@ -38,8 +38,8 @@ MATCHERS: dict[str, Callable[["Run", str], bool]] = {
 }
 
 
-def find_run(text: str, config: Config) -> tuple[str, Provenance, bytes]:
-    """The name, provenance and patch of the run that matches `text`.
+def find_run(text: str, config: Config) -> tuple[str, Provenance]:
+    """The name and the provenance of the run that matches `text`.
 
     Raises PipelineError if none or several do, or if the run cannot be reproduced.
     """
@@ -52,14 +52,15 @@ def find_run(text: str, config: Config) -> tuple[str, Provenance, bytes]:
             raise PipelineError(f"{quoted(text)} matches {len(runs)} runs: {names}; name one of them, or give its id.")
         name = str(runs[0].info.run_name)
         with tempfile.TemporaryDirectory() as folder:
-            provenance = _load_provenance(client, runs[0], Path(folder))
-            patch = _load_patch(client, runs[0], Path(folder)) if provenance.uncommitted else b""
+            provenance = _load_provenance(client, runs[0], folder)
+            if provenance.uncommitted and not provenance.patch:
+                provenance = replace(provenance, patch=_load_patch(client, runs[0], folder))
         if not provenance.inputs:
             raise PipelineError(
                 f"the run {name} was trained without DVC, so the hashes of its data are not known; run `dvc repro`, "
                 "then choose the run that it records."
             )
-        return name, provenance, patch
+        return name, provenance
 
 
 def find_groups(texts: list[str], config: Config) -> list[list[RunSummary]]:
@@ -125,14 +126,14 @@ class _Store:
         raise PipelineError(f"{run.name} is the first run of its model; name another to compare it with.")
 
     def _named(self, text: str) -> list["Run"]:
-        """The runs that a model (its newest run), WORKSPACE, CHAMPION, or one of MATCHERS names; empty if none does."""
+        """The runs that a model (its newest), WORKSPACE, CHAMPIONS or one of MATCHERS names; empty if none does."""
         if text in self._config.models:
             if newest := self._of_model(text)[:1]:
                 return newest
             raise PipelineError(f"no run of {text} is recorded yet; `{repro('evaluate', text)}` records one.")
         if text == WORKSPACE:
             return self._in_workspace()
-        if text == CHAMPION:
+        if text == CHAMPIONS:
             return self._champions()
         matches = ([run for run in self._all if fits(run, text)] for fits in MATCHERS.values())
         return next(filter(None, matches), [])[::-1]  # the oldest first
@@ -149,7 +150,7 @@ class _Store:
             for model in self._client.search_registered_models()
             if model.name in self._config.models
             for alias, version in model.aliases.items()
-            if is_champion(alias)
+            if alias.startswith(schema.CHAMPION)
         }
         if found := [run for run in self._all if run.info.run_id in ids]:
             return found
@@ -194,19 +195,13 @@ class _Store:
             points = self._client.get_metric_history(run_id, metric)
             curves[history_column(metric)] = pd.Series({point.step: point.value for point in points})
         with tempfile.TemporaryDirectory() as folder:
-            provenance, predictions = _load_provenance(self._client, run, Path(folder)), None
-            name = ModelPaths(provenance.model).predictions.name
-            if name in _artifact_names(self._client, run):
-                path = Path(self._client.download_artifacts(run_id, name, folder))
-                predictions = load_parquet(path, "pipeline track")
-        params = {key: str(value) for key, value in strip_prefixes(provenance.params).items()}
+            provenance = _load_provenance(self._client, run, folder)
+            path = _download(self._client, run, ModelPaths(provenance.model).predictions.name, folder)
+            predictions = load_parquet(path, "pipeline track") if path else None
         return RunSummary(
             id=run_id,
             name=printable(str(run.info.run_name)),
-            model=provenance.model,
-            task=provenance.task,
-            params={"recipe": provenance.recipe} | {key: printable(value) for key, value in params.items()},
-            inputs=provenance.inputs,
+            provenance=provenance,
             metrics={key: value for key, value in metrics.items() if not is_curve(key)},
             history=pd.DataFrame(curves).rename_axis("step").sort_index(),
             predictions=predictions,
@@ -231,23 +226,29 @@ def _unique(runs: Sequence[RunSummary]) -> list[RunSummary]:
     return list({run.id or run.name: run for run in runs}.values())
 
 
-def _artifact_names(client: "MlflowClient", run: "Run") -> set[str]:
-    return {file.path for file in client.list_artifacts(run.info.run_id)}
+def _download(client: "MlflowClient", run: "Run", name: str, folder: str) -> Path | None:
+    """An artifact of a run, in `folder`; None if the run does not have it."""
+    if name not in {file.path for file in client.list_artifacts(run.info.run_id)}:
+        return None
+    return Path(client.download_artifacts(run.info.run_id, name, folder))
 
 
-def _load_provenance(client: "MlflowClient", run: "Run", folder: Path) -> Provenance:
-    if PROVENANCE not in _artifact_names(client, run):
+def _load_provenance(client: "MlflowClient", run: "Run", folder: str) -> Provenance:
+    path = _download(client, run, PROVENANCE, folder)
+    if path is None:
         raise PipelineError(
             f"the run {run.info.run_name} has no {PROVENANCE}: its training did not end, or its artifacts are gone; "
             "run `dvc repro`, then `pipeline track`, or choose another run."
         )
-    return lineage.load(Path(client.download_artifacts(run.info.run_id, PROVENANCE, str(folder))))
+    return lineage.load(path)
 
 
-def _load_patch(client: "MlflowClient", run: "Run", folder: Path) -> bytes:
-    if PATCH not in _artifact_names(client, run):
+def _load_patch(client: "MlflowClient", run: "Run", folder: str) -> str:
+    """The uncommitted changes as version 0.3 recorded them: in a file of their own."""
+    path = _download(client, run, PATCH, folder)
+    if path is None:
         raise PipelineError(
             f"the run {run.info.run_name} was made from uncommitted changes, and its {PATCH} is gone; restore MLflow's "
             "artifacts, or choose another run."
         )
-    return Path(client.download_artifacts(run.info.run_id, PATCH, str(folder))).read_bytes()
+    return path.read_bytes().decode("latin-1")

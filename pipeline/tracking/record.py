@@ -11,29 +11,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Gate, ModelSetup
-from pipeline.errors import PipelineError
 from pipeline.files import md5, md5_of
 from pipeline.formats import write_json
 from pipeline.lineage import provenance as lineage
 from pipeline.lineage.artifacts import Artifacts, checked_out, trained_weights, verified_workspace
-from pipeline.lineage.provenance import Provenance, SourceCode, strip_prefixes
-from pipeline.paths import ModelPaths, stage
-from pipeline.tracking import connection, package, registry, ui, writer
+from pipeline.lineage.provenance import Provenance
+from pipeline.paths import ModelPaths
+from pipeline.tracking import connection, package, registry, schema, ui, writer
 from pipeline.tracking.gate import Verdict
 from pipeline.tracking.schema import (
     CONTENTS,
     ENVIRONMENT,
     LIVE,
-    PATCH,
     PROVENANCE,
     PROVENANCE_MD5,
     SWEEP,
     WEIGHTS,
-    curve,
-    model_tags,
     run_name,
     runs_with_weights,
-    source_tags,
 )
 
 if TYPE_CHECKING:
@@ -52,14 +47,14 @@ class Recorded:
 def record(artifacts: Artifacts, gate: Gate) -> Recorded:
     """Bring the run of a model, and its version in the registry, up to date.
 
-    Calling it again changes nothing, and completes what a call that
-    failed left undone. Raises PipelineError if the files do not belong together, and whatever MLflow raises.
+    Calling it again changes nothing, and completes what a call that failed left undone. Raises PipelineError if the
+    files do not belong together, and whatever MLflow raises.
     """
     artifacts.check_consistent()
-    provenance, source = lineage.provenance(artifacts)
+    provenance = lineage.of_artifacts(artifacts)
     client = connection.client()
     with connection.exclusive():  # two processes would each create a run
-        return _record(client, artifacts, provenance, source, gate)
+        return _record(client, artifacts, provenance, gate)
 
 
 def promote(setup: ModelSetup) -> tuple[bool, str]:
@@ -95,32 +90,30 @@ def record_stopped(setup: ModelSetup, trial: str, sweep: str, commit: str, rows:
                 return name
             if LIVE in run.data.tags:  # written by the training until it was ended
                 client.delete_run(run.info.run_id)
-        tags = model_tags(setup.name, setup.task.name, setup.recipe_name, stage("train", setup.name))
         # The parameters of a trial are uncommitted changes of params.yaml.
-        tags |= source_tags(commit, True, trial) | {SWEEP: sweep}
+        made_from = replace(lineage.of_setup(setup, (commit, b""), trial), uncommitted=True)
+        tags = schema.tags(made_from) | {SWEEP: sweep}
         run_id = str(client.create_run(experiment, tags=tags, run_name=name).info.run_id)
-        writer.log_params(client, run_id, {"recipe": setup.recipe_name} | strip_prefixes(setup.used_params()))
-        for row in rows:
-            writer.log_report(client, run_id, row)
+        writer.log_params(client, run_id, made_from)
+        writer.log_history(client, run_id, rows)
         client.set_terminated(run_id, "KILLED")
     return name
 
 
-def _record(
-    client: "MlflowClient", artifacts: Artifacts, provenance: Provenance, source: SourceCode, gate: Gate
-) -> Recorded:
+def _record(client: "MlflowClient", artifacts: Artifacts, provenance: Provenance, gate: Gate) -> Recorded:
     artifacts.metrics()  # a damaged file is found before anything is written
     run_id = _find_or_create(client, artifacts, provenance)
     model_id = package.log(client, client.get_run(run_id), artifacts)
     tags = client.get_run(run_id).data.tags
     contents = _identity(provenance)
-    if tags.get(CONTENTS) != contents or not _has_artifacts(client, run_id, tags, provenance):
+    if tags.get(CONTENTS) != contents or not _is_intact(client, run_id, tags, provenance):
         client.set_tag(run_id, CONTENTS, "")  # whatever stops this, the next call writes all of it again
         provenance = _with_recorded(provenance, tags)
-        _complete_training(client, run_id, artifacts, provenance)
+        writer.log_params(client, run_id, provenance)
+        writer.log_history(client, run_id, artifacts.history())
         _write_results(client, run_id, model_id, artifacts, provenance)
         writer.log_inputs(client, run_id, artifacts.metrics()["dataset"], provenance.inputs)
-        _write_artifacts(client, run_id, artifacts, provenance, source)
+        _write_artifacts(client, run_id, artifacts, provenance)
     version = registry.register_version(client, run_id, model_id, artifacts, provenance)
     verdict = registry.assess(client, version, artifacts, provenance, gate)
     if verdict:
@@ -135,9 +128,7 @@ def _find_or_create(client: "MlflowClient", artifacts: Artifacts, provenance: Pr
     experiment = writer.experiment_id(client, task)
     if runs := runs_with_weights(client, experiment, model, weights):
         return str(runs[0].info.run_id)
-    tags = {WEIGHTS: weights} | model_tags(model, task, provenance.recipe, stage("train", model))
-    tags |= source_tags(provenance.commit, provenance.uncommitted, provenance.experiment)
-    name = run_name(model, weights, provenance.experiment)
+    tags, name = {WEIGHTS: weights} | schema.tags(provenance), run_name(model, weights, provenance.experiment)
     return str(client.create_run(experiment, tags=tags, run_name=name).info.run_id)
 
 
@@ -146,48 +137,26 @@ def _identity(provenance: Provenance) -> str:
     return md5_of(json.dumps([provenance.inputs, provenance.outputs], sort_keys=True).encode())
 
 
-def _has_artifacts(client: "MlflowClient", run_id: str, tags: dict[str, str], provenance: Provenance) -> bool:
+def _is_intact(client: "MlflowClient", run_id: str, tags: dict[str, str], provenance: Provenance) -> bool:
     """Whether the run has, undamaged, the artifacts that other commands read; its folder may have been lost."""
     present = {file.path for file in client.list_artifacts(run_id)}
     predictions = ModelPaths(provenance.model).predictions
-    if not {PROVENANCE, predictions.name, *([PATCH] if provenance.uncommitted else [])} <= present:
-        return False
+    written = {PROVENANCE: tags.get(PROVENANCE_MD5), predictions.name: provenance.outputs[str(predictions)]}
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            path = Path(client.download_artifacts(run_id, PROVENANCE, folder))
-            recorded = lineage.load(path)
-        except PipelineError:
-            return False
-        if tags.get(PROVENANCE_MD5, md5(path)) != md5(path):
-            return False
-        intact = md5(Path(client.download_artifacts(run_id, predictions.name, folder)))
-    return recorded.outputs == provenance.outputs and intact == provenance.outputs[str(predictions)]
+        return all(
+            name in present and md5(Path(client.download_artifacts(run_id, name, folder))) == was
+            for name, was in written.items()
+        )
 
 
 def _with_recorded(provenance: Provenance, tags: dict[str, str]) -> Provenance:
-    """The provenance, completed by what the run's tags say of the training, where there is no training note."""
+    """The provenance, completed by what the run's tags say of the training, where the logs do not have it."""
     environment = {key: tags[key] for key in ENVIRONMENT if key in tags}
     return replace(
         provenance,
         experiment=provenance.experiment or tags.get("experiment", ""),
         environment=provenance.environment or environment,
     )
-
-
-def _complete_training(client: "MlflowClient", run_id: str, artifacts: Artifacts, provenance: Provenance) -> None:
-    """Write the parameters and the points of the curves that the run does not have, as a live run would."""
-    import pandas as pd
-
-    run = client.get_run(run_id)
-    params = strip_prefixes(provenance.params)
-    missing = {key: value for key, value in params.items() if key not in run.data.params}
-    writer.log_params(client, run_id, {"recipe": provenance.recipe} | missing if missing else {})
-    steps = {point.step for point in client.get_metric_history(run_id, curve("loss"))}
-    for row in pd.read_csv(artifacts.paths.history).to_dict("records"):
-        if int(row["step"]) not in steps:
-            writer.log_report(client, run_id, {str(column): value for column, value in row.items()})
-    if run.info.status != "FINISHED":
-        client.update_run(run_id, "FINISHED")  # without an end time: when the training ended is not known here
 
 
 def _write_results(
@@ -201,24 +170,22 @@ def _write_results(
     measured = {"training_seconds": "seconds", "peak_memory_mib": "peak_memory_mib"}
     final |= {name: environment[key] for name, key in measured.items() if key in environment}
     writer.log_metrics(client, run_id, 0, final, model_id)
-    info = client.get_run(run_id).info
-    tags = {"dataset": metrics["dataset"], ui.DESCRIPTION: ui.run_description(info, metrics)}
-    tags |= {key: str(environment[key]) for key in ENVIRONMENT if key in environment}
-    tags |= source_tags(provenance.commit, provenance.uncommitted, provenance.experiment)
-    if ui.COLOUR not in client.get_run(run_id).data.tags:
-        tags[ui.COLOUR] = ui.next_colour(client, info.experiment_id)
+    run = client.get_run(run_id)
+    if run.info.status != "FINISHED":
+        client.update_run(run_id, "FINISHED")  # without an end time: when the training ended is not known here
+    tags = {"dataset": metrics["dataset"], ui.DESCRIPTION: ui.run_description(run.info, metrics)}
+    tags |= schema.tags(provenance)
+    if ui.COLOUR not in run.data.tags:
+        tags[ui.COLOUR] = ui.next_colour(client, run.info.experiment_id)
     client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
 
-def _write_artifacts(
-    client: "MlflowClient", run_id: str, artifacts: Artifacts, provenance: Provenance, source: SourceCode
-) -> None:
+def _write_artifacts(client: "MlflowClient", run_id: str, artifacts: Artifacts, provenance: Provenance) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        lineage.save(provenance, Path(folder) / PROVENANCE)
-        client.set_tag(run_id, PROVENANCE_MD5, md5(Path(folder) / PROVENANCE))
-        if source.patch:
-            (Path(folder) / PATCH).write_bytes(source.patch)
-        client.log_artifacts(run_id, folder)
+        path = Path(folder) / PROVENANCE
+        lineage.save(provenance, path)
+        client.set_tag(run_id, PROVENANCE_MD5, md5(path))
+        client.log_artifact(run_id, str(path))
     for path in sorted(artifacts.paths.folder.glob("*")):
         if path.suffix in (".json", ".csv", ".png", ".parquet"):
             client.log_artifact(run_id, str(path))

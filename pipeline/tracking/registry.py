@@ -15,12 +15,12 @@ from pipeline.lineage.provenance import Provenance
 from pipeline.paths import ModelPaths, TaskPaths
 from pipeline.tracking.connection import tracking_uri
 from pipeline.tracking.gate import Champion, Verdict, judge
+from pipeline.tracking.schema import CHAMPION
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 TAKES = "It takes texts, pictures in base64, or features, float32 `sequence`."
-CHAMPION = "champion-"  # an alias begins with it
 
 
 def register_version(
@@ -96,11 +96,6 @@ def promote(
 def alias(dataset: str) -> str:
     """The alias of the champion: MLflow takes letters, digits, _ and -."""
     return CHAMPION + re.sub(r"[^A-Za-z0-9_-]+", "-", dataset)
-
-
-def is_champion(alias: str) -> bool:
-    """Whether a version with this alias is the champion of a dataset."""
-    return alias.startswith(CHAMPION)
 
 
 def champion_version(client: "MlflowClient", model: str, dataset: str) -> str:

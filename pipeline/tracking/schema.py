@@ -1,6 +1,9 @@
-"""What a run holds, by the names of its tags, curves and artifacts, and how runs are found by them."""
+"""What a run holds, by the names of its tags, curves, artifacts and aliases, and how runs are found by them."""
 
 from typing import TYPE_CHECKING
+
+from pipeline.lineage.provenance import Provenance
+from pipeline.paths import stage
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -13,9 +16,10 @@ LIVE = "live"  # the tag of a run whose training has not ended: host and process
 # Tags, and keys of the environment.
 ENVIRONMENT = ("device", "cudnn", "workers", "python", "tensorflow", "keras", "numpy")
 CURVES = ("train/", "validation/", "test/")  # prefixes of curves; a metric without one is final
+CHAMPION = "champion-"  # the alias of a version that is the champion of a dataset begins with it
 PROVENANCE = "provenance.json"  # an artifact
 PROVENANCE_MD5 = "provenance"  # the tag that holds its MD5
-PATCH = "changes.patch"  # an artifact, if there were uncommitted changes
+PATCH = "changes.patch"  # an artifact of version 0.3, if there were uncommitted changes
 
 
 def run_name(model: str, weights_md5: str, experiment: str) -> str:
@@ -23,16 +27,15 @@ def run_name(model: str, weights_md5: str, experiment: str) -> str:
     return f"{model}@{experiment or weights_md5[:7]}"
 
 
-def model_tags(model: str, task: str, recipe: str, stage: str) -> dict[str, str]:
-    """The tags that say what was trained; `stage` is the address of the training."""
-    return {"model": model, "task": task, "recipe": recipe, "stage": stage, "mlflow.source.name": stage}
-
-
-def source_tags(commit: str, uncommitted: bool, experiment: str) -> dict[str, str]:
-    """The tags that say from which code and parameters."""
-    # MLflow would look for the commit beside sys.argv[0], which is not in the repository for a console script.
-    tags = {"commit": commit, "mlflow.source.git.commit": commit, "uncommitted": str(uncommitted).lower()}
-    return tags | ({"experiment": experiment} if experiment else {})
+def tags(provenance: Provenance) -> dict[str, str]:
+    """The tags that say what was trained, and from which code and parameters."""
+    address, commit = stage("train", provenance.model), provenance.commit
+    named = {"model": provenance.model, "task": provenance.task, "recipe": provenance.recipe, "stage": address}
+    # MLflow would look for both beside sys.argv[0], which is not in the repository for a console script.
+    named |= {"mlflow.source.name": address, "mlflow.source.git.commit": commit}
+    named |= {"commit": commit, "uncommitted": str(provenance.uncommitted).lower()}
+    named |= {key: str(provenance.environment[key]) for key in ENVIRONMENT if key in provenance.environment}
+    return named | ({"experiment": provenance.experiment} if provenance.experiment else {})
 
 
 def curve(column: str) -> str:

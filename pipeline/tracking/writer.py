@@ -7,19 +7,17 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pipeline.config import ModelSetup
 from pipeline.errors import redact
-from pipeline.files import md5_of
-from pipeline.lineage.artifacts import workspace
-from pipeline.lineage.provenance import SourceCode, input_kind, strip_prefixes
-from pipeline.paths import TaskPaths, stage
-from pipeline.tracking import connection, ui
-from pipeline.tracking.schema import LIVE, WEIGHTS, curve, model_tags, run_name, runs_with_weights, source_tags
+from pipeline.files import md5, md5_of
+from pipeline.lineage.provenance import Provenance, input_kind, strip_prefixes
+from pipeline.paths import ModelPaths, TaskPaths
+from pipeline.tracking import connection, schema, ui
+from pipeline.tracking.schema import LIVE, WEIGHTS, curve, run_name, runs_with_weights
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -49,11 +47,14 @@ def experiment_id(client: "MlflowClient", task: str) -> str:
     return str(experiment.experiment_id)
 
 
-def log_params(client: "MlflowClient", run_id: str, params: Mapping[str, Any]) -> None:
-    """Write parameters; their names are those that all models share."""
+def log_params(client: "MlflowClient", run_id: str, provenance: Provenance) -> None:
+    """Write the parameters that the run does not have yet; their names are those that all models share."""
     from mlflow.entities import Param
 
-    client.log_batch(run_id, params=[Param(key, redact(str(value))) for key, value in params.items()])
+    params = {"recipe": provenance.recipe} | strip_prefixes(provenance.params)
+    present = client.get_run(run_id).data.params
+    missing = [Param(key, redact(str(value))) for key, value in params.items() if key not in present]
+    client.log_batch(run_id, params=missing)
 
 
 def log_metrics(
@@ -73,24 +74,31 @@ def log_report(client: "MlflowClient", run_id: str, row: Mapping[str, float]) ->
     log_metrics(client, run_id, int(row["step"]), points)
 
 
+def log_history(client: "MlflowClient", run_id: str, rows: Iterable[Mapping[str, float]]) -> None:
+    """Write the rows of history.csv that the run does not have yet."""
+    present = {point.step for point in client.get_metric_history(run_id, curve("loss"))}
+    for row in rows:
+        if int(row["step"]) not in present:
+            log_report(client, run_id, row)
+
+
 def log_inputs(client: "MlflowClient", run_id: str, dataset: str, inputs: Mapping[str, str]) -> None:
     """Write the examples as MLflow's dataset, with their MD5, and an MD5 of the code's MD5s as a tag."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    data = {path: md5 for path, md5 in inputs.items() if Path(path).name == EXAMPLES}
-    for path, md5 in data.items():
-        entity = Dataset(dataset, md5, "dvc", json.dumps({"path": path, "md5": md5}))
+    for path in (path for path in inputs if Path(path).name == EXAMPLES):
+        entity = Dataset(dataset, inputs[path], "dvc", json.dumps({"path": path, "md5": inputs[path]}))
         client.log_inputs(run_id, datasets=[DatasetInput(entity, [InputTag("mlflow.data.context", "training")])])
-    code = sorted((path, md5) for path, md5 in inputs.items() if input_kind(path) == "code")
+    code = sorted((path, was) for path, was in inputs.items() if input_kind(path) == "code")
     client.set_tag(run_id, "code", md5_of(json.dumps(code).encode())[:7])
 
 
 @contextmanager
-def live_run(setup: ModelSetup, source: SourceCode) -> Iterator[ReportCallback]:
+def live_run(made_from: Provenance) -> Iterator[ReportCallback]:
     """A run of a training that goes on inside the `with`; yields what the training calls at each log."""
-    attempt = connection.BestEffort(setup.name)
+    attempt = connection.BestEffort(made_from.model)
     client = attempt("the training", connection.client)
-    run_id = attempt("the training", lambda: _begin(client, setup, source))
+    run_id = attempt("the training", lambda: _begin(client, made_from))
 
     def on_report(step: int, row: dict[str, float]) -> None:
         attempt(f"the training from step {step} on", lambda: log_report(client, run_id, row))
@@ -98,9 +106,9 @@ def live_run(setup: ModelSetup, source: SourceCode) -> Iterator[ReportCallback]:
     try:
         yield on_report
     except BaseException:
-        attempt("the end of the training", lambda: _stop(client, run_id, setup.name))
+        attempt("the end of the training", lambda: _stop(client, run_id, made_from.model))
         raise
-    attempt("the end of the training", lambda: _finish(client, run_id, setup))
+    attempt("the end of the training", lambda: _finish(client, run_id, made_from))
 
 
 def delete_killed_runs(client: "MlflowClient", experiment: str) -> None:
@@ -122,14 +130,12 @@ def _artifacts(task: str) -> str | None:
     return (file.parent / connection.ARTIFACTS / task).as_uri() if file else None
 
 
-def _begin(client: "MlflowClient", setup: ModelSetup, source: SourceCode) -> str:
-    experiment = experiment_id(client, setup.task.name)
+def _begin(client: "MlflowClient", made_from: Provenance) -> str:
+    experiment = experiment_id(client, made_from.task)
     delete_killed_runs(client, experiment)  # their training is resumed in a new run
-    tags = {LIVE: f"{socket.gethostname()} {os.getpid()}"}
-    tags |= model_tags(setup.name, setup.task.name, setup.recipe_name, stage("train", setup.name))
-    tags |= source_tags(source.commit, bool(source.patch), _dvc_experiment())
-    run = client.create_run(experiment, tags=tags, run_name=f"{setup.name}@training")
-    log_params(client, run.info.run_id, {"recipe": setup.recipe_name} | strip_prefixes(setup.used_params()))
+    tags = {LIVE: f"{socket.gethostname()} {os.getpid()}"} | schema.tags(made_from)
+    run = client.create_run(experiment, tags=tags, run_name=f"{made_from.model}@training")
+    log_params(client, run.info.run_id, made_from)
     return str(run.info.run_id)
 
 
@@ -139,17 +145,12 @@ def _stop(client: "MlflowClient", run_id: str, model: str) -> None:
     client.delete_tag(run_id, LIVE)
 
 
-def _finish(client: "MlflowClient", run_id: str, setup: ModelSetup) -> None:
+def _finish(client: "MlflowClient", run_id: str, made_from: Provenance) -> None:
     client.set_terminated(run_id, "FINISHED")
-    weights = workspace(setup.name, setup.task.name).weights_md5
+    model, weights = made_from.model, md5(ModelPaths(made_from.model).weights)
     client.set_tag(run_id, WEIGHTS, weights)
-    client.update_run(run_id, name=run_name(setup.name, weights, _dvc_experiment()))
+    client.update_run(run_id, name=run_name(model, weights, made_from.experiment))
     client.delete_tag(run_id, LIVE)
     # The same model may have been trained before, or by another process at the same time: the oldest run is kept.
-    same = runs_with_weights(client, experiment_id(client, setup.task.name), setup.name, weights)
-    for run in same[1:]:
+    for run in runs_with_weights(client, experiment_id(client, made_from.task), model, weights)[1:]:
         client.delete_run(run.info.run_id)
-
-
-def _dvc_experiment() -> str:
-    return os.environ.get("DVC_EXP_NAME", "")

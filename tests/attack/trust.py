@@ -68,11 +68,10 @@ def trust(rng: random.Random) -> tuple[str, str]:
     sent = patch if (intact := rng.random() < 0.7) else damaged(patch, rng)
     files = sorted(path for path in Path("mlartifacts").rglob("provenance.json"))
     path = rng.choice(files)
-    content = json.loads(path.read_text()) | {"uncommitted": True}
+    content = json.loads(path.read_text()) | {"uncommitted": True, "patch": sent.decode("latin-1")}
     client, run_id, digest = MlflowClient(tracking_uri()), path.parent.parent.name, md5(path)
     with kept(Path("mlartifacts")):
         path.write_text(json.dumps(content))
-        path.with_name("changes.patch").write_bytes(sent)
         client.set_tag(run_id, "provenance", md5(path))
         result, wrong = run("reproduce", run_id, *rng.choice([[], ["--yes"]]))
     client.set_tag(run_id, "provenance", digest)

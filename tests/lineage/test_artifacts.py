@@ -36,7 +36,6 @@ def in_trained(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_trained_model_is_consistent_and_has_its_files(in_trained: Path) -> None:
     model = artifacts.verified_workspace(MODEL, TASK)
     assert model.model == MODEL
-    assert model.recipe == "fast"
     assert model.weights_md5 == md5(PATHS.weights) == artifacts.trained_weights(model.entries, MODEL)
     written: dict[str, str] = {}
     for verb in MODEL_STAGES:
@@ -49,9 +48,7 @@ def test_a_trained_model_is_consistent_and_has_its_files(in_trained: Path) -> No
     assert model.metrics()["stand_in"] is False
 
 
-def test_a_model_without_a_lock_entry_has_no_recipe_and_no_weights() -> None:
-    model = Artifacts(PATHS, TASK_PATHS, {})
-    assert model.recipe == ""
+def test_a_model_without_a_lock_entry_has_no_weights() -> None:
     assert artifacts.trained_weights({}, MODEL) == ""
 
 

@@ -1,7 +1,7 @@
-"""What a model was made from: its training note, or else the commit that has its inputs and parameters."""
+"""What a model was made from: what the logs have of it, or else the commit that has its inputs and parameters."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from pipeline import config
 from pipeline.errors import PipelineError
 from pipeline.files import md5
 from pipeline.lineage import artifacts, dvc, git, provenance
-from pipeline.lineage.provenance import Provenance, SourceCode
+from pipeline.lineage.provenance import Provenance
 from pipeline.paths import LOGS, ModelPaths, TaskPaths, stage
 from tests.harness import project
 
@@ -93,7 +93,7 @@ def test_a_provenance_that_cannot_be_read_is_refused(tmp_path: Path, content: by
         provenance.load(path)
 
 
-# Training notes.
+# What the logs have of a training.
 
 
 @pytest.fixture
@@ -106,41 +106,68 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> artifacts.Artifact
     return artifacts.Artifacts(paths, TaskPaths(TASK), {})
 
 
-def note_path(model: artifacts.Artifacts) -> Path:
+def in_logs(model: artifacts.Artifacts) -> Path:
     return model.paths.training_note(model.weights_md5)
 
 
-def test_a_training_note_keeps_all_bytes_of_the_patch(model: artifacts.Artifacts) -> None:
-    source = SourceCode("a" * 40, bytes(range(256)))
-    provenance.save_training_note(model, source, {"numpy": "2.4.0"})
-    note = provenance.load_training_note(MODEL, model.weights_md5)
-    assert note is not None
-    assert (note.commit, note.patch.encode("latin-1")) == (source.commit, source.patch)
-    assert note.environment == {"numpy": "2.4.0"}
-    assert note_path(model).is_relative_to(LOGS), "neither in git nor in DVC"
-    assert provenance.load_training_note(MODEL, MD5) is None, "the note of other weights"
+def logged(model: artifacts.Artifacts) -> Provenance | None:
+    return provenance.load_training(MODEL, TASK, model.weights_md5)
 
 
-def test_a_later_note_has_the_later_source_and_keeps_environment_and_experiment(
+def of_source(changes: bytes, **other: Any) -> Provenance:
+    return replace(EXAMPLE, uncommitted=bool(changes), patch=changes.decode("latin-1"), **other)
+
+
+def test_the_logs_keep_a_provenance_with_all_bytes_of_its_patch(model: artifacts.Artifacts) -> None:
+    changes = bytes(range(256))
+    provenance.save_training(of_source(changes), model.weights_md5)
+    assert logged(model) == of_source(changes)
+    assert of_source(changes).changes == changes
+    assert in_logs(model).is_relative_to(LOGS), "neither in git nor in DVC"
+    assert provenance.load_training(MODEL, TASK, MD5) is None, "that of other weights"
+
+
+def test_evaluation_gives_it_the_later_source_and_keeps_environment_and_experiment(
     model: artifacts.Artifacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DVC_EXP_NAME", "brisk-lynx")
-    provenance.save_training_note(model, SourceCode("a" * 40, b""), {"numpy": "2.4.0"})
+    training = of_source(b"", experiment="brisk-lynx", environment={"numpy": "2.4.0"})
+    provenance.save_training(training, model.weights_md5)
     monkeypatch.setenv("DVC_EXP_NAME", "another")
-    provenance.save_training_note(model, SourceCode("b" * 40, b"patch"))
-    assert provenance.load_training_note(MODEL, model.weights_md5) == provenance.TrainingNote(
-        "b" * 40, "patch", "brisk-lynx", {"numpy": "2.4.0"}
-    )
+    completed = provenance.of_artifacts(model, ("b" * 40, b"patch"))
+    assert (completed.commit, completed.changes) == ("b" * 40, b"patch")
+    assert (completed.experiment, completed.environment) == ("brisk-lynx", {"numpy": "2.4.0"})
+    assert (completed.recipe, completed.params) == (training.recipe, training.params)
+    assert completed.outputs == {str(model.paths.weights): model.weights_md5}
+
+
+def test_a_note_of_version_0_3_is_read(model: artifacts.Artifacts) -> None:
+    note = {"commit": "a" * 40, "patch": "\u00ff", "experiment": "brisk-lynx", "environment": {"numpy": "2.4.0"}}
+    in_logs(model).parent.mkdir(parents=True)
+    in_logs(model).write_text(json.dumps(note))
+    completed = provenance.of_artifacts(model)
+    assert (completed.commit, completed.changes, completed.uncommitted) == ("a" * 40, b"\xff", True)
+    assert (completed.experiment, completed.environment) == ("brisk-lynx", {"numpy": "2.4.0"})
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"commit": "a"}', b'{"commit": 1}'])
-def test_a_damaged_training_note_is_none_and_is_replaced(model: artifacts.Artifacts, content: bytes) -> None:
-    note_path(model).parent.mkdir(parents=True)
-    note_path(model).write_bytes(content)
-    assert provenance.load_training_note(MODEL, model.weights_md5) is None
-    provenance.save_training_note(model, SourceCode("a" * 40, b""))
-    note = provenance.load_training_note(MODEL, model.weights_md5)
-    assert note == provenance.TrainingNote("a" * 40, "", "", {})
+def test_a_damaged_file_in_the_logs_is_none_and_is_replaced(model: artifacts.Artifacts, content: bytes) -> None:
+    in_logs(model).parent.mkdir(parents=True)
+    in_logs(model).write_bytes(content)
+    assert logged(model) is None
+    provenance.save_training(EXAMPLE, model.weights_md5)
+    assert logged(model) == EXAMPLE
+
+
+def test_parameters_and_inputs_of_other_weights_are_not_taken_from_the_lock(model: artifacts.Artifacts) -> None:
+    trained = {"path": str(model.paths.weights), "md5": MD5}
+    entry = {"outs": [trained], "deps": [{"path": "x", "md5": MD5}], "params": {"params.yaml": {"seed": 9}}}
+    model.entries[stage("train", MODEL)] = entry
+    provenance.save_training(EXAMPLE, model.weights_md5)
+    completed = provenance.of_artifacts(model)
+    assert (completed.params, completed.inputs) == (EXAMPLE.params, {})
+    trained["md5"] = model.weights_md5
+    completed = provenance.of_artifacts(model)
+    assert (completed.params, completed.inputs) == ({"seed": 9}, {"x": MD5})
 
 
 # The provenance of a trained model.
@@ -149,10 +176,14 @@ def test_a_damaged_training_note_is_none_and_is_replaced(model: artifacts.Artifa
 def test_a_trained_model_s_provenance_is_that_of_its_training(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(trained)
     workspace = artifacts.workspace(MODEL, TASK)
-    made_from, source = provenance.provenance(workspace)
-    assert source == SourceCode(git.commit("HEAD~1"), b""), "the commit on which it was trained"
+    made_from = provenance.of_artifacts(workspace)
+    assert (made_from.commit, made_from.changes) == (git.commit("HEAD~1"), b""), "the commit on which it was trained"
     assert (made_from.model, made_from.task, made_from.recipe) == (MODEL, TASK, "fast")
-    assert (made_from.commit, made_from.uncommitted, made_from.experiment) == (source.commit, False, "")
+    assert (made_from.uncommitted, made_from.experiment) == (False, "")
+    logged = provenance.load_training(MODEL, TASK, workspace.weights_md5)
+    assert logged is not None
+    assert replace(made_from, outputs={}) == replace(logged, outputs={}), "evaluate has completed it"
+    assert set(made_from.outputs) >= set(logged.outputs) >= {str(path) for path in (workspace.paths.weights,)}
     assert made_from.inputs == dvc.hashes(workspace.entries[stage("train", MODEL)], "deps")
     assert made_from.inputs[str(CODE)] == md5(CODE)
     assert made_from.outputs == workspace.hashes()
@@ -162,37 +193,37 @@ def test_a_trained_model_s_provenance_is_that_of_its_training(trained: Path, mon
 
 
 def forget_training(folder: Path) -> None:
-    """Delete the training note, as if the model had been trained elsewhere."""
+    """Delete the file in the logs, as if the model had been trained elsewhere."""
     (folder / ModelPaths(MODEL).training_note(md5(ModelPaths(MODEL).weights))).unlink()
 
 
-def source_without_note(folder: Path) -> SourceCode:
+def source_without_logs(folder: Path) -> tuple[str, bytes]:
     forget_training(folder)
-    made_from, source = provenance.provenance(artifacts.workspace(MODEL, TASK))
+    made_from = provenance.of_artifacts(artifacts.workspace(MODEL, TASK))
     assert made_from.environment == {}
-    return source
+    return made_from.commit, made_from.changes
 
 
-def test_without_a_training_note_the_source_is_the_last_commit_if_that_has_all_inputs(trained_project: Path) -> None:
+def test_without_logs_the_source_is_the_last_commit_if_that_has_all_inputs(trained_project: Path) -> None:
     (trained_project / "params.yaml").write_text("seed: 1\n")
     (trained_project / CODE).write_text("edited\n")
-    assert source_without_note(trained_project) == SourceCode(git.commit(), b"")
+    assert source_without_logs(trained_project) == (git.commit(), b"")
 
 
-def test_without_a_training_note_the_source_may_be_the_workspace(trained_project: Path) -> None:
+def test_without_logs_the_source_may_be_the_workspace(trained_project: Path) -> None:
     # The last commit has other code, and the workspace the code of the training.
     code = CODE.read_text()
     CODE.write_text(f"{code}# edited\n")
     project.commit(trained_project, "edited")
     CODE.write_text(code)
-    source = source_without_note(trained_project)
-    assert source.commit == git.commit()
-    with git.worktree(source.commit, source.patch) as folder:
+    commit, changes = source_without_logs(trained_project)
+    assert commit == git.commit()
+    with git.worktree(commit, changes) as folder:
         assert (folder / CODE).read_text() == code
 
 
 @pytest.mark.parametrize("change", ["code", "parameter"])
-def test_without_a_training_note_the_source_may_be_an_earlier_commit(trained_project: Path, change: str) -> None:
+def test_without_logs_the_source_may_be_an_earlier_commit(trained_project: Path, change: str) -> None:
     trained = git.commit()
     for number in range(2):
         if change == "code":
@@ -200,16 +231,16 @@ def test_without_a_training_note_the_source_may_be_an_earlier_commit(trained_pro
         else:
             project.change(trained_project, "seed", number)
         project.commit(trained_project, f"edit {number}")
-    assert source_without_note(trained_project) == SourceCode(trained, b"")
+    assert source_without_logs(trained_project) == (trained, b"")
 
 
-def test_without_a_training_note_the_source_is_the_last_commit_if_none_has_the_inputs(trained_project: Path) -> None:
+def test_without_logs_the_source_is_the_last_commit_if_none_has_the_inputs(trained_project: Path) -> None:
     forget_training(trained_project)
     workspace = artifacts.workspace(MODEL, TASK)
     (code,) = (file for file in workspace.entries[stage("train", MODEL)]["deps"] if file["path"] == str(CODE))
     code["md5"] = MD5
-    made_from, source = provenance.provenance(workspace)
-    assert source == SourceCode(git.commit(), b"")
+    made_from = provenance.of_artifacts(workspace)
+    assert (made_from.commit, made_from.changes) == (git.commit(), b"")
     assert made_from.inputs[str(CODE)] == MD5
 
 
@@ -220,8 +251,8 @@ def test_the_current_source_has_the_uncommitted_changes_of_code_parameters_and_t
     story.write_text("once upon a time\n")
     project.change(untrained_project, "tasks.fable.source", story.name)
     CODE.write_text(f"{CODE.read_text()}# edited\n")
-    source = provenance.current_source(config.load().model("fable-lstm512"))
-    assert source.commit == git.commit()
-    with git.worktree(source.commit, source.patch) as folder:
+    commit, changes = provenance.current_source(config.load().model("fable-lstm512"))
+    assert commit == git.commit()
+    with git.worktree(commit, changes) as folder:
         for name in (story.name, str(CODE), "params.yaml"):
             assert (folder / name).read_text() == (untrained_project / name).read_text()

@@ -52,7 +52,10 @@ def provenance_of(folder: Path, run: Run) -> dict[str, Any]:
 
 
 def add_run(folder: Path, name: str, provenance: dict[str, Any] | str | None, patch: bytes = b"") -> str:
-    """Add a run of the same model with another provenance to the store; return its id."""
+    """Add a run of the same model with another provenance to the store; return its id.
+
+    A patch is a file beside the provenance, as version 0.3 recorded it.
+    """
     client, original = store(folder), newest_run(folder)
     tags = {key: original.data.tags[key] for key in ("model", "task", "recipe", WEIGHTS, CONTENTS)}
     run_id = str(client.create_run(original.info.experiment_id, tags=tags, run_name=name).info.run_id)
@@ -199,11 +202,16 @@ def test_a_patch_that_does_not_apply_is_refused(trained_project: Path, patch: by
     assert_refused(invoke(run_id, "--yes"), "uncommitted changes do not apply", "choose another run")
 
 
-def test_code_that_did_not_train_here_runs_only_if_it_may(trained_project: Path) -> None:
+@pytest.mark.parametrize("place", ["in the provenance", "beside it, of version 0.3"])
+def test_code_that_did_not_train_here_runs_only_if_it_may(trained_project: Path, place: str) -> None:
     provenance = provenance_of(trained_project, newest_run(trained_project)) | {"uncommitted": True}
     change = "--- a/pipeline/__main__.py\n+++ b/pipeline/__main__.py\n@@ -0,0 +1 @@\n+raise SystemExit('ran')\n"
-    patch = f"diff --git a/pipeline/__main__.py b/pipeline/__main__.py\n{change}".encode()
-    run_id = add_run(trained_project, "foreign", provenance, patch)
+    patch = f"diff --git a/pipeline/__main__.py b/pipeline/__main__.py\n{change}"
+    if place == "in the provenance":
+        run_id = add_run(trained_project, "foreign", provenance | {"patch": patch})
+    else:
+        del provenance["patch"]
+        run_id = add_run(trained_project, "foreign", provenance, patch.encode())
     commit = provenance["commit"][:10]
     assert_refused(
         invoke(run_id), f"commit {commit} (", "with changes of pipeline/__main__.py; look at it, then add --yes"
@@ -228,7 +236,14 @@ def test_a_patch_that_makes_a_link_is_refused(trained_project: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"model": "--help"}, {"outputs": {}}, {"commit": "main"}, {"commit": "--all"}, {"task": "../x"}],
+    [
+        {"model": "--help"},
+        {"outputs": {}},
+        {"commit": "main"},
+        {"commit": "--all"},
+        {"task": "../x"},
+        {"patch": "\u20ac"},
+    ],
     ids=str,
 )
 def test_a_provenance_that_no_run_has_is_refused(trained_project: Path, change: dict[str, Any]) -> None:
@@ -346,7 +361,7 @@ def with_other_outputs(provenance: Provenance, *paths: str) -> Provenance:
 
 
 def test_identical_files_are_no_difference(toy: Provenance) -> None:
-    assert reproduce.run(toy, b"") == (None, [])
+    assert reproduce.run(toy) == (None, [])
 
 
 @pytest.mark.parametrize(
@@ -360,13 +375,13 @@ def test_identical_files_are_no_difference(toy: Provenance) -> None:
 def test_the_first_file_that_differs_is_named_weights_first(
     toy: Provenance, paths: list[str], kind: str, what: str
 ) -> None:
-    difference, versions = reproduce.run(with_other_outputs(toy, *paths), b"")
+    difference, versions = reproduce.run(with_other_outputs(toy, *paths))
     assert difference == Difference(kind, what, NO_MD5, toy.outputs[what])
     assert versions == []
 
 
 def test_an_output_that_is_not_written_any_more_is_named(toy: Provenance) -> None:
-    difference, _ = reproduce.run(with_other_outputs(toy, "models/toy/more.csv"), b"")
+    difference, _ = reproduce.run(with_other_outputs(toy, "models/toy/more.csv"))
     assert difference == Difference("output", "models/toy/more.csv", NO_MD5, "missing")
 
 
@@ -374,13 +389,13 @@ def test_an_output_that_is_not_written_any_more_is_named(toy: Provenance) -> Non
 def test_another_version_is_the_difference_only_if_a_file_differs(toy: Provenance, name: str) -> None:
     version = Difference("library version", name, "0.1", toy.environment[name])
     provenance = replace(toy, environment=toy.environment | {name: "0.1"})
-    assert reproduce.run(provenance, b"") == (None, [version])
-    assert reproduce.run(with_other_outputs(provenance, WEIGHTS_PATH), b"") == (version, [version])
+    assert reproduce.run(provenance) == (None, [version])
+    assert reproduce.run(with_other_outputs(provenance, WEIGHTS_PATH)) == (version, [version])
 
 
 def test_a_run_of_several_workers_is_refused_with_their_number(toy: Provenance) -> None:
     with pytest.raises(PipelineError, match="the run was trained by 3 workers, whose sums one process does not repeat"):
-        reproduce.run(replace(toy, environment=toy.environment | {"workers": 3}), b"")
+        reproduce.run(replace(toy, environment=toy.environment | {"workers": 3}))
 
 
 def test_a_library_that_is_not_installed_is_a_difference(toy: Provenance, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -395,11 +410,11 @@ def test_the_run_s_changes_data_and_parameters_count_not_the_workspace_s(toy: Pr
     Path(EXAMPLES).unlink()
     Path(EXAMPLES).write_text("other examples")
     Path("pipeline/__main__.py").write_text("raise SystemExit(3)")
-    assert reproduce.run(toy, b"") == (None, [])
-    patch = git(Path(), "diff", "--binary", "params.yaml").encode()
-    difference, _ = reproduce.run(toy, patch)
+    assert reproduce.run(toy) == (None, [])
+    changed = replace(toy, patch=git(Path(), "diff", "--binary", "params.yaml"))
+    difference, _ = reproduce.run(changed)
     assert difference == Difference("parameter", "seed", "1", "2")
-    difference, _ = reproduce.run(replace(toy, params={"seed": 2}), patch)
+    difference, _ = reproduce.run(replace(changed, params={"seed": 2}))
     assert difference is not None
     assert difference.kind == "weights"
 
@@ -409,7 +424,7 @@ def test_a_stage_that_fails_is_an_error_and_leaves_no_worktree(toy: Provenance) 
     project.commit(Path(), "broken")
     provenance = replace(toy, commit="HEAD", inputs={EXAMPLES: toy.inputs[EXAMPLES]})
     with pytest.raises(PipelineError, match=r"stage train of toy fails .* requirements\.lock"):
-        reproduce.run(provenance, b"")
+        reproduce.run(provenance)
     assert len(git(Path(), "worktree", "list").splitlines()) == 1
 
 
@@ -419,5 +434,5 @@ def test_data_that_the_cache_has_no_longer_stop_it_before_any_stage_runs(toy: Pr
     with pytest.raises(
         PipelineError, match=rf"{Path(EXAMPLES).name} with the hash {toy.inputs[EXAMPLES]} is not on this machine"
     ):
-        reproduce.run(toy, b"")
+        reproduce.run(toy)
     assert not TOY.weights.exists()

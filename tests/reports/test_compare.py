@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.lineage.provenance import Provenance
 from pipeline.lineage.run_summary import RunSummary
 from pipeline.reports import compare, curves, significance
 
@@ -23,15 +24,23 @@ def predictions(right: list[bool]) -> pd.DataFrame:
 
 
 def a_run(name: str, predicted: pd.DataFrame | None = None, **other: Any) -> RunSummary:
-    """A run by hand; `other` replaces its fields."""
+    """A run by hand; `other` replaces its fields and those of its provenance."""
     step = pd.Index([10, 20], name="step")
+    made_from: dict[str, Any] = {
+        "model": "bits-lstm24",
+        "task": "bits",
+        "recipe": "fast",
+        "commit": "",
+        "uncommitted": False,
+        "experiment": "",
+        "params": {"learning_rate": 0.01, "steps": 20},
+        "inputs": {EXAMPLES: "0123456789abcdef", INFO: "0f"},
+        "outputs": {},
+        "environment": {},
+    }
     fields: dict[str, Any] = {
         "id": f"{name}-id",
         "name": name,
-        "model": "bits-lstm24",
-        "task": "bits",
-        "params": {"learning_rate": "0.01", "steps": "20"},
-        "inputs": {EXAMPLES: "0123456789abcdef", INFO: "0f"},
         "metrics": {"accuracy": 0.5, "wrong": 1000.0, "training_seconds": 2.5},
         "history": pd.DataFrame({"loss": [2.0, 1.0], "accuracy": [0.25, 0.5]}, index=step),
         "predictions": predicted,
@@ -39,7 +48,8 @@ def a_run(name: str, predicted: pd.DataFrame | None = None, **other: Any) -> Run
     if predicted is not None and "target" in predicted:
         wrong = (predicted["target"] != predicted["predicted"]).sum()
         fields["metrics"] |= {"examples": float(len(predicted)), "wrong": float(wrong)}
-    return RunSummary(**(fields | other))
+    made_from |= {key: other.pop(key) for key in set(other) & set(made_from)}
+    return RunSummary(**(fields | {"provenance": Provenance(**made_from)} | other))
 
 
 def exact(better: int, worse: int) -> float:

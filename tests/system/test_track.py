@@ -183,7 +183,7 @@ def test_a_deleted_store_is_made_again_with_all_runs(experiments: Path, project_
     tags = (WEIGHTS, "commit", "uncommitted", "experiment", "device", "numpy", "dataset")
     for name, run in before.items():
         assert run.data.params == after[name].data.params
-        # history.csv has nine digits of the curves; the seconds are in no output, but in the training note.
+        # history.csv has nine digits of the curves; the seconds are in no output, but in the logs.
         assert after[name].data.metrics == pytest.approx(run.data.metrics, rel=1e-8)
         assert "training_seconds" in run.data.metrics
         assert [run.data.tags.get(tag) for tag in tags] == [after[name].data.tags.get(tag) for tag in tags]
