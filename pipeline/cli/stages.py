@@ -70,9 +70,8 @@ def train(
     made_from = provenance.of_setup(setup, provenance.current_source(setup))
     with live_run(made_from) as on_report:
         environment = train.run(setup, reported(on_report))
-        weights = md5(setup.paths.weights)
-        outputs = {str(setup.paths.weights): weights}
-        provenance.save_training(replace(made_from, outputs=outputs, environment=environment), weights)
+        outputs = {str(setup.paths.weights): md5(setup.paths.weights)}
+        provenance.save_training(replace(made_from, outputs=outputs, environment=environment))
 
 
 def _train_on_cluster(setup: "ModelSetup", workers: int, address: str | None, gpus: float) -> None:
@@ -125,6 +124,5 @@ def evaluate(model: ModelName, workers: Workers = None, address: ClusterAddress 
     if workers:
         dvc.commit(stage("evaluate", model))  # which did not start it
     files = artifacts.workspace(setup.name, setup.task.name)
-    made_from = provenance.of_artifacts(files, provenance.current_source(setup))
-    provenance.save_training(made_from, files.weights_md5)
+    provenance.save_training(provenance.of_artifacts(files, provenance.current_source(setup)))
     BestEffort(setup.name)("the metrics", lambda: record.record(files, setup.params.gate))

@@ -72,7 +72,7 @@ def changed_stages(kind: str = "", addresses: Sequence[str] = ()) -> list[str]:
 
 
 def commit(address: str) -> None:
-    """Take the files of a stage, which ran without DVC, as those of its inputs: into the cache and into dvc.lock."""
+    """`dvc commit STAGE`: accept outputs that were written outside of `dvc repro`, into the cache and into dvc.lock."""
     with repository() as repo:
         repo.commit(address, force=True)
 
@@ -124,7 +124,7 @@ def params(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def inside(root: Path, path: str) -> Path:
-    """A path below `root`, as somebody else's files name it. Raises PipelineError if it leads out, also by a link."""
+    """Resolve a path that somebody else wrote. Raises PipelineError if it leads out of `root`, also by a link."""
     if (
         Path(path).is_absolute()
         or ".." in Path(path).parts

@@ -18,7 +18,7 @@ from pipeline.paths import PARAMS, RAW, SCHEMA, SPLIT, STAGES
 # What a model is made from, beside the source of its task. Of untracked files, a patch holds only code and the sources
 # of tasks, so that no file with credentials gets into it.
 SOURCES = (Path("pipeline"), PARAMS, STAGES, SCHEMA, Path("data"))
-MADE = (RAW, SPLIT)  # from the sources, by stages
+GENERATED = (RAW, SPLIT)  # from the sources, by stages
 PREFIX = "lstm-pipeline-"  # of the temporary folder of a work tree; the id of its process follows
 CODE = ":(glob)pipeline/**/*.py"
 
@@ -51,7 +51,7 @@ def patch(sources: Sequence[str] = ()) -> bytes:
         ignored = _ignored(new)
         added = [path for path in new if path not in ignored and _add(["--all", "--", path], index)]
         # Unlike `git diff`, `git diff-index` ignores the user's own settings, such as diff.noprefix.
-        patterns = (*map(str, SOURCES), *(f":(exclude){folder}" for folder in MADE))
+        patterns = (*map(str, SOURCES), *(f":(exclude){folder}" for folder in GENERATED))
         command = ("diff-index", "--cached", "--patch", "--binary", "HEAD", "--", *patterns, *added)
         return _git(*command, environment=index).stdout
 
@@ -81,8 +81,8 @@ def author(revision: str) -> str:
 def _is_source(path: str, source: str) -> bool:
     """Whether a model is made from a file: code, a parameter, a file below data/, or the `source` of its task."""
     further = [Path(source)] if source and source[0] not in "./" else []  # not the whole repository, no hidden folder
-    made = any(Path(path).is_relative_to(folder) for folder in MADE)
-    return any(Path(path).is_relative_to(known) for known in (*SOURCES, *further)) and not made
+    generated = any(Path(path).is_relative_to(folder) for folder in GENERATED)
+    return any(Path(path).is_relative_to(place) for place in (*SOURCES, *further)) and not generated
 
 
 def show(revision: str, path: str) -> bytes | None:
@@ -162,8 +162,8 @@ def _remove_abandoned() -> None:
     temporary = Path(tempfile.gettempdir()).resolve()
     for line in _git("worktree", "list", "--porcelain", "-z").stdout.decode(errors="replace").split("\0"):
         path = Path(line.removeprefix("worktree "))
-        made = re.fullmatch(rf"{PREFIX}(\d+)-\w+", path.parent.name)
-        if made and path.parent.parent == temporary and _has_ended(int(made[1])):
+        match = re.fullmatch(rf"{PREFIX}(\d+)-\w+", path.parent.name)
+        if match and path.parent.parent == temporary and _has_ended(int(match[1])):
             _git("worktree", "remove", "--force", str(path))
             shutil.rmtree(path.parent, ignore_errors=True)
 

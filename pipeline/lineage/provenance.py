@@ -44,6 +44,11 @@ class Provenance:
         """The uncommitted changes in the form of `git apply`."""
         return self.patch.encode("latin-1")
 
+    @property
+    def weights_md5(self) -> str:
+        """The MD5 of the weights, which identifies a trained model."""
+        return self.outputs[str(ModelPaths(self.model).weights)]
+
 
 def current_source(setup: ModelSetup) -> Source:
     """The code and parameters in the workspace."""
@@ -107,9 +112,9 @@ def of_artifacts(artifacts: Artifacts, source: Source | None = None) -> Provenan
     )
 
 
-def save_training(provenance: Provenance, weights_md5: str) -> None:
-    """Write the provenance of these weights into the logs, where tracking finds it at any later time."""
-    save(provenance, ModelPaths(provenance.model).training_note(weights_md5))
+def save_training(provenance: Provenance) -> None:
+    """Write the provenance into the logs under the MD5 of its weights, where tracking finds it at any later time."""
+    save(provenance, ModelPaths(provenance.model).training_note(provenance.weights_md5))
 
 
 def load_training(model: str, task: str, weights_md5: str) -> Provenance | None:

@@ -66,8 +66,7 @@ def foreign_code(provenance: Provenance) -> str:
     """
     source = str(provenance.params.get(f"tasks.{provenance.task}.source", "data"))
     files = git.touched(provenance.changes, source) if provenance.patch else []
-    weights_md5 = provenance.outputs[str(ModelPaths(provenance.model).weights)]
-    training = load_training(provenance.model, provenance.task, weights_md5)
+    training = load_training(provenance.model, provenance.task, provenance.weights_md5)
     if not git.commit(provenance.commit):
         return ""  # there is nothing to run
     if training and (training.commit, training.patch) == (provenance.commit, provenance.patch):

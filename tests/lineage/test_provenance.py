@@ -114,15 +114,17 @@ def logged(model: artifacts.Artifacts) -> Provenance | None:
     return provenance.load_training(MODEL, TASK, model.weights_md5)
 
 
-def of_source(changes: bytes, **other: Any) -> Provenance:
-    return replace(EXAMPLE, uncommitted=bool(changes), patch=changes.decode("latin-1"), **other)
+def of(model: artifacts.Artifacts, changes: bytes = b"", **other: Any) -> Provenance:
+    """The example, with the weights of the model."""
+    outputs = {str(model.paths.weights): model.weights_md5}
+    return replace(EXAMPLE, uncommitted=bool(changes), patch=changes.decode("latin-1"), outputs=outputs, **other)
 
 
 def test_the_logs_keep_a_provenance_with_all_bytes_of_its_patch(model: artifacts.Artifacts) -> None:
     changes = bytes(range(256))
-    provenance.save_training(of_source(changes), model.weights_md5)
-    assert logged(model) == of_source(changes)
-    assert of_source(changes).changes == changes
+    provenance.save_training(of(model, changes))
+    assert logged(model) == of(model, changes)
+    assert of(model, changes).changes == changes
     assert in_logs(model).is_relative_to(LOGS), "neither in git nor in DVC"
     assert provenance.load_training(MODEL, TASK, MD5) is None, "that of other weights"
 
@@ -130,8 +132,8 @@ def test_the_logs_keep_a_provenance_with_all_bytes_of_its_patch(model: artifacts
 def test_evaluation_gives_it_the_later_source_and_keeps_environment_and_experiment(
     model: artifacts.Artifacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    training = of_source(b"", experiment="brisk-lynx", environment={"numpy": "2.4.0"})
-    provenance.save_training(training, model.weights_md5)
+    training = of(model, experiment="brisk-lynx", environment={"numpy": "2.4.0"})
+    provenance.save_training(training)
     monkeypatch.setenv("DVC_EXP_NAME", "another")
     completed = provenance.of_artifacts(model, ("b" * 40, b"patch"))
     assert (completed.commit, completed.changes) == ("b" * 40, b"patch")
@@ -154,15 +156,15 @@ def test_a_damaged_file_in_the_logs_is_none_and_is_replaced(model: artifacts.Art
     in_logs(model).parent.mkdir(parents=True)
     in_logs(model).write_bytes(content)
     assert logged(model) is None
-    provenance.save_training(EXAMPLE, model.weights_md5)
-    assert logged(model) == EXAMPLE
+    provenance.save_training(of(model))
+    assert logged(model) == of(model)
 
 
 def test_parameters_and_inputs_of_other_weights_are_not_taken_from_the_lock(model: artifacts.Artifacts) -> None:
     trained = {"path": str(model.paths.weights), "md5": MD5}
     entry = {"outs": [trained], "deps": [{"path": "x", "md5": MD5}], "params": {"params.yaml": {"seed": 9}}}
     model.entries[stage("train", MODEL)] = entry
-    provenance.save_training(EXAMPLE, model.weights_md5)
+    provenance.save_training(of(model))
     completed = provenance.of_artifacts(model)
     assert (completed.params, completed.inputs) == (EXAMPLE.params, {})
     trained["md5"] = model.weights_md5

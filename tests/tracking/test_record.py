@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.files import md5
+from pipeline.paths import ModelPaths
 from tests.harness import project
 
 MODEL = project.MODELS[0]
@@ -24,6 +26,12 @@ def test_track_writes_a_damaged_artifact_of_a_run_again(trained_project: Path, n
     assert done.exit_code == 0
     assert "note:" not in done.stdout
     assert path.read_bytes() == before
+
+
+def test_a_run_holds_the_provenance_that_the_logs_have(trained_project: Path) -> None:
+    paths = ModelPaths(MODEL)
+    logged = paths.training_note(md5(paths.weights)).read_bytes()
+    assert logged in [path.read_bytes() for path in Path("mlartifacts").rglob("provenance.json")]
 
 
 def test_the_artifacts_of_an_intact_run_are_left_alone(trained_project: Path) -> None:
