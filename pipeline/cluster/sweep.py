@@ -73,7 +73,7 @@ def _run(sweep: Sweep, waiting: dict[str, TrialParams], options: Options, receiv
         tuner = tune.Tuner(
             trainable,
             param_space={"trial": tune.grid_search(trials)},
-            tune_config=tune.TuneConfig(scheduler=scheduler, trial_name_creator=_name),
+            tune_config=tune.TuneConfig(scheduler=scheduler, trial_name_creator=_name, trial_dirname_creator=_name),
             run_config=tune.RunConfig(
                 name=sweep.name,
                 storage_path=storage,
