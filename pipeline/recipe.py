@@ -1,5 +1,6 @@
 """A network and the recipes that train it, as params.yaml says, with the defaults of what it leaves out."""
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -9,6 +10,7 @@ from pipeline.section import Section
 Width = Annotated[int, Field(ge=1, le=8192)]  # of a layer
 Count = Annotated[int, Field(ge=1, le=100_000_000)]
 Value = Annotated[float, Field(ge=-100, le=100)]  # the first value of a weight
+OnReport = Callable[[dict[str, float]], None]  # what a training calls with each row that it logs: step, loss, accuracy
 
 
 class Network(Section):

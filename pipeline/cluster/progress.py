@@ -2,21 +2,20 @@
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 
-ReportCallback = Callable[[int, dict[str, float]], None]
+from pipeline.recipe import OnReport
 
 
-def reported(on_report: ReportCallback) -> ReportCallback:
+def reported(on_report: OnReport) -> OnReport:
     """`on_report`, which also writes to the file that PIPELINE_PROGRESS names, if there is one."""
     name = os.environ.get("PIPELINE_PROGRESS")
     if not name:
         return on_report
 
-    def report(step: int, row: dict[str, float]) -> None:
+    def report(row: dict[str, float]) -> None:
         with Path(name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
-        on_report(step, row)
+        on_report(row)
 
     return report

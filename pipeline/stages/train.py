@@ -16,11 +16,11 @@ from pipeline.errors import PipelineError
 from pipeline.files import write_atomic
 from pipeline.formats import write_csv
 from pipeline.networks import keras_network, loss_and_optimizer
-from pipeline.recipe import Recipe
+from pipeline.recipe import OnReport, Recipe
 from pipeline.training import distributed, environment
 from pipeline.training.augment import transform
 from pipeline.training.batches import Features, Schedule, evaluation_batches, training_batches
-from pipeline.training.callbacks import History, ReportCallback, TensorBoard
+from pipeline.training.callbacks import History, TensorBoard
 from pipeline.training.checkpoint import Checkpoint, fingerprint, watched
 from pipeline.training.distributed import Workers
 
@@ -40,10 +40,10 @@ class TrainingData:
     features: Features
 
 
-def run(setup: ModelSetup, on_report: ReportCallback = lambda step, row: None) -> dict[str, Any]:
+def run(setup: ModelSetup, on_report: OnReport = lambda row: None) -> dict[str, Any]:
     """Prepare the data, compile the network, fit it, save its weights and its history.
 
-    `on_report(step, row)` is called for each row of the history. Returns what no output may hold, since it differs from
+    `on_report` is called with each row of the history. Returns what no output may hold, since it differs from
     one run to the next: device, versions, seconds, peak_memory_mib.
     """
     environment.make_deterministic(setup.seed)
@@ -137,17 +137,17 @@ def _fit(
     setup: ModelSetup,
     data: TrainingData,
     checkpoint: Checkpoint,
-    on_report: ReportCallback,
+    on_report: OnReport,
     workers: Workers,
 ) -> tuple[History, float]:
     """Train from the checkpoint, or from the beginning; return the history, and the seconds that all of it took."""
     recipe = data.recipe
     write_events = TensorBoard(setup.paths.events(checkpoint.fingerprint))
 
-    def report(step: int, row: dict[str, float]) -> None:
+    def report(row: dict[str, float]) -> None:
         if workers.chief:
-            write_events(step, row)
-            on_report(step, row)
+            write_events(row)
+            on_report(row)
 
     history = _history(model, setup, data, report)
     before = _resume(model, history, checkpoint, workers)  # seconds
@@ -199,7 +199,7 @@ def _batches(setup: ModelSetup, data: TrainingData, first: int, workers: Workers
     return (augmented if workers.number == 1 else augmented.map(workers.share)).prefetch(2)
 
 
-def _history(model: keras.Model, setup: ModelSetup, data: TrainingData, on_report: ReportCallback) -> History:
+def _history(model: keras.Model, setup: ModelSetup, data: TrainingData, on_report: OnReport) -> History:
     def predict(rows: np.ndarray) -> np.ndarray:
         logits = model(data.features(data.encoded[rows]), training=False)
         return np.asarray(np.argmax(logits, axis=-1))  # (batch,), or (batch, steps)

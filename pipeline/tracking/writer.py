@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from pipeline.errors import redact
 from pipeline.files import md5, md5_of
 from pipeline.lineage.provenance import Provenance, input_kind, strip_prefixes
 from pipeline.paths import ModelPaths, TaskPaths
+from pipeline.recipe import OnReport
 from pipeline.tracking import connection, schema, ui
 from pipeline.tracking.schema import LIVE, WEIGHTS, curve, run_name, runs_with_weights
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXAMPLES = TaskPaths("").examples.name
-ReportCallback = Callable[[int, dict[str, float]], None]  # a step, and its row of history.csv
 
 
 def experiment_id(client: "MlflowClient", task: str) -> str:
@@ -94,14 +94,14 @@ def log_inputs(client: "MlflowClient", run_id: str, dataset: str, inputs: Mappin
 
 
 @contextmanager
-def live_run(made_from: Provenance) -> Iterator[ReportCallback]:
+def live_run(made_from: Provenance) -> Iterator[OnReport]:
     """A run of a training that goes on inside the `with`; yields what the training calls at each log."""
     attempt = connection.BestEffort(made_from.model)
     client = attempt("the training", connection.client)
     run_id = attempt("the training", lambda: _begin(client, made_from))
 
-    def on_report(step: int, row: dict[str, float]) -> None:
-        attempt(f"the training from step {step} on", lambda: log_report(client, run_id, row))
+    def on_report(row: dict[str, float]) -> None:
+        attempt(f"the training from step {row['step']:.0f} on", lambda: log_report(client, run_id, row))
 
     try:
         yield on_report

@@ -11,11 +11,9 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from pipeline.errors import shortened
-from pipeline.recipe import Recipe
+from pipeline.recipe import OnReport, Recipe
 
 log = logging.getLogger(__name__)
-
-ReportCallback = Callable[[int, dict[str, float]], None]  # receives each step that is logged, and its row
 
 
 class History(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
@@ -29,7 +27,7 @@ class History(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no t
         recipe: Recipe,
         batch_accuracy: Callable[[int], float],
         sample_line: Callable[[int], str],
-        on_report: ReportCallback,
+        on_report: OnReport,
     ):
         super().__init__()
         self.recipe, self.on_report = recipe, on_report
@@ -41,7 +39,7 @@ class History(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no t
         """Continue after the rows of a checkpoint; listeners receive them again."""
         self.rows, self.step = rows, step
         for row in rows:
-            self.on_report(int(row["step"]), row)
+            self.on_report(row)
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Show a progress bar in a terminal; a file or a pipe gets the lines alone."""
@@ -60,7 +58,7 @@ class History(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no t
         row = self._row({name: float(value) for name, value in (logs or {}).items()})
         self.rows.append(row)
         tqdm.write("  ".join(filter(None, [self._line(row), self.sample_line(self.step)])))
-        self.on_report(self.step, row)
+        self.on_report(row)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Remove the bar."""
@@ -90,21 +88,21 @@ class TensorBoard:
         self._folder, self._failed = folder, False
         self._writer: Any = None
 
-    def __call__(self, step: int, row: dict[str, float]) -> None:
+    def __call__(self, row: dict[str, float]) -> None:
         """Write one row."""
         if self._failed:
             return
         try:
-            self._write(step, row)
+            self._write(row)
         except (OSError, tf.errors.OpError) as error:
             self._failed = True
             log.warning("TensorBoard's files in %s could not be written: %s", self._folder, shortened(str(error), 200))
 
-    def _write(self, step: int, row: dict[str, float]) -> None:
+    def _write(self, row: dict[str, float]) -> None:
         if self._writer is None:
             shutil.rmtree(self._folder, ignore_errors=True)  # a training that resumes reports its rows again
             self._writer = tf.summary.create_file_writer(str(self._folder))
-        with self._writer.as_default(step):
+        with self._writer.as_default(int(row["step"])):
             for name in row.keys() - {"step"}:
                 tf.summary.scalar(name, row[name])
         self._writer.flush()

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from pipeline import config
 from pipeline.config import ModelSetup
 from pipeline.errors import PipelineError
 from pipeline.files import parse_yaml
+from pipeline.recipe import OnReport
 from pipeline.stages import train
 from pipeline.training.checkpoint import Checkpoint, fingerprint, watched
 from tests.harness import project
@@ -31,9 +31,9 @@ def outputs(setup: ModelSetup) -> tuple[bytes, bytes]:
     return setup.paths.weights.read_bytes(), setup.paths.history.read_bytes()
 
 
-def stop_at(step: int) -> Callable[[int, dict[str, float]], None]:
-    def on_report(at: int, row: dict[str, float]) -> None:
-        if at >= step:
+def stop_at(step: int) -> OnReport:
+    def on_report(row: dict[str, float]) -> None:
+        if row["step"] >= step:
             raise Killed
 
     return on_report
@@ -71,7 +71,7 @@ def test_a_resumed_training_ends_with_the_same_bytes(
     with pytest.raises(Killed):
         train.run(setup, stop_at(stop))
     steps: list[int] = []
-    train.run(setup, lambda step, row: steps.append(step))
+    train.run(setup, lambda row: steps.append(int(row["step"])))
     assert outputs(setup) == expected
     assert f"resuming from step {resumed}," in capsys.readouterr().out
     assert steps == [10, 20, 25], "listeners receive the rows before the checkpoint, too"

@@ -34,7 +34,7 @@ def test_the_same_seed_makes_the_same_files_and_another_seed_others(untrained_pr
     steps: list[int] = []
 
     def outputs(seed: int) -> dict[str, bytes]:
-        train.run(replace(setup, seed=seed), lambda step, row: steps.append(step))
+        train.run(replace(setup, seed=seed), lambda row: steps.append(int(row["step"])))
         export.run(setup)
         folder = setup.paths.folder
         return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
@@ -53,7 +53,7 @@ def test_a_walk_prints_what_the_published_programs_print(
     project.change(untrained_project, "recipe", "published")
     setup = prepare("fable-lstm512")
     reported: list[dict[str, float]] = []
-    train.run(setup, lambda step, row: reported.append(row))
+    train.run(setup, reported.append)
     printed = capsys.readouterr().out
     assert "cuDNN is" in printed
     (line,) = (line for line in printed.splitlines() if line.startswith("step     10  loss"))
