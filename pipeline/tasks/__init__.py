@@ -3,7 +3,7 @@
     data.py        the raw data, and the examples made of them: decides the weights
     features.py    encoded examples as floats: decides the weights
     inputs.py      what a user types or names, encoded: `pipeline predict` alone needs it
-    evaluation.py  the task's own metrics and its picture of errors
+    evaluation.py  the task's own metrics and its picture of errors; may be left out
 
 A stage imports only the files that it needs, so an edited picture retrains nothing. To add a task, add a folder and a
 section in params.yaml; see docs/extending.md.
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 SampleLine = Callable[[np.ndarray, int, int, DatasetInfo], str]
 UserInput = str | bytes  # what a user types; where that names a file, also the content of one
 
+CLASSES = 30  # that are named below the bars of accuracy, of many only some
+
 CONTRACT: dict[str, dict[str, tuple[str, ...] | None]] = {  # file: what it must define; functions with parameters
     "data": {
         "Generate": None,
@@ -42,6 +44,7 @@ CONTRACT: dict[str, dict[str, tuple[str, ...] | None]] = {  # file: what it must
     "inputs": {"encode": ("text", "info")},
     "evaluation": {"evaluate": ("examples", "predictions", "model")},
 }
+OPTIONAL = {"evaluation"}  # files that may lack their names, or not exist
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,12 @@ class Task:
     name: str
 
     def check(self) -> None:
-        """Raise PipelineError unless every file defines what CONTRACT lists, with these parameters."""
+        """Raise PipelineError unless every file that must exist defines what CONTRACT lists, with these parameters."""
         for part, definitions in CONTRACT.items():
             module = self._file(part)
             for name, parameters in definitions.items():
+                if not hasattr(module, name):
+                    continue
                 if problem := _problem(getattr(module, name), parameters):
                     raise PipelineError(f"pipeline/tasks/{self.name}/{part}.py: {name} {problem}; change it.")
 
@@ -161,9 +166,13 @@ class Task:
     def evaluate(self, examples: Examples, predictions: Predictions, model: Model) -> "tuple[dict[str, float], Figure]":
         """The task's own metrics, beside accuracy and loss, and the picture that shows best what the model gets wrong.
 
-        `model` predicts further examples, where the task measures more than the evaluated split.
+        `model` predicts further examples, where the task measures more than the evaluated split. By default, no metrics
+        and the accuracy of each class.
         """
-        metrics, figure = self._file("evaluation").evaluate(examples, predictions, model)
+        function = getattr(self._file("evaluation"), "evaluate", None)
+        if function is None:
+            return {}, _accuracy_by_class(predictions)
+        metrics, figure = function(examples, predictions, model)
         return dict(metrics), figure
 
     def instructive(self, examples: Examples, predictions: Predictions) -> np.ndarray:
@@ -191,7 +200,7 @@ class Task:
     def _file(self, part: str) -> Any:
         module = _import(self.name, part)
         missing = [name for name in CONTRACT[part] if not hasattr(module, name)]
-        if missing:
+        if missing and part not in OPTIONAL:
             raise PipelineError(f"pipeline/tasks/{self.name}/{part}.py does not define {missing[0]}; add it.")
         return module
 
@@ -210,6 +219,22 @@ def load(name: str) -> Task:
     return Task(name)
 
 
+def _accuracy_by_class(predictions: Predictions) -> "Figure":
+    """A bar for each class of the evaluated examples, in the order of the class names."""
+    from matplotlib.figure import Figure
+
+    totals = predictions.totals
+    classes, examples, wrong = totals.by_class().T
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.bar(np.arange(len(classes)), 100 * (1 - wrong / examples), color="#2471a3")
+    axes.set(ylabel="right, %", ylim=(0, 100), title=f"{totals.wrong:,} of {totals.examples:,} examples wrong")
+    shown = np.arange(0, len(classes), -(-len(classes) // CLASSES))
+    names = [predictions.info.class_names[i].replace("$", r"\$") for i in classes[shown]]
+    axes.set_xticks(shown, names, rotation=30, ha="right")
+    return figure
+
+
 def _problem(definition: Any, parameters: tuple[str, ...] | None) -> str:
     """What is wrong with a definition: a section without parameters, or a function with them. "" if nothing is."""
     if parameters is None:
@@ -226,6 +251,7 @@ def _problem(definition: Any, parameters: tuple[str, ...] | None) -> str:
 
 
 def _import(task: str, part: str) -> ModuleType:
+    """A file of a task's folder; an empty module for one that may be left out and is."""
     module = f"{__name__}.{task}.{part}"
     try:
         return importlib.import_module(module)
@@ -234,4 +260,6 @@ def _import(task: str, part: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != module:
             raise
+        if part in OPTIONAL:
+            return ModuleType(module)
         raise PipelineError(f"pipeline/tasks/{task}/{part}.py does not exist; add it.") from None

@@ -218,7 +218,7 @@ def test_the_sample_line_is_one_line(name: str) -> None:
 @pytest.mark.parametrize(
     ("file", "text", "sentence"),
     [
-        ("evaluation.py", "", r"evaluation\.py does not define evaluate; add it\."),
+        ("inputs.py", "", r"inputs\.py does not define encode; add it\."),
         (
             "evaluation.py",
             "evaluate = 1\n",
@@ -248,6 +248,29 @@ def test_a_folder_is_checked_before_its_first_stage_runs(
     (other / file).write_text(text)
     with pytest.raises(PipelineError, match=sentence):
         tasks.load(other.name).check()
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 1], ids=["none wrong", "some wrong", "all wrong"])
+@pytest.mark.parametrize("text", [None, '"""Nothing yet."""\n'], ids=["no file", "no evaluate"])
+def test_a_task_without_an_evaluation_shows_the_accuracy_of_each_class(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str | None, share: float
+) -> None:
+    folder = tmp_path / f"plain_{abs(hash((text, share)))}"  # a name that no other case has imported
+    shutil.copytree(Path(tasks.__file__).parent / "bits", folder)
+    (folder / "evaluation.py").unlink()
+    if text is not None:
+        (folder / "evaluation.py").write_text(text)
+    monkeypatch.setattr(tasks, "__path__", [*tasks.__path__, str(tmp_path)])
+    task, made = tasks.load(folder.name), examples("bits")
+    task.check()
+    predicted = predictions("bits", range(round(share * made.info.splits[made.info.eval_split])))
+    metrics, figure = task.evaluate(made, predicted, lambda sequence: {})
+    assert metrics == {}
+    (axes,) = figure.axes
+    _, tried, wrong = predicted.totals.by_class().T
+    heights = [bar.get_height() for bar in axes.containers[0]]
+    np.testing.assert_allclose(heights, 100 * (1 - wrong / tried))
+    assert task.instructive(made, predicted).shape == made.encoded.shape[1:]
 
 
 def test_a_folder_that_lacks_a_file_or_a_name_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
