@@ -26,8 +26,8 @@ def run(task: TaskSetup) -> None:
 def check(examples: Examples, raw: Path) -> None:
     """Check what training relies on.
 
-    Raises PipelineError, with the folder and the row of the example, if a target or a split is invalid, if the training
-    split or the evaluated split is empty, or if an example is in two splits.
+    Raises PipelineError, with the folder and the row of the example, if a code, a target or a split is invalid, if the
+    training split or the evaluated split is empty, or if an example is in two splits.
     """
     info, encoded, targets = examples.info, examples.encoded, examples.targets
     if unknown := [split for split in info.splits if split not in SPLITS]:
@@ -52,6 +52,10 @@ def check(examples: Examples, raw: Path) -> None:
     _refuse(
         raw, (targets < 0) | (targets >= classes), lambda row: f"target {targets[row]}, expected 0 to {classes - 1}"
     )
+    if np.issubdtype(encoded.dtype, np.floating):
+        numbers = np.isfinite(encoded).all(axis=1)
+        _refuse(raw, ~numbers, lambda row: f"its code holds {encoded[row].tolist()}, expected finite numbers")
+        encoded = encoded + 0.0  # -0.0 is 0.0: the same example
     if len(stored) > 1 and not info.autoregressive:  # a text repeats itself
         splits = np.repeat(list(stored), list(stored.values()))
         repeated = _in_two_splits(encoded, splits)

@@ -55,6 +55,35 @@ def test_valid_examples_pass_and_are_read_as_they_were_saved(tmp_path: Path) -> 
     assert loaded.targets.dtype == saved.targets.dtype
 
 
+def measured(*codes: list[float]) -> Examples:
+    """Two examples of measurements: the first trains, the second tests."""
+    return Examples(info_of(train=1, test=1), np.array(codes, np.float32), np.array([0, 1]))
+
+
+def test_measurements_pass_and_are_read_as_they_were_saved(tmp_path: Path) -> None:
+    made = measured([0.1, -2.5], [0.1, 7.0])
+    split.check(made, Path("raw"))
+    paths = TaskPaths("bits", tmp_path)
+    save_examples(made, paths)
+    read = load_examples(paths).encoded
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(read, made.encoded)
+
+
+@pytest.mark.parametrize(
+    ("codes", "sentence"),
+    [
+        (([0.5], [np.nan]), r"raw, example 1: its code holds \[nan\], expected finite numbers"),
+        (([np.inf], [0.5]), r"raw, example 0: its code holds \[inf\], expected finite numbers"),
+        (([0.5], [0.5]), r"it is in the split 'train' and in another, too"),
+        (([0.0], [-0.0]), r"it is in the split 'train' and in another, too"),
+    ],
+)
+def test_invalid_measurements_are_refused(codes: tuple[list[float], ...], sentence: str) -> None:
+    with pytest.raises(PipelineError, match=sentence):
+        split.check(measured(*codes), Path("raw"))
+
+
 def test_the_balance_counts_each_class_in_each_split(untrained_project: Path) -> None:
     task = config.load().task("bits")
     generate.run(task)
