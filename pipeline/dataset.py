@@ -37,7 +37,8 @@ class DatasetInfo:
     autoregressive: bool  # whether a prediction can be fed back as the last step of the next input
     encoding: str  # how an input becomes (steps, features), for people
     splits: dict[str, int]  # how many examples each split has, in the order in which they are stored
-    complement: bool = False  # whether the evaluated split is not stored: it is all numbers from 0 that are in no other
+    # Whether the evaluated split is computed, not stored: it is every code from 0 on that is in no other split.
+    complement: bool = False
     min_steps: int | None = None  # of the shortest sequence that an exported model takes; None: it takes shape[0] steps
 
 
@@ -51,17 +52,15 @@ class Outline:
 
 @dataclass(frozen=True)
 class Examples:
-    """The examples of a task, encoded as compact integers; the task's `features` makes floats of them.
+    """The examples of a task, encoded as a few numbers each; the task's `features` makes floats of them.
 
     The arrays may lie in a file: a slice of them reads nothing, and rows of them read no more than these.
     """
 
     info: DatasetInfo
-    encoded: np.ndarray  # (examples, code) integers: the splits one after the other, as in info.splits
+    encoded: np.ndarray  # (examples, code) integers or floats: the splits one after the other, as in info.splits
     targets: np.ndarray  # (examples,) integers, index into info.class_names
-    complement_classes: np.ndarray | None = (
-        None  # int64 (classes,): the sizes of the classes of a split that is not stored
-    )
+    complement_classes: np.ndarray | None = None  # int64 (classes,): how many examples a split that is not stored has
 
     def split(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """The encoded examples and the targets of one split, in their order; none if there is no such split."""

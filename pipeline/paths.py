@@ -70,9 +70,8 @@ class ModelPaths:
         self.onnx = self.export / "model.onnx"
         self.info = self.export / "info.json"  # the DatasetInfo
         self.metrics = self.folder / "metrics.json"
-        self.predictions = (
-            self.folder / "predictions.parquet"
-        )  # a row for each prediction that is kept: of a complement, the wrong ones
+        # A row for each prediction; of an evaluated split that is not stored, for each wrong one.
+        self.predictions = self.folder / "predictions.parquet"
         self.confusion = self.folder / "confusion.csv"
         self.by_class = self.folder / "by_class.csv"
         self.errors = self.folder / "errors.png"
