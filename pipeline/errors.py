@@ -35,7 +35,7 @@ def redact(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """A text of somebody else for the terminal: control characters but the newline become question marks."""
+    """An untrusted text for the terminal: control characters but the newline become question marks."""
     return "".join(char if char.isprintable() or char in "\n\t" else "?" for char in text)
 
 

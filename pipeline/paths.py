@@ -79,7 +79,7 @@ class ModelPaths:
         self.inside = self.folder / "inside.png"  # its states while it reads an example
         self.verdict = root / LOGS / name / "verdict.json"  # what the gate decided
 
-    def training_note(self, weights_md5: str) -> Path:
+    def provenance(self, weights_md5: str) -> Path:
         """What is known of the training that made these weights, in the repository's logs."""
         return repository() / LOGS / self.name / f"{weights_md5}.json"
 

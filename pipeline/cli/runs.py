@@ -97,9 +97,7 @@ def ui(
 @app.command()
 def reproduce(
     run: Annotated[str, typer.Argument(metavar="RUN", help="its name or id", show_default=False)],
-    yes: Annotated[
-        bool, typer.Option("--yes", help="do not ask before the code of somebody else's run is run")
-    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask before the code of a foreign run is run")] = False,
 ) -> None:
     """Train a run's model again in a temporary work tree: identical (exit status 0), or what differs first (1)."""
     from pipeline import config

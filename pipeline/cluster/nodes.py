@@ -18,7 +18,7 @@ SETTINGS = {  # of Ray; what a user has set stays
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_RESULT_BUFFER_LENGTH": "0",
 }
-# Ray's name for it is older than its effect: on every system, all ports are those of 127.0.0.1 alone.
+# Despite its name, it makes Ray bind to 127.0.0.1 alone on Linux, too.
 LOCAL = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 CLUSTER = {"RAY_AUTH_MODE": "token"}  # which `ray start` asks for, too
 

@@ -72,6 +72,6 @@ def shipment(setup: ModelSetup) -> Shipment:
         objects=inputs.objects,
         restore=restore,
         metrics=str(setup.paths.metrics),
-        notes=str(setup.paths.training_note("").parent),
+        provenances=str(setup.paths.provenance("").parent),
         tracking_uri=uri if reachable else "",
     )

@@ -82,8 +82,8 @@ def receive(sweep: Sweep, name: str, content: dict[str, Any], rows: list[dict[st
             raise PipelineError(f"{files.metrics} came damaged; run the sweep again.")
         exchange.add(content["objects"], content["runs"])
         weights = trained_weights(entries, model)
-        if note := content["notes"].get(f"{weights}.json"):
-            write_bytes(note, files.training_note(weights))
+        if provenance := content["provenances"].get(f"{weights}.json"):
+            write_bytes(provenance, files.provenance(weights))
     except PipelineError as error:
         return TrialRecord(name, overrides, FAILED, str(error), rows)
     return TrialRecord(name, overrides, FINISHED, "", rows, json.loads(content["metrics"]), entries)

@@ -78,10 +78,10 @@ def _write_checkpoints(setup: ModelSetup, sent: dict[str, bytes]) -> None:
 
 
 def _write(setup: ModelSetup, trained: dict[str, dict[str, bytes]], files: list[str]) -> None:
-    """Write the files of the model by these names, and the note of its weights. What came by other names is left."""
+    """Write the files by these names, and the provenance of the weights. What came by other names is left."""
     paths = setup.paths
-    note = md5_of(trained["files"][paths.weights.name])
+    weights = md5_of(trained["files"][paths.weights.name])
     for name in files:
         write_bytes(trained["files"][name], paths.folder / name)
-    if f"{note}.json" in trained["notes"]:
-        write_bytes(trained["notes"][f"{note}.json"], paths.training_note(note))
+    if f"{weights}.json" in trained["provenances"]:
+        write_bytes(trained["provenances"][f"{weights}.json"], paths.provenance(weights))

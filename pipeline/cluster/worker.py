@@ -39,7 +39,7 @@ class Shipment:
     objects: dict[str, bytes]  # the content of each hash
     restore: tuple[str, ...]  # the stages that wrote the inputs
     metrics: str  # the path of the metrics that the target writes
-    notes: str  # the folder of the training's notes
+    provenances: str  # the folder of the provenance of each training
     tracking_uri: str  # of an MLflow server; empty: none that the nodes reach
 
 
@@ -93,7 +93,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _end(self, status: int) -> dict[str, Any]:
-        if status < 0 or status > 128:  # a signal: somebody else's; the trial starts again
+        if status < 0 or status > 128:  # killed from outside: Ray starts the trial again
             raise RuntimeError(f"the stages ended by signal {abs(status) & 127}")
         if status:
             return self._result(FAILED, reason=_reason(self._log))
@@ -165,13 +165,13 @@ def start(
 
 
 def outputs(root: Path, shipment: Shipment) -> dict[str, Any]:
-    """What the stages wrote: files by their hashes, the run cache, dvc.lock, the training's note, the metrics."""
+    """What the stages wrote: files by their hashes, the run cache, dvc.lock, its provenance, the metrics."""
     cache = root / ".dvc" / "cache"
     objects = {"".join(path.parts[-2:]): path for path in _files(cache / "files" / "md5")}
     return {
         "objects": {name: path.read_bytes() for name, path in objects.items() if name not in shipment.objects},
         "runs": {path.relative_to(cache / "runs").as_posix(): path.read_bytes() for path in _files(cache / "runs")},
-        "notes": _notes(root, shipment),
+        "provenances": _provenances(root, shipment),
         "lock": (root / "dvc.lock").read_bytes(),
         "metrics": (root / shipment.metrics).read_bytes(),
     }
@@ -214,7 +214,7 @@ def _train_in(folder: Path, config: dict[str, Any], chief: bool) -> None:
     if chief:
         model = root / config["folder"]
         files = {name: (model / name).read_bytes() for name in config["files"]}
-        outbox.put(("end", {"files": files, "notes": _notes(root, shipment)}))
+        outbox.put(("end", {"files": files, "provenances": _provenances(root, shipment)}))
 
 
 def _reason(log: Path) -> str:
@@ -223,8 +223,8 @@ def _reason(log: Path) -> str:
     return " ".join([line for line in lines if line.startswith(("error:", "ERROR:"))] or lines[-3:])[:500]
 
 
-def _notes(root: Path, shipment: Shipment) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in (root / shipment.notes).glob("*.json")}
+def _provenances(root: Path, shipment: Shipment) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (root / shipment.provenances).glob("*.json")}
 
 
 def _send_checkpoints(root: Path, sent: dict[Path, int], outbox: Any) -> None:

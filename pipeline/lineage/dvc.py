@@ -124,7 +124,7 @@ def params(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def inside(root: Path, path: str) -> Path:
-    """Resolve a path that somebody else wrote. Raises PipelineError if it leads out of `root`, also by a link."""
+    """Resolve an untrusted relative path. Raises PipelineError if it leads out of `root`, also by a link."""
     if (
         Path(path).is_absolute()
         or ".." in Path(path).parts

@@ -114,13 +114,13 @@ def of_artifacts(artifacts: Artifacts, source: Source | None = None) -> Provenan
 
 def save_training(provenance: Provenance) -> None:
     """Write the provenance into the logs under the MD5 of its weights, where tracking finds it at any later time."""
-    save(provenance, ModelPaths(provenance.model).training_note(provenance.weights_md5))
+    save(provenance, ModelPaths(provenance.model).provenance(provenance.weights_md5))
 
 
 def load_training(model: str, task: str, weights_md5: str) -> Provenance | None:
     """The provenance that the logs have of these weights; None if they were not trained here, or if it is damaged."""
     try:
-        content = json.loads(ModelPaths(model).training_note(weights_md5).read_bytes())
+        content = json.loads(ModelPaths(model).provenance(weights_md5).read_bytes())
         # Version 0.3 wrote commit, patch, experiment and environment alone.
         old = {"recipe": "", "uncommitted": bool(content["patch"]), "params": {}, "inputs": {}, "outputs": {}}
         return TypeAdapter(Provenance).validate_python(old | content | {"model": model, "task": task})

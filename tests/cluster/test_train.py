@@ -42,7 +42,7 @@ def test_a_training_on_two_nodes_whose_worker_was_killed_ends_with_the_same_byte
         end(process, swept)
     weights = ModelPaths(MODEL, swept).weights
     expected = md5(weights)
-    note = json.loads((swept / ModelPaths(MODEL).training_note(expected)).read_text())
+    note = json.loads((swept / ModelPaths(MODEL).provenance(expected)).read_text())
     assert note["environment"]["workers"] == 2
     done = project.run(swept, "dvc", "repro", f"evaluate@{MODEL}", PIPELINE_RECORD="off")
     assert f"train@{MODEL}" not in project.stages_run(done.stdout), "DVC knows the training"
@@ -75,12 +75,12 @@ def test_a_worker_writes_no_file_but_those_that_the_driver_expects(untrained_pro
     assert [path.name for path in Path("checkpoints").iterdir()] == [good]
     paths, content = ModelPaths(MODEL), b"weights"
     note = md5_of(content)
-    notes = dict.fromkeys([f"{note}.json", f"../{note}.json", f"{outside}.json", f"{'0' * 32}.json"], b"{}")
-    sent = {"files": {paths.weights.name: content, "../evil": b""}, "notes": notes}
+    provenances = dict.fromkeys([f"{note}.json", f"../{note}.json", f"{outside}.json", f"{'0' * 32}.json"], b"{}")
+    sent = {"files": {paths.weights.name: content, "../evil": b""}, "provenances": provenances}
     before = set(untrained_project.rglob("*"))
     driver._write(setup, sent, [paths.weights.name])
     written = {path for path in set(untrained_project.rglob("*")) - before if path.is_file()}
-    assert written == {untrained_project / path for path in (paths.weights, paths.training_note(note))}
+    assert written == {untrained_project / path for path in (paths.weights, paths.provenance(note))}
     assert list(tmp_path.rglob("authorized_keys*")) == []
 
 

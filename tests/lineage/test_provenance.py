@@ -107,7 +107,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> artifacts.Artifact
 
 
 def in_logs(model: artifacts.Artifacts) -> Path:
-    return model.paths.training_note(model.weights_md5)
+    return model.paths.provenance(model.weights_md5)
 
 
 def logged(model: artifacts.Artifacts) -> Provenance | None:
@@ -196,7 +196,7 @@ def test_a_trained_model_s_provenance_is_that_of_its_training(trained: Path, mon
 
 def forget_training(folder: Path) -> None:
     """Delete the file in the logs, as if the model had been trained elsewhere."""
-    (folder / ModelPaths(MODEL).training_note(md5(ModelPaths(MODEL).weights))).unlink()
+    (folder / ModelPaths(MODEL).provenance(md5(ModelPaths(MODEL).weights))).unlink()
 
 
 def source_without_logs(folder: Path) -> tuple[str, bytes]:

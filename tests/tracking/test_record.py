@@ -30,7 +30,7 @@ def test_track_writes_a_damaged_artifact_of_a_run_again(trained_project: Path, n
 
 def test_a_run_holds_the_provenance_that_the_logs_have(trained_project: Path) -> None:
     paths = ModelPaths(MODEL)
-    logged = paths.training_note(md5(paths.weights)).read_bytes()
+    logged = paths.provenance(md5(paths.weights)).read_bytes()
     assert logged in [path.read_bytes() for path in Path("mlartifacts").rglob("provenance.json")]
 
 

@@ -85,7 +85,7 @@ def test_two_workers_train_what_one_trains(trained_project: Path, model: str) ->
     together = pd.read_csv(paths.history)
     assert together.columns.tolist() == history.columns.tolist()
     np.testing.assert_allclose(together, history, rtol=2e-3, atol=2e-3)
-    note = json.loads(paths.training_note(again).read_text())
+    note = json.loads(paths.provenance(again).read_text())
     assert note["environment"]["workers"] == 2
     if model == BITS:
         assert trained(trained_project, model) == again, "the same bytes each time"
