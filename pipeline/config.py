@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline import tasks
 from pipeline.dataset import Outline
@@ -18,6 +18,8 @@ from pipeline.recipe import Network, Recipe
 from pipeline.section import Section, check
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+LONGEST_NAME = 200  # bytes of a file's name, to which a task may add some
+LONGEST_WALK = 10**9  # rows
 TaskName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]  # also the name of a Python package
 
 
@@ -58,6 +60,17 @@ class TaskParams(Section):
     source: str  # the file or folder that the raw data are made from; DVC watches it
     generate: Any  # the task's own Generate
     split: Any  # the task's own Split
+
+    @field_validator("source")
+    @classmethod
+    def _it_can_name_a_dataset(cls, source: str) -> str:
+        """A task may name a dataset after its source, and with it files and the titles of figures."""
+        name = Path(source).name
+        if len(name.encode(errors="replace")) > LONGEST_NAME or "$" in name or not name.isprintable():
+            raise ValueError(
+                f"a file name of at most {LONGEST_NAME} bytes, without $ and control characters, is expected; rename it"
+            )
+        return source
 
 
 @dataclass(frozen=True)
@@ -126,6 +139,11 @@ class ModelSetup:
             raise PipelineError(
                 f"{self.task.name} stores no {recipe.monitor} split that {key} could monitor; "
                 f"set {key}.recipes.{self.recipe_name}.monitor to null."
+            )
+        if recipe.order == "walk" and (rows := (recipe.steps or 0) * recipe.batch_size) > LONGEST_WALK:
+            raise PipelineError(
+                f"{key}.recipes.{self.recipe_name}: a walk of {rows:,} rows, steps times batch_size, does not fit in "
+                f"memory; use at most {LONGEST_WALK:,}."
             )
         if recipe.supervise == "every-step":
             self.task.code.require_step_targets()

@@ -32,7 +32,7 @@ def make(folder: Path, models: Sequence[str] = MODELS) -> Path:
     shutil.copytree(ROOT / "pipeline", folder / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "data" / "fable", folder / "data" / "fable")
     shutil.copytree(ROOT / ".dvc" / "plots", folder / ".dvc" / "plots")
-    for name in ("dvc.yaml", "params.schema.json", ".dvcignore", ".gitignore"):
+    for name in ("dvc.yaml", "params.schema.json", "data/checked.txt", ".dvcignore", ".gitignore"):
         shutil.copy(ROOT / name, folder / name)
     (folder / ".dvc" / "config").write_text("[core]\n    analytics = false\n    check_update = false\n")
     (folder / ".dvc" / ".gitignore").write_text("/cache\n/tmp\n")

@@ -10,7 +10,7 @@ from pipeline.paths import PARAMS
 from tests.harness import project
 
 BITS, MNIST, FABLE = project.MODELS
-Edit = Callable[[Path], None]
+Edit = Callable[[Path], object]
 
 
 def value(key: str, new: Any) -> Edit:
@@ -43,6 +43,13 @@ REFUSED: dict[str, tuple[Edit, str]] = {
     "a split that is not stored": (value(f"models.{BITS}.recipes.fast.monitor", "test"), "stores no test split"),
     "no class of each step": (value(f"models.{FABLE}.recipes.fast.supervise", "every-step"), "define step_targets"),
     "an embedding of pictures": (value(f"models.{MNIST}.network.embedding", 4), "needs one number at each step"),
+    "a walk without end": (
+        lambda folder: [
+            project.change(folder, f"models.{FABLE}.recipes.fast.{key}", new)
+            for key, new in {"order": "walk", "steps": 10**8, "batch_size": 10**5}.items()
+        ],
+        "a walk of 10,000,000,000,000 rows",
+    ),
     "not YAML": (text("seed: ", "seed:\t- "), "params.yaml"),
 }
 
@@ -70,6 +77,28 @@ def test_a_story_that_became_too_short_removes_nothing(trained_project: Path) ->
         project.run(trained_project, "git", "status", "--porcelain").stdout
         == f" M {story.relative_to(trained_project)}\n"
     )
+    assert files(trained_project) == kept
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("$x_{.txt", b"one two three four five six seven eight nine ten", "without $ and control characters"),
+        ("n" * 240 + ".txt", b"one two three four five six seven eight nine ten", "at most 200 bytes"),
+        ("late.txt", b"one two three " * 50_000 + b"\xff", "is not UTF-8 text"),
+        ("endless.txt", b"one two three " * 50_000 + b"x" * 1_100_000, "without a space or a newline"),
+    ],
+)
+def test_a_story_that_cannot_be_one_removes_nothing(
+    trained_project: Path, name: str, content: bytes, sentence: str
+) -> None:
+    kept = files(trained_project)
+    (trained_project / "data" / "fable" / name).write_bytes(content)
+    project.change(trained_project, "tasks.fable.source", f"data/fable/{name}")
+    done = project.run(trained_project, "dvc", "repro", ok=False)
+    assert done.returncode != 0
+    assert sentence in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
     assert files(trained_project) == kept
 
 

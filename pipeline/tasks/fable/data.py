@@ -7,7 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import Annotated
 
 import numpy as np
 import regex
@@ -47,13 +47,13 @@ def tokenize(text: str) -> list[str]:
 def outline(generate: Generate, split: Split, source: Path) -> Outline:
     """Windows of `context` tokens. Raises PipelineError if the story is no text, or so short that none would train.
 
-    A story is read only until it is long enough.
+    All of it is read, since any part may be no text, but its tokens are counted only until they are enough.
     """
-    tokens = 0
-    for _ in _story(source):
-        tokens += 1
-        if _training_windows(tokens, split) > 0 and (_test_windows(tokens, split) or not split.test_share):
-            break
+    tokens, enough = 0, False
+    for part in _parts(source):
+        if not enough:
+            tokens += len(tokenize(part))
+            enough = _training_windows(tokens, split) > 0 and (_test_windows(tokens, split) > 0 or not split.test_share)
     _require_training(tokens, split, source)
     return Outline((split.context, 1), ("train", "test") if _test_windows(tokens, split) else ("train",))
 
@@ -80,38 +80,36 @@ def generate(params: Generate, source: Path, folder: Path) -> None:
 
     def write(draft: Path) -> None:
         with draft.open("w", encoding="utf-8", newline="\n") as file:
-            file.writelines(f"{token}\n" for token in _story(source))
+            for part in _parts(source):
+                file.writelines(f"{token}\n" for token in tokenize(part))
 
     write_atomic(path, write)
     for old in set(folder.glob(f"*{SUFFIX}")) - {path}:
         old.unlink()
 
 
-def _story(source: Path) -> Iterator[str]:
-    """The tokens of a story, a part of it in memory. Raises PipelineError if it is not a text in UTF-8."""
+def _parts(source: Path) -> Iterator[str]:
+    """A story in parts that end with a space or a newline: no token reaches from one into the next.
+
+    Raises PipelineError if it is not a text in UTF-8, or has no space for very long.
+    """
     if not source.is_file():  # a folder, a pipe, a device without end
         raise PipelineError(f"{source} is not a text file; name one in tasks.fable.source.")
     try:
         with source.open(encoding="utf-8-sig") as text:
-            for part in _parts(text, source):
-                yield from tokenize(part)
+            rest = ""
+            while read := text.read(PART):
+                rest += read
+                end = max(rest.rfind(" "), rest.rfind("\n")) + 1
+                if not end and len(rest) > LONGEST:
+                    raise PipelineError(
+                        f"{source} has more than {LONGEST:,} characters without a space or a newline; add some."
+                    )
+                yield rest[:end]
+                rest = rest[end:]
+            yield rest
     except UnicodeDecodeError as error:
         raise PipelineError(f"{source} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from None
-
-
-def _parts(text: TextIO, source: Path) -> Iterator[str]:
-    """The text in parts that end with a space or a newline: no token reaches from one into the next."""
-    rest = ""
-    while read := text.read(PART):
-        rest += read
-        end = max(rest.rfind(" "), rest.rfind("\n")) + 1
-        if not end and len(rest) > LONGEST:
-            raise PipelineError(
-                f"{source} has more than {LONGEST:,} characters without a space or a newline; add some."
-            )
-        yield rest[:end]
-        rest = rest[end:]
-    yield rest
 
 
 def split(params: Split, folder: Path, rng: np.random.Generator) -> Examples:
