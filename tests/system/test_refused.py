@@ -10,11 +10,19 @@ from pipeline.paths import PARAMS
 from tests.harness import project
 
 BITS, MNIST, FABLE = project.MODELS
-Edit = Callable[[Path], object]
+Edit = Callable[[Path], None]
 
 
 def value(key: str, new: Any) -> Edit:
-    return lambda folder: project.change(folder, key, new)
+    return values({key: new})
+
+
+def values(changes: dict[str, Any]) -> Edit:
+    def edit(folder: Path) -> None:
+        for key, new in changes.items():
+            project.change(folder, key, new)
+
+    return edit
 
 
 def text(old: str, new: str) -> Edit:
@@ -27,6 +35,7 @@ def text(old: str, new: str) -> Edit:
     return edit
 
 
+WALK = {"order": "walk", "steps": 10**8, "batch_size": 10**5}
 REFUSED: dict[str, tuple[Edit, str]] = {
     "unknown key": (value(f"models.{BITS}.recipes.fast.epoch", 1), f"models.{BITS}.recipes.fast.epoch is not a param"),
     "wrong type": (value(f"models.{BITS}.network.units", "24"), "network.units: got '24'"),
@@ -44,10 +53,7 @@ REFUSED: dict[str, tuple[Edit, str]] = {
     "no class of each step": (value(f"models.{FABLE}.recipes.fast.supervise", "every-step"), "define step_targets"),
     "an embedding of pictures": (value(f"models.{MNIST}.network.embedding", 4), "needs one number at each step"),
     "a walk without end": (
-        lambda folder: [
-            project.change(folder, f"models.{FABLE}.recipes.fast.{key}", new)
-            for key, new in {"order": "walk", "steps": 10**8, "batch_size": 10**5}.items()
-        ],
+        values({f"models.{FABLE}.recipes.fast.{key}": new for key, new in WALK.items()}),
         "a walk of 10,000,000,000,000 rows",
     ),
     "not YAML": (text("seed: ", "seed:\t- "), "params.yaml"),
