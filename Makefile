@@ -4,11 +4,15 @@ PYTHON ?= $(shell for modules in venv,ensurepip sys; do for p in python3.13 pyth
 	$$p -c "import sys, $$modules; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))" 2>/dev/null && echo $$p && exit; done; done)
 LOCK := $(if $(shell nvidia-smi -L 2>/dev/null),requirements-cuda.lock,requirements.lock)
 STAMP := .venv/.from-$(LOCK)
+# A stamp holds the path of the project. In one that was moved, or whose Python was removed, .venv is made anew.
+ifneq ($(shell test -x .venv/bin/python && cat .venv/.from-* 2>/dev/null | sort -u),$(CURDIR))
+MOVED := moved
+endif
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: repro setup identity test test-fast test-system test-server test-results test-cluster cluster attack bench coverage lint docs hooks lock clean help
+.PHONY: repro setup identity test test-fast test-system test-server test-results test-cluster cluster attack bench coverage lint docs hooks lock clean help moved
 .DEFAULT_GOAL := repro
 
 # An MLflow server that is down is no reason to fail.
@@ -81,7 +85,7 @@ clean:  ## remove the environment and the caches of tools; data, models and runs
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-.venv/.from-%: % pyproject.toml install.py
+.venv/.from-%: % pyproject.toml install.py $(MOVED)
 	@test -n "$(PYTHON)" || { echo "error: there is no Python 3.11 to 3.13; install one (Debian: apt-get install python3 python3-venv; \
 	with uv: uv python install 3.13), or run make PYTHON=/path/to/python" >&2; exit 2; }
 	@$(PYTHON) install.py $<

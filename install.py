@@ -20,7 +20,10 @@ OLDEST, NEWEST = (3, 11), (3, 13)  # Python; pyproject.toml says the same
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
+UNFINISHED = VENV / ".unfinished"  # there while a set-up goes on, and after one that was killed
 UV_LOCK = ROOT / "requirements-uv.lock"
+# Settings of pip that put uv elsewhere, or nowhere.
+ELSEWHERE = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_DRY_RUN")
 CERTIFICATES = "SSL_CERT_FILE"
 STARTED = time.monotonic()
 
@@ -32,7 +35,8 @@ class SetupError(Exception):
 def main(lock: Path) -> None:
     """Make .venv if there is none, install the packages of `lock` and the project, and check that nothing is missing.
 
-    .venv/.from-LOCK is written last, so that make starts an interrupted set-up again. Raises SetupError.
+    .venv/.from-LOCK holds the path of the project, and is written last: make starts an interrupted set-up again. .venv
+    is made anew then, and in a project that was moved. Raises SetupError.
     """
     if not OLDEST <= sys.version_info[:2] <= NEWEST:
         raise SetupError(
@@ -42,9 +46,12 @@ def main(lock: Path) -> None:
     if not lock.is_file():
         locks = ", ".join(sorted(path.name for path in ROOT.glob("*.lock")))
         raise SetupError(f"{lock} is not a file; name a lock file: {locks}.")
+    for name in ELSEWHERE:
+        os.environ.pop(name, None)
     uv = on_path("uv")
     if not venv_works():
         make_venv(uv)
+    UNFINISHED.touch()
     os.environ.update(settings_for_uv(), PIP_DISABLE_PIP_VERSION_CHECK="1")
     uv = uv or install_uv()
     packages = len(re.findall(r"^\S+==", lock.read_text(encoding="utf-8"), re.MULTILINE))
@@ -64,7 +71,8 @@ def main(lock: Path) -> None:
         done = run(command)
         if done.returncode:
             raise SetupError(f"`{' '.join(map(shlex.quote, command))}` failed.\n{printed(done)}")
-    (VENV / f".from-{lock.name}").touch()
+    (VENV / f".from-{lock.name}").write_text(f"{ROOT}\n", encoding="utf-8")
+    UNFINISHED.unlink()
     say("ready: source .venv/bin/activate")
 
 
@@ -75,25 +83,30 @@ def on_path(program: str) -> str:
 
 
 def venv_works() -> bool:
-    """Whether .venv has a Python of a version that serves. One whose Python was removed or replaced does not."""
-    if not PYTHON.exists():
+    """Whether .venv has a Python of a version that serves, with pip, and was neither left unfinished nor moved."""
+    moved = [stamp for stamp in VENV.glob(".from-*") if stamp.read_text(encoding="utf-8") != f"{ROOT}\n"]
+    if UNFINISHED.exists() or moved or not PYTHON.exists():
         return False
-    supported = f"import sys; sys.exit(not {OLDEST} <= sys.version_info[:2] <= {NEWEST})"
+    supported = f"import pip, sys; sys.exit(not {OLDEST} <= sys.version_info[:2] <= {NEWEST})"
     return run([str(PYTHON), "-c", supported]).returncode == 0
 
 
 def make_venv(uv: str) -> None:
     """Make .venv, with pip in it, of the Python that runs this. Raises SetupError."""
     say("making .venv with Python {}.{}.{}".format(*sys.version_info[:3]))
-    if find_spec("venv") and find_spec("ensurepip"):
-        made = run([sys.executable, "-m", "venv", "--clear", str(VENV)])
-    elif uv:
-        made = run([uv, "venv", "--quiet", "--clear", "--seed", "--python", sys.executable, str(VENV)])
-    else:
+    has_venv = find_spec("venv") and find_spec("ensurepip")
+    if not has_venv and not uv:
         raise SetupError(
             f"{sys.executable} has no venv; install it (Debian: apt-get install python3-venv), or install uv "
             "(pipx install uv), or use another Python."
         )
+    folder = VENV.resolve()  # which may be on another disk
+    if folder.is_dir():
+        shutil.rmtree(str(folder))
+    folder.mkdir()
+    UNFINISHED.touch()
+    with_uv = [uv, "venv", "--quiet", "--allow-existing", "--seed", "--python", sys.executable, str(VENV)]
+    made = run([sys.executable, "-m", "venv", str(VENV)] if has_venv else with_uv)
     if made.returncode:
         raise SetupError(f"{VENV} could not be made; free some space, or fix its permissions.\n{printed(made)}")
 
@@ -105,8 +118,9 @@ def settings_for_uv() -> "dict[str, str]":
     """
     pip = {}
     for line in run([str(PYTHON), "-m", "pip", "config", "list"]).stdout.splitlines():  # the strongest comes last
-        key, _, value = line.partition("=")
-        pip[key.rpartition(".")[2]] = str(ast.literal_eval(value))
+        setting = re.match(r"[\w:.-]+\.([\w-]+)=('.*'|\".*\")$", line)  # with `verbose`, there are other lines
+        if setting:
+            pip[setting[1]] = str(ast.literal_eval(setting[2]))
     index = os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("UV_INDEX_URL")
     found = {
         "UV_DEFAULT_INDEX": "" if index else pip.get("index-url", ""),
@@ -129,7 +143,7 @@ def install_uv() -> str:
     say(f"installing {version}")
     options = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "--retries", "2"]
     done = run([str(PYTHON), "-m", "pip", "install", *options, "-r", str(UV_LOCK)])
-    if done.returncode == 0:
+    if done.returncode == 0 and path.exists():
         return str(path)
     if "Retrying" in printed(done):  # pip's word for an index that does not answer
         raise SetupError(
@@ -156,8 +170,8 @@ def install(uv: str, *arguments: str) -> None:
         command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--no-deps", *arguments]
     if subprocess.run(command, cwd=str(ROOT), check=False).returncode:
         raise SetupError(
-            f"{'uv' if uv else 'pip'} could not install this; the lines above say why. Without a connection, name a "
-            "mirror in PIP_INDEX_URL, or a folder of wheels in PIP_FIND_LINKS with PIP_NO_INDEX=1."
+            f"{'uv' if uv else 'pip'} could not install this; the lines above say why. If it was the connection, "
+            "name a mirror in PIP_INDEX_URL, or a folder of wheels in PIP_FIND_LINKS with PIP_NO_INDEX=1."
         )
 
 
@@ -172,8 +186,13 @@ def pinned(lock: Path, package: str) -> str:
 
 
 def run(command: "list[str]") -> "subprocess.CompletedProcess[str]":
-    """Run a command in the root of the project, and keep what it prints."""
-    return subprocess.run(command, cwd=str(ROOT), check=False, capture_output=True, text=True)
+    """Run a command in the root of the project, and keep what it prints. One that cannot run has status 127."""
+    try:
+        done = subprocess.run(command, cwd=str(ROOT), check=False, capture_output=True)
+    except OSError as error:
+        return subprocess.CompletedProcess(command, 127, "", f"{command[0]}: {error.strerror}")
+    stdout, stderr = (text.decode("utf-8", "replace") for text in (done.stdout, done.stderr))
+    return subprocess.CompletedProcess(command, done.returncode, stdout, stderr)
 
 
 def printed(done: "subprocess.CompletedProcess[str]") -> str:
@@ -191,6 +210,13 @@ if __name__ == "__main__":
         sys.exit("usage: python3 install.py requirements.lock")
     try:
         main(Path(sys.argv[1]).resolve())
-    except SetupError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (SetupError, OSError, UnicodeDecodeError) as error:
+        problem = str(error)
+        if isinstance(error, OSError):
+            problem = f"{error.filename}: {error.strerror}; free some space, or fix its permissions."
+        elif isinstance(error, UnicodeDecodeError):
+            problem = f"{sys.argv[1]} is not text in UTF-8; restore it with git checkout."
+        print(f"error: {problem}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

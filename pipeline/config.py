@@ -17,7 +17,7 @@ from pipeline.paths import PARAMS, ModelPaths, TaskPaths
 from pipeline.recipe import Network, Recipe
 from pipeline.section import Section, check
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=100)]
 LONGEST_NAME = 200  # bytes of a file's name, to which a task may add some
 LONGEST_WALK = 10**9  # rows
 TaskName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]  # also the name of a Python package
@@ -227,7 +227,7 @@ def flatten(content: Any, prefix: str = "") -> dict[str, Any]:
 
 def _exists(source: str) -> bool:
     try:
-        return Path(source).exists()
+        return bool(source) and (Path(source).is_file() or Path(source).is_dir())  # no device
     except (OSError, ValueError):  # a name that no file can have
         return False
 

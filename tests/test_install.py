@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -132,6 +133,79 @@ def test_a_uv_that_is_not_the_one_of_the_lock_is_not_installed(folder: Path, tmp
     done = install(folder, LOCK, PIP_NO_INDEX="1", PIP_FIND_LINKS=str(tmp_path))
     assert done.returncode == 2
     assert "than requirements-uv.lock; use another index." in done.stderr
+
+
+@pytest.fixture
+def program(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """install.py, for a folder whose .venv is a link to one that works."""
+    import install as program
+
+    monkeypatch.setattr(program, "ROOT", tmp_path)
+    for name, path in {"VENV": ".venv", "PYTHON": ".venv/bin/python", "UNFINISHED": ".venv/.unfinished"}.items():
+        monkeypatch.setattr(program, name, tmp_path / path)
+    shutil.copytree(folder / ".venv", tmp_path / ".venv", symlinks=True)
+    (tmp_path / ".venv" / ".unfinished").unlink(missing_ok=True)
+    return program
+
+
+def test_an_environment_that_was_left_unfinished_moved_or_lost_its_pip_does_not_work(
+    program: ModuleType, tmp_path: Path
+) -> None:
+    stamp = tmp_path / ".venv" / f".from-{LOCK}"
+    assert program.venv_works()
+    stamp.write_text(f"{tmp_path}\n")
+    assert program.venv_works()
+    stamp.write_text("/somewhere/else\n")
+    assert not program.venv_works()
+    stamp.unlink()
+    program.UNFINISHED.touch()
+    assert not program.venv_works()
+    program.UNFINISHED.unlink()
+    assert program.venv_works()
+    for pip in tmp_path.glob(".venv/lib/python*/site-packages/pip"):
+        shutil.rmtree(pip)
+    assert not program.venv_works(), "as one that was killed while it was made"
+
+
+def test_an_unfinished_environment_is_made_anew_and_unfinished_until_the_end(
+    program: ModuleType, tmp_path: Path
+) -> None:
+    left = tmp_path / ".venv" / "lib" / "half-a-package.py"
+    left.touch()
+    program.make_venv("")
+    assert not left.exists()
+    assert program.UNFINISHED.exists()
+    assert not program.venv_works()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x7fELF", b"#!/no/interpreter\n", b"#!/bin/sh\nprintf 'uv \\377'; exit 1\n"]
+)
+def test_a_uv_that_does_not_run_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    import install as program
+
+    (tmp_path / "uv").write_bytes(content)
+    (tmp_path / "uv").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin")
+    assert program.on_path("uv") == ""
+
+
+def test_other_settings_of_pip_are_no_obstacle(folder: Path, tmp_path: Path) -> None:
+    asked: list[str] = []
+    with index(asked) as address:
+        settings = {"PIP_VERBOSE": "1", "PIP_TARGET": str(tmp_path / "elsewhere"), "PIP_DRY_RUN": "1"}
+        done = install(folder, LOCK, PIP_INDEX_URL=address, **settings)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert asked == ["pip /simple/uv/", "pip /simple/setuptools/"]
+
+
+def test_a_lock_that_is_no_text_is_a_sentence(folder: Path) -> None:
+    (folder / "bad.lock").write_bytes(b"\xff\xfe")
+    done = install(folder, "bad.lock", PIP_INDEX_URL="http://127.0.0.1:9/simple")
+    (folder / "bad.lock").unlink()
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
 
 
 def test_a_python_without_venv_is_a_sentence(monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path) -> None:

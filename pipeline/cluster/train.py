@@ -30,6 +30,7 @@ def train(setup: ModelSetup, workers: int, address: str | None, gpus: float) -> 
         else:
             _write_checkpoints(setup, content)
 
+    checkpoints = f"{setup.name}-{'[0-9a-f]' * 32}.npz"  # no other model's, whose name begins with this one's
     with nodes.connected(address):
         nodes.require_room_for_workers(workers, gpus)
         outbox = Outbox(receive)
@@ -40,7 +41,7 @@ def train(setup: ModelSetup, workers: int, address: str | None, gpus: float) -> 
             "outbox": outbox.queue,
             "model": setup.name,
             "params": PARAMS.read_text(encoding="utf-8"),
-            "checkpoints": {path.name: path.read_bytes() for path in CHECKPOINTS.glob(f"{setup.name}-*.npz")},
+            "checkpoints": {path.name: path.read_bytes() for path in CHECKPOINTS.glob(checkpoints)},
             "folder": str(paths.folder),
             "files": files,
         }
@@ -65,7 +66,7 @@ def train(setup: ModelSetup, workers: int, address: str | None, gpus: float) -> 
     if not trained:
         raise PipelineError(f"{setup.name}: the first worker sent nothing; give the same command again.")
     _write(setup, trained, files)
-    for path in CHECKPOINTS.glob(f"{setup.name}-*.npz"):
+    for path in CHECKPOINTS.glob(checkpoints):
         path.unlink()
     dvc.commit(stage("train", setup.name))
 
