@@ -77,8 +77,9 @@ def main(lock: Path) -> None:
 
 
 def on_path(program: str) -> str:
-    """The path of a program that runs; "" if there is none."""
-    path = shutil.which(program) or ""
+    """The path of a program that runs, outside of .venv; "" if there is none."""
+    folders = [folder for folder in os.environ["PATH"].split(os.pathsep) if folder != str(PYTHON.parent)]
+    path = shutil.which(program, path=os.pathsep.join(folders)) or ""
     return path if path and run([path, "--version"]).returncode == 0 else ""
 
 
@@ -100,13 +101,14 @@ def make_venv(uv: str) -> None:
             f"{sys.executable} has no venv; install it (Debian: apt-get install python3-venv), or install uv "
             "(pipx install uv), or use another Python."
         )
+    python = os.path.realpath(sys.executable)  # not the link of .venv, which goes
     folder = VENV.resolve()  # which may be on another disk
     if folder.is_dir():
         shutil.rmtree(str(folder))
     folder.mkdir()
     UNFINISHED.touch()
-    with_uv = [uv, "venv", "--quiet", "--allow-existing", "--seed", "--python", sys.executable, str(VENV)]
-    made = run([sys.executable, "-m", "venv", str(VENV)] if has_venv else with_uv)
+    with_uv = [uv, "venv", "--quiet", "--allow-existing", "--seed", "--python", python, str(VENV)]
+    made = run([python, "-m", "venv", str(VENV)] if has_venv else with_uv)
     if made.returncode:
         raise SetupError(f"{VENV} could not be made; free some space, or fix its permissions.\n{printed(made)}")
 
