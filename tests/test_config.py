@@ -84,6 +84,7 @@ def test_the_published_recipes_are_the_published_ones(own: config.Config) -> Non
         (f"{BITS}.gate.floor", -0.1, f"{BITS}.gate.floor"),
         (f"{BITS}.task", "chess", f"{BITS}.task: got 'chess', expected one of "),
         ("models.Bits", {}, "models.Bits"),
+        ("models." + "b" * 101, {}, "models.'bbb"),
         (
             "tasks.chess",
             {"source": "params.yaml", "generate": {}, "split": {}},
@@ -93,6 +94,9 @@ def test_the_published_recipes_are_the_published_ones(own: config.Config) -> Non
         ("tasks.bits.generate.length", 60, "tasks.bits.generate.length"),
         ("tasks.bits.split.test", 3, "tasks.bits.split.test is not a parameter"),
         ("tasks.fable.source", "no/such.txt", "tasks.fable.source: 'no/such.txt' does not exist"),
+        ("tasks.fable.source", "", "tasks.fable.source: '' does not exist"),
+        ("tasks.fable.source", "/dev/null", "tasks.fable.source: '/dev/null' does not exist"),
+        ("tasks.fable.source", "a$b.txt", "tasks.fable.source: got 'a$b.txt'; "),
         ("tasks.mnist.split", None, "tasks.mnist.split"),
     ],
 )
