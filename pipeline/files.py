@@ -90,12 +90,13 @@ def load_json(path: Path, command: str) -> Any:
 def draft(path: Path) -> Iterator[Path]:
     """A place beside `path` to write a file or folder to, which becomes `path` at the end of the `with`.
 
-    A link is replaced, and what it leads to stays. Raises PipelineError if `path` is a device, a pipe, or a link that
+    A link is replaced, and what it leads to stays. Raises PipelineError if `path` is a device or a pipe, if a link
     leads out of the working folder, or if the operating system refuses, and leaves what was there before.
     """
     try:
-        if path.is_symlink() and not path.resolve().is_relative_to(Path.cwd()):
-            raise PipelineError(f"{quoted(str(path), 200)} is a link that leads out of this folder; remove it.")
+        for place in (path, *path.parents):
+            if place.is_symlink() and not place.resolve().is_relative_to(Path.cwd()) and _is_ours(path):
+                raise PipelineError(f"{quoted(str(place), 200)} is a link that leads out of this folder; remove it.")
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise PipelineError(f"{quoted(str(path), 200)} is a device or a pipe; name a file.")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,6 +114,11 @@ def draft(path: Path) -> Iterator[Path]:
             f"{quoted(str(path), 200)} could not be written ({reason}); free some space, fix the permissions, or "
             "choose another path."
         ) from None
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a path, as it is written, is one of the working folder."""
+    return Path(os.path.abspath(path)).is_relative_to(Path.cwd())  # noqa: PTH100  # resolve() would follow links
 
 
 def write_atomic(path: Path, write: Callable[[Path], Any]) -> None:

@@ -84,6 +84,23 @@ def test_a_link_is_replaced_and_what_it_leads_to_stays(tmp_path: Path, monkeypat
         formats.write_json(1, Path("circle"))
 
 
+def test_nothing_is_written_through_a_linked_folder_that_leads_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "project" / "inside").mkdir(parents=True)
+    (tmp_path / "outside").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    Path("data").symlink_to(tmp_path / "outside")
+    with pytest.raises(PipelineError, match=r"^'data' is a link that leads out of this folder; remove it\."):
+        formats.write_json(1, Path("data/split/bits/info.json"))
+    assert not list((tmp_path / "outside").iterdir())
+    Path("near").symlink_to("inside")
+    formats.write_json(1, Path("near/info.json"))
+    formats.write_json(1, tmp_path / "outside" / "asked-for.json")
+    assert Path("inside/info.json").is_file()
+    assert (tmp_path / "outside" / "asked-for.json").is_file()
+
+
 @pytest.mark.parametrize("inside", [False, True])
 def test_a_folder_takes_the_place_of_a_link_and_what_it_leads_to_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: bool
