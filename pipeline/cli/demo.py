@@ -1,5 +1,6 @@
 """The command `pipeline demo`."""
 
+import signal
 import time
 from typing import Annotated
 
@@ -19,6 +20,7 @@ def demo(
     """Show a page to try the exported models, on this machine alone, until Ctrl-C."""
     from pipeline.demo.app import running
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for programs in the background
     exit_on_sigterm()
     with running(port, browser) as address:
         typer.echo(f"The page is at {address}; Ctrl-C ends it.")
