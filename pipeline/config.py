@@ -74,17 +74,11 @@ class TaskParams(Section):
 
 
 @dataclass(frozen=True)
-class TaskSetup:
+class TaskSetup(tasks.Task):
     """One task, resolved: its code, its parameters, its paths."""
 
-    name: str
     params: TaskParams
     seed: int
-
-    @property
-    def code(self) -> tasks.Task:
-        """The functions of the task's folder."""
-        return tasks.load(self.name)
 
     @property
     def source(self) -> Path:
@@ -93,7 +87,7 @@ class TaskSetup:
 
     def outline(self) -> Outline | None:
         """What the parameters will make of the source. Raises PipelineError if they do not fit."""
-        return self.code.outline(self.params.generate, self.params.split, self.source)
+        return self.data.outline(self.params.generate, self.params.split, self.source)
 
     @property
     def paths(self) -> TaskPaths:
@@ -146,7 +140,7 @@ class ModelSetup:
                 f"memory; use at most {LONGEST_WALK:,}."
             )
         if recipe.supervise == "every-step":
-            self.task.code.require_step_targets()
+            _ = self.task.step_targets  # raises if the task has none
         if self.network.embedding and outline.shape[1] != 1:
             raise PipelineError(
                 f"{key}.network.embedding needs one number at each step, and {self.task.name} has {outline.shape[1]}; "
@@ -196,15 +190,15 @@ def load(path: Path = PARAMS) -> Config:
     typed = {}
     for name, params in config.tasks.items():
         try:
-            task = tasks.load(name)
-            kinds = {"generate": task.generate_params, "split": task.split_params}
+            data = tasks.load(name).data
         except PipelineError as error:
             raise PipelineError(f"{path}: tasks.{name}: {error}") from None
         if not _exists(params.source):
             raise PipelineError(
                 f"{path}: tasks.{name}.source: {quoted(params.source)} does not exist; name a file or folder that does."
             )
-        checked = {key: check(kind, getattr(params, key), path, ("tasks", name, key)) for key, kind in kinds.items()}
+        sections = {"generate": data.Generate, "split": data.Split}
+        checked = {key: check(kind, getattr(params, key), path, ("tasks", name, key)) for key, kind in sections.items()}
         typed[name] = params.model_copy(update=checked)
     for name, model in config.models.items():
         if model.task not in typed:

@@ -205,9 +205,9 @@ def test_a_setup_resolves_a_name_once(folder: Path) -> None:
         Path("pipeline/tasks/mnist/raw"),
     )
     assert setup.task.paths.examples == TaskPaths("mnist").examples
-    assert setup.task.code.name == "mnist"
-    assert isinstance(setup.task.params.generate, setup.task.code.generate_params)
-    assert isinstance(setup.task.params.split, setup.task.code.split_params)
+    assert setup.task.name == "mnist"
+    assert isinstance(setup.task.params.generate, setup.task.data.Generate)
+    assert isinstance(setup.task.params.split, setup.task.data.Split)
     assert setup.network.layer_names == ["lstm_1"]
 
 

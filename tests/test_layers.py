@@ -69,11 +69,16 @@ DVC_STAGES: dict[str, Any] = parse_yaml((project.ROOT / "dvc.yaml").read_text())
 # Modules that every stage imports and that change no byte of an output: they read a file, find it, write it whole,
 # refuse a value, or forward a call. DVC does not watch them, nor what a stage imports through them alone.
 NEUTRAL = {f"pipeline.{name}" for name in ("config", "errors", "files", "paths", "section", "tasks")}
-# But `check` writes the schema of config.py, and tasks/__init__.py has what `evaluate` does by default.
-NOT_NEUTRAL = {"check": {"pipeline.config"}, "evaluate": {"pipeline.tasks"}}
+NOT_NEUTRAL = {"check": {"pipeline.config"}}  # writes the schema of config.py
 # The files of a task's folder that a stage uses through tasks.Task. `sample_line` of evaluation.py only prints, so
 # training does not depend on it.
-TASK_FILES = {"generate": {"data"}, "split": {"data"}, "train": {"features"}, "export": {"features"}}
+TASK_FILES = {
+    "generate": {"data"},
+    "split": {"data"},
+    "train": {"features"},
+    "export": {"features"},
+    "evaluate": {"features", "inputs", "evaluation"},
+}
 
 
 def imports(module: str) -> set[str]:
@@ -166,28 +171,30 @@ def test_every_stage_depends_on_what_it_imports_and_can_change_its_outputs(verb:
     needed = closure(f"pipeline.stages.{verb}", neutral)
     for file in TASK_FILES.get(verb, ()):
         for task in tasks.names():
-            needed |= closure(f"pipeline.tasks.{task}.{file}", neutral)
-    expected = {path for path in files(needed) if not path.startswith("pipeline/tasks/")}
-    if "pipeline.tasks" not in neutral:
-        expected.add("pipeline/tasks/__init__.py")
+            if f"pipeline.tasks.{task}.{file}" in MODULES:
+                needed |= closure(f"pipeline.tasks.{task}.{file}", neutral)
+        if f"pipeline.tasks.{file}" in MODULES:
+            needed |= closure(f"pipeline.tasks.{file}", neutral)
+    expected = {str(path) for path in map(Path, files(needed)) if len(path.parts) < 4 or path.parts[1] != "tasks"}
     assert {dep for dep in deps if "${" not in dep} == expected
     if verb == "check":
         return
     assert "data/checked.txt" in stage["do"]["deps"], "so that no value is used before it is checked"
     name = "${key}" if verb in ("generate", "split") else "${item.task}"
-    used = {f"pipeline/tasks/{name}/{file}.py" for file in TASK_FILES.get(verb, ())} or {f"pipeline/tasks/{name}"}
+    used = {f"pipeline/tasks/{name}/{file}.py" for file in TASK_FILES[verb]}
+    if verb == "evaluate":
+        used = {f"pipeline/tasks/{name}"}  # what inputs.py and evaluation.py import of the folder, too
     assert {dep for dep in deps if "${" in dep} == used
 
 
 @pytest.mark.parametrize("verb", sorted(TASK_FILES))
 def test_a_stage_uses_the_files_of_a_task_that_it_depends_on_and_no_others(verb: str) -> None:
-    parts = {"encode": "inputs", "decode": "inputs", "evaluate": "evaluation"}
-    parts |= {"features": "features", "step_targets": "features", "generate": "data", "split": "data"}
     used = set()
     for module in closure(f"pipeline.stages.{verb}"):
         if layer(module) in ("stages", "training", "inference", "networks"):
-            used |= set(re.findall(r"\b(?:task|code|_task)\.(\w+)\(", MODULES[module].read_text()))
-    assert {parts[name] for name in used & set(parts)} == TASK_FILES[verb]
+            used |= set(re.findall(r"\btask\.(data|features|inputs|evaluation)\b", MODULES[module].read_text()))
+    assert used - {"evaluation"} == TASK_FILES[verb] - {"evaluation"}
+    assert ("evaluation" in used) == (verb in ("train", "evaluate")), "`sample_line` of it only prints"
 
 
 @pytest.mark.parametrize("task", tasks.names())
@@ -195,7 +202,7 @@ def test_a_stage_uses_the_files_of_a_task_that_it_depends_on_and_no_others(verb:
 def test_what_a_task_computes_for_a_stage_stands_in_the_files_that_dvc_watches(task: str, file: str) -> None:
     """So that an edit of a picture or of a reader runs no training. data.py may use the task's `source`, too."""
     module = f"pipeline.tasks.{task}.{file}"
-    below = {name for name in closure(module) if layer(name) == "tasks"} - {"pipeline.tasks", f"pipeline.tasks.{task}"}
+    below = {name for name in closure(module, NEUTRAL) if layer(name) == "tasks"} - {"pipeline.tasks.data"}
     source = Path(project.read(project.ROOT)["tasks"][task]["source"])
     watched = {name for name in below if file == "data" and MODULES[name].is_relative_to(project.ROOT / source)}
     assert below - watched <= {module}

@@ -45,7 +45,7 @@ def evaluate(setup: ModelSetup, workers: int, address: str | None) -> None:
     examples, store = evaluated(setup.paths, setup.task.paths)
     numbers = parts.numbers(examples.info)
     missing = [number for number in numbers if store.load(number, examples.info) is None]
-    features, step_targets = setup.task.code.feature_functions
+    features, step_targets = setup.task.features, setup.task.step_targets
     others = np.sort(examples.encoded[:, 0])
     shared = Shared(setup.paths.onnx.read_bytes(), examples.info, others, features, step_targets)
     with nodes.connected(address), tqdm(total=len(numbers), initial=len(numbers) - len(missing), unit="part") as bar:

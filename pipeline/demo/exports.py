@@ -9,8 +9,7 @@ from pipeline.errors import PipelineError
 from pipeline.inference import predict
 from pipeline.inference.predict import Failure, Options, Prediction, Predictor
 from pipeline.inference.trace import Trace
-from pipeline.inference.trace_figure import step_labels
-from pipeline.tasks import UserInput
+from pipeline.tasks.inputs import UserInput
 
 TOP = 5  # classes of an answer that are shown
 
@@ -64,11 +63,10 @@ class Exports:
         (result,) = predictor.predict([given], Options(words=1, top=TOP))
         if isinstance(result, Failure):
             raise PipelineError(result.error)
-        features = predictor.features(given)
-        text = given if isinstance(given, str) and not predictor.reads_files else ""
+        features, names = predictor.features(given)
         return Answer(
             result,
-            step_labels(text, len(features)),
+            names,
             predictor.info.class_names,
             predictor.tracer.trace(features),
             predictor.image(result) if predictor.reads_files else None,

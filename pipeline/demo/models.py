@@ -24,7 +24,7 @@ def tab(item: gr.Tab, exports: Exports) -> None:
         info = exports.open(name).info
         others = [NONE, *(each for each in exports.of_task(info.task) if each != name)]
         files = exports.open(name).reads_files
-        help_text = f"Input: {tasks.load(info.task).input_help}"
+        help_text = f"Input: {tasks.load(info.task).inputs.help}"
         return (
             gr.Dropdown(others, value=others[1] if len(others) > 1 else NONE),
             gr.Textbox(visible=not files, label=help_text),

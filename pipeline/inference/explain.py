@@ -30,10 +30,9 @@ class Explanation:
 
 def explain(predictor: Predictor, given: str) -> Explanation:
     """Read an input step by step. Raises PipelineError if it is not a valid input."""
-    features = predictor.features(given)
-    labels = trace_figure.step_labels("" if predictor.reads_files else given, len(features))
+    features, names = predictor.features(given)
     return Explanation(
-        predictor.name, given, labels, features, predictor.info.class_names, predictor.tracer.trace(features)
+        predictor.name, given, names, features, predictor.info.class_names, predictor.tracer.trace(features)
     )
 
 

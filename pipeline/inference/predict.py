@@ -17,7 +17,7 @@ from pipeline.errors import PipelineError, quoted
 from pipeline.inference.onnx_session import Session
 from pipeline.inference.story import Word, following
 from pipeline.paths import MODELS, ModelPaths, repro
-from pipeline.tasks import UserInput
+from pipeline.tasks.inputs import UserInput
 
 if TYPE_CHECKING:
     from pipeline.inference.trace import Tracer
@@ -131,13 +131,13 @@ class Predictor:
     @property
     def reads_files(self) -> bool:
         """Whether an input is a file: its path, or its content as bytes."""
-        return self._task.reads_files
+        return self._task.inputs.reads_files
 
     def predict(
         self, inputs: Iterable[UserInput], options: Options = DEFAULT, batch_size: int = BATCH
     ) -> Iterator[Result]:
         """A result for each input, in order. Raises PipelineError if the model's inputs do not have these options."""
-        if options.digits and not self._task.has_parts:
+        if options.digits and not self._task.inputs.several:
             raise PipelineError(f"{self.name} does not read pictures; leave out --digits.")
         lines = iter(inputs)
         first = 0
@@ -161,11 +161,14 @@ class Predictor:
 
         return Tracer(*self._verified())
 
-    def features(self, given: UserInput) -> np.ndarray:
-        """What the model reads of one input: float32 (steps, features). Raises PipelineError if it is not valid."""
+    def features(self, given: UserInput) -> tuple[np.ndarray, list[str]]:
+        """What the model reads of one input, float32 (steps, features), and a name for each step.
+
+        Raises PipelineError if the input is not valid.
+        """
         (code,) = self._encode(given, DEFAULT)
-        info = replace(self.info, shape=(self._task.steps(given, self.info), self.info.shape[1]))
-        return np.asarray(self._task.features(code[None], info)[0])
+        info = replace(self.info, shape=(self._task.inputs.steps(given, self.info), self.info.shape[1]))
+        return np.asarray(self._task.features(code[None], info)[0]), self._task.inputs.step_names(code, info)
 
     def words(self, given: str, options: Options = DEFAULT) -> Iterator[Word]:
         """The words that follow a few words of a story, without end. Raises PipelineError if they are not valid."""
@@ -173,7 +176,7 @@ class Predictor:
 
     def image(self, prediction: Prediction) -> np.ndarray:
         """What the model saw, uint8 (rows, columns), several digits side by side. Raises PipelineError if no image."""
-        return np.hstack([self._task.image(code, self.info) for code in prediction.codes])
+        return np.hstack([self._task.inputs.image(code, self.info) for code in prediction.codes])
 
     def _predict(self, inputs: list[UserInput], options: Options, first: int) -> list[Result]:
         results: dict[int, Result] = {}
@@ -182,7 +185,7 @@ class Predictor:
         for row, given in enumerate(inputs):
             try:
                 codes[row] = self._encode(given, options)
-                rows_by_steps[self._task.steps(given, self.info)].append(row)
+                rows_by_steps[self._task.inputs.steps(given, self.info)].append(row)
             except PipelineError as error:
                 results[row] = Failure(_name(given), str(error))
         for steps, rows in rows_by_steps.items():
@@ -198,7 +201,8 @@ class Predictor:
         """The codes of an input: one, or one for each digit."""
         if isinstance(given, str) and len(given) > LONGEST:
             raise PipelineError(f"{quoted(given)} has more than {LONGEST:,} characters; give a shorter input.")
-        return self._task.encode_all(given, self.info) if options.digits else [self._task.encode(given, self.info)]
+        inputs = self._task.inputs
+        return inputs.encode_all(given, self.info) if options.digits else [inputs.encode(given, self.info)]
 
     def _probabilities(self, encoded: np.ndarray, steps: int) -> np.ndarray:
         """float32 (batch, classes) for encoded inputs (batch, code) of so many steps."""
@@ -222,7 +226,7 @@ class Predictor:
             return None
         words = list(itertools.islice(self._words(code, options, row), options.words))
         indices = [*code.tolist(), *(word.index for word in words)]
-        return Story(self._task.decode(np.array(indices), self.info), tuple(word.probability for word in words))
+        return Story(self._task.inputs.decode(np.array(indices), self.info), tuple(word.probability for word in words))
 
     def _words(self, code: np.ndarray, options: Options, row: int) -> Iterator[Word]:
         rng = np.random.default_rng([options.seed, row])
@@ -232,7 +236,7 @@ class Predictor:
 
 def inputs_by_task() -> list[tuple[str, str]]:
     """For each task its name, and what an input of it is."""
-    return [(name, tasks.load(name).input_help) for name in tasks.names()]
+    return [(name, tasks.load(name).inputs.help) for name in tasks.names()]
 
 
 def open_export(name: str, onnx: Path, info: Path) -> Predictor:

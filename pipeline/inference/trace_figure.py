@@ -44,14 +44,6 @@ def draw(trace: Trace, features: np.ndarray, labels: Sequence[str], class_names:
     return figure
 
 
-def step_labels(text: str, steps: int) -> list[str]:
-    """A name for each step: the characters or the words of a text that has as many, else numbers from 1."""
-    for parts in (list(text), text.split()):
-        if len(parts) == steps:
-            return parts
-    return [str(step) for step in range(1, steps + 1)]
-
-
 def _plain(text: str) -> str:
     """A text that matplotlib takes for no formula."""
     return text.replace("$", r"\$")

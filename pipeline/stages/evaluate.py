@@ -27,11 +27,11 @@ FAR_BELOW = 0.9  # of the ceiling
 
 def run(setup: ModelSetup) -> None:
     """Predict the evaluated split; write metrics, predictions, tables and figures."""
-    paths, task = setup.paths, setup.task.code
+    paths, task = setup.paths, setup.task
     examples, store = evaluated(paths, setup.task.paths)
     session = Session(paths.onnx, repro("export", setup.name, force=True))
     predictions = predict_split(session, task, examples, store)
-    more, errors = task.evaluate(examples, predictions, session.run)
+    more, errors = task.evaluation.evaluate(examples, predictions, session.run)
     values = metrics(predictions) | more
     write_json(values, paths.metrics)
     write_csv(confusion(predictions), paths.confusion)
@@ -52,17 +52,17 @@ def run(setup: ModelSetup) -> None:
 
 
 def _inside(setup: ModelSetup, examples: Examples, predictions: Predictions) -> "Figure":
-    """The states of the network while it reads an instructive example."""
-    task, info = setup.task.code, examples.info
-    code = task.instructive(examples, predictions)
+    """The states of the network while it reads an example that shows well how it works."""
+    task, info = setup.task, examples.info
+    code = task.evaluation.example_to_show(examples, predictions)
     (features,) = task.features(code[None], info)
     trace = Tracer(setup.paths.onnx, repro("export", setup.name, force=True)).trace(features)
-    text = task.text(code, info)
+    text = task.inputs.decode(code, info)
     title = f"{setup.name} reads {text or 'an example'}"
     for row in np.flatnonzero((predictions.encoded == code).all(axis=1))[:1]:
         target, predicted = (info.class_names[each[row]] for each in (predictions.targets, predictions.predicted))
         title += f" (target {target}, predicted {predicted})"
-    labels = trace_figure.step_labels(text, len(features))
+    labels = task.inputs.step_names(code, info)
     return trace_figure.draw(trace, features, labels, info.class_names, title)
 
 

@@ -40,7 +40,7 @@ def run(setup: ModelSetup) -> None:
     temperature = _calibrate(model, setup, examples)
     model = keras_network.with_probabilities(model)
     encoded, _ = examples.split("train" if examples.info.complement else examples.info.eval_split)
-    sequence = setup.task.code.features(encoded[:COMPARED], examples.info)
+    sequence = setup.task.features(encoded[:COMPARED], examples.info)
     with draft(paths.export) as folder:
         folder.mkdir()
         write(model, setup, examples.info, folder)
@@ -109,7 +109,7 @@ def _calibrate(model: keras.Model, setup: ModelSetup, examples: Examples) -> flo
     if split == examples.info.eval_split:
         return 1.0
     encoded, targets = examples.split(split)
-    features = [setup.task.code.features(encoded[rows], examples.info) for rows in batches(len(encoded), BATCH)]
+    features = [setup.task.features(encoded[rows], examples.info) for rows in batches(len(encoded), BATCH)]
     logits = np.concatenate([model(sequence, training=False).numpy() for sequence in features])
     temperature = fit_temperature(logits, targets)
     keras_network.divide_logits(model, temperature)

@@ -9,8 +9,8 @@ def run(task: TaskSetup) -> None:
 
     Raises PipelineError, before anything is written, if the task's folder lacks something that a later stage needs.
     """
-    task.code.check()
+    task.check()
     task.paths.raw.mkdir(parents=True, exist_ok=True)
-    task.code.generate(task.params.generate, task.source, task.paths.raw)
+    task.data.generate(task.params.generate, task.source, task.paths.raw)
     manifest.write_all(task.paths.raw)
     print(f"{task.name}: raw data in {task.paths.raw}")

@@ -15,7 +15,7 @@ def run(task: TaskSetup) -> None:
     """Read the raw data of a task; write its examples, their info and the balance of classes."""
     raw = task.paths.raw
     manifest.verify(raw, ("generate", task.name))
-    examples = task.code.split(task.params.split, raw, np.random.default_rng(task.seed))
+    examples = task.data.split(task.params.split, raw, np.random.default_rng(task.seed))
     check(examples, raw)
     save_examples(examples, task.paths)
     info = examples.info

@@ -91,7 +91,7 @@ def _prepare(setup: ModelSetup) -> TrainingData:
     schedule = Schedule(recipe, len(encoded), stride, setup.seed)
 
     def features(rows: np.ndarray) -> np.ndarray:
-        return setup.task.code.features(rows, examples.info)
+        return setup.task.features(rows, examples.info)
 
     return TrainingData(examples, recipe, encoded, _targets(setup, examples, "train"), schedule, features)
 
@@ -100,7 +100,7 @@ def _targets(setup: ModelSetup, examples: Examples, split: str) -> np.ndarray:
     """The targets (examples,) of a split, or (examples, steps) if the recipe supervises every step."""
     encoded, targets = examples.split(split)
     if setup.recipe.supervise == "every-step":
-        return setup.task.code.step_targets(encoded, examples.info)
+        return setup.task.step_targets(encoded, examples.info)
     return targets
 
 
@@ -209,12 +209,9 @@ def _history(model: keras.Model, setup: ModelSetup, data: TrainingData, on_repor
         return float(np.mean(predict(rows) == data.targets[rows]))
 
     def sample_line(step: int) -> str:
-        describe = setup.task.code.sample_line
-        if describe is None:
-            return ""
         row = data.schedule[step - 1 : step][0, 0]
         predicted, target = predict(np.array([row])).flat[-1], data.targets[row].flat[-1]
-        return describe(data.encoded[row], int(predicted), int(target), data.examples.info)
+        return setup.task.evaluation.sample_line(data.encoded[row], int(predicted), int(target), data.examples.info)
 
     return History(data.recipe, batch_accuracy, sample_line, on_report)
 

@@ -31,7 +31,7 @@ def test_an_export_that_differs_from_the_trained_model_is_refused(untrained_proj
     logits = keras_network.build(setup.network, setup.recipe, examples.info.shape, len(examples.info.class_names))
     logits.load_weights(setup.paths.weights)
     model = keras_network.with_probabilities(logits)
-    sequence = setup.task.code.features(examples.split("train")[0], examples.info)
+    sequence = setup.task.features(examples.split("train")[0], examples.info)
     draft = untrained_project / "draft"
     draft.mkdir()
     export.write(model, setup, examples.info, draft)
@@ -54,7 +54,7 @@ def test_a_trained_model_is_rebuilt_as_documented_and_learns_on(trained: Path, m
     setup, model = names["setup"], names["model"]
     examples = load_examples(setup.task.paths)
     encoded, targets = examples.split(examples.info.eval_split)
-    features = setup.task.code.features(encoded[:200], examples.info)
+    features = setup.task.features(encoded[:200], examples.info)
     expected = pd.read_parquet(setup.paths.predictions)["predicted"][:200]
     assert model(features).numpy().argmax(axis=1).tolist() == expected.tolist()
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

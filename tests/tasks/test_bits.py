@@ -1,4 +1,3 @@
-import json
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +9,13 @@ from hypothesis import strategies as st
 
 from pipeline.dataset import DatasetInfo, Examples
 from pipeline.errors import PipelineError
-from pipeline.tasks.bits import data, evaluation, features, inputs
+from pipeline.tasks.bits import features
+from pipeline.tasks.bits.data import Data
+from pipeline.tasks.bits.evaluation import Evaluation, plot
+from pipeline.tasks.bits.inputs import Inputs
 from tests.harness.examples import evaluated, predictions
+
+data, evaluation, inputs = Data(), Evaluation(), Inputs()
 
 INFO = DatasetInfo(
     "bits", "bits-20", False, (20, 1), [str(i) for i in range(21)], "test", False, "", {"train": 1, "test": 9}
@@ -76,13 +80,6 @@ def test_of_many_bits_a_small_part_can_train(tmp_path: Path) -> None:
     assert generate_and_split(tmp_path, 21, 41_943).info.splits["train"] == 41_943
 
 
-@pytest.mark.parametrize("content", [{"length": 4, "strings": 15}, {"length": 31, "strings": 2**31}, {"length": "4"}])
-def test_raw_data_that_do_not_say_which_strings_there_are_are_refused(tmp_path: Path, content: dict[str, int]) -> None:
-    (tmp_path / "strings.json").write_text(json.dumps(content))
-    with pytest.raises(PipelineError, match=r"does not say which strings there are; run `dvc repro --force generate@"):
-        data.split(data.Split(train=4), tmp_path, np.random.default_rng(1))
-
-
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -101,7 +98,7 @@ def test_the_picture_counts_the_errors_of_each_class(tmp_path: Path) -> None:
     examples = generate_and_split(tmp_path, length=4, train=4)
     encoded, targets = evaluated(examples)
     predicted = np.where(targets == 2, 3, targets)
-    figure = evaluation.plot(predictions(examples.info, encoded, targets, predicted), np.zeros(0))
+    figure = plot(predictions(examples.info, encoded, targets, predicted), np.zeros(0))
     errors = [label.get_text() for label in figure.axes[0].texts]
     assert errors == ["", "", str((targets == 2).sum()), "", ""]
 

@@ -1,13 +1,11 @@
 """What every task promises. A new folder under pipeline/tasks is tested here with no edit of a test."""
 
-import inspect
 import io
 import shutil
 import tempfile
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +16,6 @@ from pipeline.dataset import SPLITS, DatasetInfo, Examples, load_info, save_info
 from pipeline.errors import PipelineError
 from pipeline.paths import TaskPaths
 from pipeline.predictions import Predictions
-from pipeline.section import Section
 from pipeline.stages import split
 from tests.harness import project
 from tests.harness.examples import evaluated
@@ -26,11 +23,6 @@ from tests.harness.examples import predictions as made_predictions
 
 EVERY_TASK = pytest.mark.parametrize("name", tasks.names())
 SOME = 200  # examples, where a property of each example is tested
-
-
-def file(name: str, part: str) -> Any:
-    """A file of a task's folder, imported."""
-    return tasks.load(name)._file(part)
 
 
 @cache
@@ -45,12 +37,10 @@ def params(name: str) -> TaskParams:
 
 def make_examples(name: str, seed: int = 1) -> Examples:
     """Generate and split in a folder of their own."""
-    task = tasks.load(name)
-    generate_params = task.generate_params.model_validate(params(name).generate)
-    split_params = task.split_params.model_validate(params(name).split)
+    data, given = tasks.load(name).data, params(name)
     with tempfile.TemporaryDirectory() as folder:
-        task.generate(generate_params, project.ROOT / params(name).source, Path(folder))
-        return task.split(split_params, Path(folder), np.random.default_rng(seed))
+        data.generate(data.Generate.model_validate(given.generate), project.ROOT / given.source, Path(folder))
+        return data.split(data.Split.model_validate(given.split), Path(folder), np.random.default_rng(seed))
 
 
 @cache
@@ -72,22 +62,6 @@ def predictions(name: str, wrong: Iterable[int]) -> Predictions:
         predicted[row] = (predicted[row] + 1) % len(examples(name).info.class_names)
     probability = np.linspace(0.1, 1, len(targets), dtype=np.float32)
     return made_predictions(examples(name).info, encoded, targets, predicted, probability)
-
-
-@EVERY_TASK
-def test_every_name_of_the_contract_takes_what_the_pipeline_passes(name: str) -> None:
-    for part, names in tasks.CONTRACT.items():
-        module = file(name, part)
-        may_lack = part in tasks.OPTIONAL
-        for function in (getattr(module, each) for each in names if hasattr(module, each) or not may_lack):
-            if inspect.isclass(function):
-                assert issubclass(function, Section), f"{function} must refuse unknown keys"
-                continue
-            method = getattr(tasks.Task, function.__name__)
-            passed = len(inspect.signature(method).parameters) - 1  # without self
-            inspect.signature(function).bind(*[None] * passed)
-    if (sample_line := tasks.load(name).sample_line) is not None:
-        inspect.signature(sample_line).bind(*[None] * 4)
 
 
 @EVERY_TASK
@@ -123,14 +97,15 @@ def test_every_example_is_in_one_split(name: str) -> None:
 
 @EVERY_TASK
 @pytest.mark.parametrize("share", [0.0, 0.3])
-def test_an_instructive_example_is_one_that_the_model_reads(name: str, share: float) -> None:
+def test_the_example_to_show_is_one_that_the_model_reads(name: str, share: float) -> None:
     made, task = examples(name), tasks.load(name)
     wrong = range(round(share * made.info.splits[made.info.eval_split]))
-    code = task.instructive(made, predictions(name, wrong))
+    code = task.evaluation.example_to_show(made, predictions(name, wrong))
     assert code.shape == made.encoded.shape[1:]
     assert task.features(code[None], made.info).shape == (1, *made.info.shape)
-    text = task.text(code, made.info)
-    assert not text or task.encode(text, made.info).tolist() == code.tolist()
+    text = task.inputs.decode(code, made.info)
+    assert not text or task.inputs.encode(text, made.info).tolist() == code.tolist()
+    assert len(task.inputs.step_names(code, made.info)) == made.info.shape[0]
 
 
 @EVERY_TASK
@@ -168,14 +143,15 @@ def test_features_are_float32_of_the_shape_and_do_not_depend_on_the_batch(name: 
 @EVERY_TASK
 def test_encode_and_decode_agree(name: str) -> None:
     task, info = tasks.load(name), examples(name).info
-    if not hasattr(file(name, "inputs"), "decode"):
+    inputs = task.inputs
+    if not inputs.decode(examples(name).encoded[0], info):
         assert not info.autoregressive, "a task whose predictions are fed back must define decode"
         return
     for code in some(examples(name).encoded):
-        text = task.decode(code, info)
-        again = task.encode(text, info)
+        text = inputs.decode(code, info)
+        again = inputs.encode(text, info)
         assert again.shape == code.shape
-        assert task.decode(again, info) == text
+        assert inputs.decode(again, info) == text
         np.testing.assert_array_equal(task.features(again[None], info), task.features(code[None], info))
 
 
@@ -186,7 +162,7 @@ def test_metrics_are_floats_and_errors_are_a_picture(name: str, share: float) ->
 
     size = examples(name).info.splits[examples(name).info.eval_split]
     made = predictions(name, range(round(share * size)))
-    metrics, figure = tasks.load(name).evaluate(examples(name), made, lambda sequence: {})
+    metrics, figure = tasks.load(name).evaluation.evaluate(examples(name), made, lambda sequence: {})
     for key, value in metrics.items():
         assert isinstance(key, str)
         assert isinstance(value, float)
@@ -199,55 +175,47 @@ def test_metrics_are_floats_and_errors_are_a_picture(name: str, share: float) ->
 
 @EVERY_TASK
 def test_an_outline_says_what_the_split_then_makes(name: str) -> None:
-    task, given = tasks.load(name), params(name)
-    generate, split = task.generate_params, task.split_params
-    outline = task.outline(
-        generate.model_validate(given.generate), split.model_validate(given.split), project.ROOT / given.source
-    )
+    data, given = tasks.load(name).data, params(name)
+    generate, split = data.Generate.model_validate(given.generate), data.Split.model_validate(given.split)
+    outline = data.outline(generate, split, project.ROOT / given.source)
     assert outline in (None, examples(name).outline)
 
 
 @EVERY_TASK
 def test_the_sample_line_is_one_line(name: str) -> None:
-    describe = tasks.load(name).sample_line
     made = examples(name)
-    if describe is not None:
-        line = describe(made.encoded[0], 0, int(made.targets[0]), made.info)
-        assert line
-        assert "\n" not in line
+    line = tasks.load(name).evaluation.sample_line(made.encoded[0], 0, int(made.targets[0]), made.info)
+    assert "\n" not in line
+
+
+NO_SPLIT = "from pipeline.tasks import data\nclass Data(data.Data): ...\n"
 
 
 @pytest.mark.parametrize(
     ("file", "text", "sentence"),
     [
-        ("inputs.py", "", r"inputs\.py does not define encode; add it\."),
+        ("data.py", None, r"data\.py does not define Data\.split; add it\."),
+        ("data.py", NO_SPLIT, r"data\.py does not define Data\.split; add it\."),
         (
-            "evaluation.py",
-            "evaluate = 1\n",
-            r"evaluation\.py: evaluate is not a function, expected one of \(examples, ",
+            "inputs.py",
+            "class Inputs: ...\n",
+            r"inputs\.py: Inputs does not subclass pipeline\.tasks\.inputs's",
         ),
-        (
-            "data.py",
-            "from pipeline.tasks.bits.data import Generate, Split, generate\ndef split(folder): ...\n",
-            r"data\.py: split takes \(folder\), expected \(params, folder, rng\); change it\.",
-        ),
-        (
-            "data.py",
-            "Generate = Split = int\ngenerate = split = print\n",
-            r"Generate is not a subclass of pipeline\.sec",
-        ),
+        ("features.py", "features = 1\n", r"features\.py does not define the function features; add it\."),
         ("features.py", "def features(:\n", r"features\.py, line 1: invalid syntax; fix it\."),
     ],
 )
 def test_a_folder_is_checked_before_its_first_stage_runs(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: str, text: str, sentence: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: str, text: str | None, sentence: str
 ) -> None:
     folder = tmp_path / f"check_{abs(hash((file, text)))}"  # a name that no other case has imported
     shutil.copytree(Path(tasks.__file__).parent / "bits", folder)
     monkeypatch.setattr(tasks, "__path__", [*tasks.__path__, str(tmp_path)])
     tasks.load(folder.name).check()
     other = shutil.copytree(folder, tmp_path / f"{folder.name}_broken")
-    (other / file).write_text(text)
+    (other / file).unlink()
+    if text is not None:
+        (other / file).write_text(text)
     with pytest.raises(PipelineError, match=sentence):
         tasks.load(other.name).check()
 
@@ -266,25 +234,72 @@ def test_a_task_without_an_evaluation_shows_the_accuracy_of_each_class(
     task, made = tasks.load(folder.name), examples("bits")
     task.check()
     predicted = predictions("bits", range(round(share * made.info.splits[made.info.eval_split])))
-    metrics, figure = task.evaluate(made, predicted, lambda sequence: {})
+    metrics, figure = task.evaluation.evaluate(made, predicted, lambda sequence: {})
     assert metrics == {}
     (axes,) = figure.axes
     _, tried, wrong = predicted.totals.by_class().T
     heights = [bar.get_height() for bar in axes.containers[0]]
     np.testing.assert_allclose(heights, 100 * (1 - wrong / tried))
-    assert task.instructive(made, predicted).shape == made.encoded.shape[1:]
+    assert task.evaluation.example_to_show(made, predicted).shape == made.encoded.shape[1:]
 
 
-def test_a_folder_that_lacks_a_file_or_a_name_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_task_is_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "half").mkdir()
     (tmp_path / "half" / "__init__.py").touch()
-    (tmp_path / "half" / "inputs.py").touch()
     monkeypatch.setattr(tasks, "__path__", [*tasks.__path__, str(tmp_path)])
     assert "half" in tasks.names()
-    info = DatasetInfo("half", "half", False, (1, 1), ["a"], "train", False, "", {"train": 1})
-    with pytest.raises(PipelineError, match=r"pipeline/tasks/half/inputs\.py does not define encode; add it\."):
-        tasks.load("half").encode("", info)
-    with pytest.raises(PipelineError, match=r"pipeline/tasks/half/features\.py does not exist; add it\."):
-        tasks.load("half").features(np.zeros((1, 1)), info)
+    with pytest.raises(PipelineError, match=r"tasks/half/features\.py does not define the function features; add it\."):
+        _ = tasks.load("half").features
     with pytest.raises(PipelineError, match=r"there is no task 'chess'; add the folder pipeline/tasks/chess, or"):
         tasks.load("chess")
+
+
+@pytest.fixture
+def measurements(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tasks.Task:
+    """A task that defines no more than it must: two steps of two measurements."""
+    folder = tmp_path / "tasks" / "measurements"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    (folder / "data.py").write_text(
+        "from pipeline.tasks import data\nclass Data(data.Data):\n    def split(self, params, folder, rng): ...\n"
+    )
+    monkeypatch.setattr(tasks, "__path__", [*tasks.__path__, str(folder.parent)])
+    return tasks.load("measurements")
+
+
+MEASUREMENTS = DatasetInfo("measurements", "m", False, (2, 2), ["a", "b"], "test", False, "", {"train": 1, "test": 1})
+
+
+def test_by_default_the_raw_data_are_a_copy_of_the_source(measurements: tasks.Task, tmp_path: Path) -> None:
+    source, folder = tmp_path / "table.csv", tmp_path / "raw"
+    source.write_bytes(b"1,2\r\n")
+    data = measurements.data
+    assert data.outline(data.Generate(), data.Split(), source) is None
+    data.generate(data.Generate(), source, folder)
+    assert (folder / "table.csv").read_bytes() == source.read_bytes()
+    with pytest.raises(PipelineError, match="is not a file; name one in the task's source, or define generate"):
+        data.generate(data.Generate(), tmp_path, folder)
+
+
+@pytest.mark.parametrize("text", ["1,2.5,-3,4e-3", " 1 2.5 -3 4e-3 ", "1; 2.5; -3; 4e-3"])
+def test_by_default_an_input_is_the_numbers_of_an_example(measurements: tasks.Task, text: str) -> None:
+    code = measurements.inputs.encode(text, MEASUREMENTS)
+    assert code.dtype == np.float32
+    np.testing.assert_allclose(code, [1, 2.5, -3, 0.004])
+    assert measurements.inputs.step_names(code, MEASUREMENTS) == ["1", "2"]
+    with pytest.raises(PipelineError, match="does not read pictures; leave out --show"):
+        measurements.inputs.image(code, MEASUREMENTS)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("1,2,3", "'1,2,3' has 3 numbers, expected 4; type them with commas between"),
+        ("", "'' has 0 numbers, expected 4"),
+        ("1,2,3,x", "'1,2,3,x' has something that is no number"),
+        ("1,2,3,inf", "'1,2,3,inf' has a number that is not finite"),
+    ],
+)
+def test_by_default_other_inputs_are_refused(measurements: tasks.Task, text: str, sentence: str) -> None:
+    with pytest.raises(PipelineError, match=sentence):
+        measurements.inputs.encode(text, MEASUREMENTS)

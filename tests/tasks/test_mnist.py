@@ -18,11 +18,16 @@ from PIL import Image
 
 from pipeline.dataset import SPLITS, DatasetInfo, Examples
 from pipeline.errors import PipelineError
-from pipeline.tasks.mnist import data, evaluation, features, inputs
+from pipeline.tasks.mnist import features
+from pipeline.tasks.mnist.data import Data
+from pipeline.tasks.mnist.evaluation import Evaluation, plot_errors
+from pipeline.tasks.mnist.inputs import Inputs
 from pipeline.tasks.mnist.raw import idx_files
 from tests.harness import datasets
 from tests.harness.examples import predictions
 from tests.harness.project import NOBODY
+
+data, evaluation, inputs = Data(), Evaluation(), Inputs()
 
 INFO = DatasetInfo("mnist", "mnist", False, (28, 28), [str(i) for i in range(10)], "test", False, "", {"test": 300})
 REAL = {"dataset": "mnist", "stand_in": False}
@@ -192,25 +197,6 @@ def test_without_mnist_the_stand_in_has_its_own_name_and_the_form_of_mnist(stand
         assert extent.max() <= 20
 
 
-@pytest.mark.parametrize(
-    ("name", "offset", "byte", "sentence"),
-    [
-        ("train-labels-idx1-ubyte", 8 + 17, 11, r"train-labels-idx1-ubyte, row 17: the label is 11, expected 0 to 9"),
-        ("t10k-images-idx3-ubyte", 2, 13, r"t10k-images-idx3-ubyte is not an IDX file of 3 dimensions"),
-        ("t10k-images-idx3-ubyte", 7, 1, r"t10k-images-idx3-ubyte holds \d+ bytes of data, expected"),
-        ("train-images-idx3-ubyte", 11, 14, r"train-images-idx3-ubyte holds \d+ bytes of data, expected"),
-    ],
-)
-def test_damaged_raw_data_are_refused_by_file_and_row(
-    stand_in: Path, name: str, offset: int, byte: int, sentence: str
-) -> None:
-    content = bytearray((stand_in / name).read_bytes())
-    content[offset] = byte
-    (stand_in / name).write_bytes(content)
-    with pytest.raises(PipelineError, match=sentence):
-        split(stand_in)
-
-
 @pytest.mark.parametrize(("validation", "held_out"), [(1, 1), (5_000, 125), (59_999, 1_499)])
 def test_of_a_stand_in_the_same_share_validates_and_never_none_or_all(
     stand_in: Path, validation: int, held_out: int
@@ -332,7 +318,7 @@ def test_the_picture_shows_the_misread_digits(stand_in: Path) -> None:
     predicted = targets.astype(np.int32)
     predicted[:3] = (predicted[:3] + 1) % 10
     made = predictions(examples.info, encoded, targets, predicted)
-    figure = evaluation.plot_errors(made)
+    figure = plot_errors(made)
     assert sorted(axes.get_title() for axes in figure.axes if axes.get_title()) == sorted(
         f"{predicted[i]}, not {targets[i]}" for i in range(3)
     )

@@ -13,7 +13,9 @@ from bench import handwriting
 from bench.handwriting import Picture
 from pipeline.dataset import DatasetInfo
 from pipeline.errors import PipelineError
-from pipeline.tasks.mnist import inputs
+from pipeline.tasks.mnist.inputs import Inputs
+
+inputs = Inputs()
 
 INFO = DatasetInfo("mnist", "mnist", False, (28, 28), [str(i) for i in range(10)], "test", False, "", {"test": 1})
 

@@ -110,7 +110,7 @@ def test_a_monitored_split_has_its_columns_in_the_history(untrained_project: Pat
     model = keras_network.build(setup.network, setup.recipe, examples.info.shape, len(examples.info.class_names))
     model.load_weights(setup.paths.weights)
     encoded, targets = examples.split("test")
-    predicted = np.argmax(model(setup.task.code.features(encoded, examples.info)), axis=1)
+    predicted = np.argmax(model(setup.task.features(encoded, examples.info)), axis=1)
     assert row["test_accuracy"] == pytest.approx((predicted == targets).mean())
 
 

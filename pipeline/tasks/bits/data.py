@@ -17,6 +17,7 @@ from pipeline.files import load_json
 from pipeline.formats import write_json
 from pipeline.paths import repro
 from pipeline.section import Section
+from pipeline.tasks import data
 
 AGAIN = repro("generate", "bits", force=True)
 LONGEST = 30  # bits
@@ -24,22 +25,56 @@ SHARE = 50  # of more bits, the part of the strings that may train: to draw more
 PERMUTED = 20  # bits, up to which all strings are permuted to draw some
 
 
-class Generate(Section):
-    """Keys of tasks.bits.generate."""
+class Data(data.Data):
+    """Strings of bits: those that train are drawn, all others test."""
 
-    length: Annotated[int, Field(ge=2, le=LONGEST)]  # bits of a string; docs/limits.md says what many bits cost
+    class Generate(Section):
+        """Keys of tasks.bits.generate."""
 
+        length: Annotated[int, Field(ge=2, le=LONGEST)]  # bits of a string; docs/limits.md says what many bits cost
 
-class Split(Section):
-    """Keys of tasks.bits.split."""
+    class Split(Section):
+        """Keys of tasks.bits.split."""
 
-    train: Annotated[int, Field(ge=1, le=50_000_000)]  # strings drawn at random; all others test
+        train: Annotated[int, Field(ge=1, le=50_000_000)]  # strings drawn at random; all others test
 
+    def outline(self, generate: Generate, split: Split, source: Path) -> Outline:
+        """Strings of `length` steps of one bit; the test split is not stored.
 
-def outline(generate: Generate, split: Split, source: Path) -> Outline:
-    """Strings of `length` steps of one bit; the test split is not stored. Raises PipelineError if too many train."""
-    _require_fewer(split.train, generate.length)
-    return Outline((generate.length, 1), ("train",))
+        Raises PipelineError if too many train.
+        """
+        _require_fewer(split.train, generate.length)
+        return Outline((generate.length, 1), ("train",))
+
+    def generate(self, params: Generate, source: Path, folder: Path) -> None:
+        """Write which strings there are: their length, and their number."""
+        write_json({"length": params.length, "strings": 2**params.length}, folder / "strings.json")
+
+    def split(self, params: Split, folder: Path, rng: np.random.Generator) -> Examples:
+        """Draw the training strings; every other string tests."""
+        length = load_json(folder / "strings.json", AGAIN)["length"]
+        strings = 2**length
+        _require_fewer(params.train, length)
+        if length <= PERMUTED:
+            numbers = rng.permutation(strings)[: params.train]
+        else:  # without memory for all strings
+            numbers = rng.choice(strings, params.train, replace=False)
+        ones = np.bitwise_count(numbers)
+        info = DatasetInfo(
+            task="bits",
+            dataset=f"bits-{length}",
+            stand_in=False,
+            shape=(length, 1),
+            class_names=[str(count) for count in range(length + 1)],
+            eval_split="test",
+            autoregressive=False,
+            encoding="a string of 0 and 1, first character first; each is one step of one feature, 0.0 or 1.0",
+            splits={"train": params.train, "test": strings - params.train},
+            complement=True,
+        )
+        of_all = np.array([comb(length, count) for count in range(length + 1)])
+        test = of_all - np.bincount(ones, minlength=length + 1)
+        return Examples(info, numbers.astype(np.uint32)[:, None], ones, test)
 
 
 def _require_fewer(train: int, length: int) -> None:
@@ -54,39 +89,3 @@ def _require_fewer(train: int, length: int) -> None:
             f"tasks.bits.split.train is {train:,}, of {length} bits at most {strings // SHARE:,} strings can train; "
             "use a smaller number."
         )
-
-
-def generate(params: Generate, source: Path, folder: Path) -> None:
-    """Write which strings there are: their length, and their number."""
-    write_json({"length": params.length, "strings": 2**params.length}, folder / "strings.json")
-
-
-def split(params: Split, folder: Path, rng: np.random.Generator) -> Examples:
-    """Draw the training strings; every other string tests."""
-    path = folder / "strings.json"
-    content = load_json(path, AGAIN)
-    length = content["length"]
-    if type(length) is not int or not 2 <= length <= LONGEST or content["strings"] != 2**length:
-        raise PipelineError(f"{path} does not say which strings there are; run `{AGAIN}`.")
-    strings = 2**length
-    _require_fewer(params.train, length)
-    if length <= PERMUTED:
-        numbers = rng.permutation(strings)[: params.train]
-    else:  # without memory for all strings
-        numbers = rng.choice(strings, params.train, replace=False)
-    ones = np.bitwise_count(numbers)
-    info = DatasetInfo(
-        task="bits",
-        dataset=f"bits-{length}",
-        stand_in=False,
-        shape=(length, 1),
-        class_names=[str(count) for count in range(length + 1)],
-        eval_split="test",
-        autoregressive=False,
-        encoding="a string of 0 and 1, first character first; each is one step of one feature, 0.0 or 1.0",
-        splits={"train": params.train, "test": strings - params.train},
-        complement=True,
-    )
-    of_all = np.array([comb(length, count) for count in range(length + 1)])
-    test = of_all - np.bincount(ones, minlength=length + 1)
-    return Examples(info, numbers.astype(np.uint32)[:, None], ones, test)

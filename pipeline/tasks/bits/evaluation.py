@@ -6,6 +6,8 @@ import numpy as np
 
 from pipeline.dataset import Examples, Model
 from pipeline.predictions import Predictions
+from pipeline.tasks import evaluation
+from pipeline.tasks.bits.features import bits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,26 +20,28 @@ DRAWN = 2000  # strings of each length that is longer than those of training
 SEED = 0  # of these strings
 
 
-def evaluate(examples: Examples, predictions: Predictions, model: Model) -> "tuple[dict[str, float], Figure]":
-    """The errors on shorter and longer strings, where the model takes them; the error by count and by length.
+class Evaluation(evaluation.Evaluation):
+    """How often strings are miscounted, by their count and by their length."""
 
-    wrong_shorter: of all strings with fewer bits than those of training; of those with more than 20 bits, of 2,000
-    random ones of each length. accuracy_N_bits: of 2,000 random strings of N = twice as many bits.
-    """
-    info = predictions.info
-    wrong, strings = _by_length(examples, predictions, model) if info.min_steps else (np.zeros(0), np.ones(0))
-    metrics: dict[str, float] = {}
-    if len(wrong):
-        metrics["wrong_shorter"] = int(wrong[: info.shape[0] - 1].sum())
-    if len(wrong) == LONGEST:
-        double = 2 * info.shape[0]
-        metrics[f"accuracy_{double}_bits"] = float(1 - wrong[double - 1] / strings[double - 1])
-    return metrics, plot(predictions, 1 - wrong / strings)
+    def evaluate(self, examples: Examples, predictions: Predictions, model: Model) -> "tuple[dict[str, float], Figure]":
+        """The errors on shorter and longer strings, where the model takes them; the error by count and by length.
 
+        wrong_shorter: of all strings with fewer bits than those of training; of those with more than 20 bits, of 2,000
+        random ones of each length. accuracy_N_bits: of 2,000 random strings of N = twice as many bits.
+        """
+        info = predictions.info
+        wrong, strings = _by_length(examples, predictions, model) if info.min_steps else (np.zeros(0), np.ones(0))
+        metrics: dict[str, float] = {}
+        if len(wrong):
+            metrics["wrong_shorter"] = int(wrong[: info.shape[0] - 1].sum())
+        if len(wrong) == LONGEST:
+            double = 2 * info.shape[0]
+            metrics[f"accuracy_{double}_bits"] = float(1 - wrong[double - 1] / strings[double - 1])
+        return metrics, plot(predictions, 1 - wrong / strings)
 
-def instructive(examples: Examples, predictions: Predictions) -> np.ndarray:
-    """The string of ones: its count passes through all values."""
-    return np.array([2 ** examples.info.shape[0] - 1], np.uint32)
+    def example_to_show(self, examples: Examples, predictions: Predictions) -> np.ndarray:
+        """The string of ones: its count passes through all values."""
+        return np.array([2 ** examples.info.shape[0] - 1], np.uint32)
 
 
 def plot(predictions: Predictions, accuracy: np.ndarray) -> "Figure":
@@ -87,10 +91,10 @@ def _by_length(examples: Examples, predictions: Predictions, model: Model) -> tu
     others = examples.encoded[:, 0]  # `predictions` has those of the evaluated split
     wrong.append(predictions.totals.wrong + _wrong(others, info.shape[0], model))
     tried.append(predictions.totals.examples + len(others))
-    if "count" in model(_bits(np.arange(1), 1)):
+    if "count" in model(bits(np.arange(1), 1)):
         for length in range(info.shape[0] + 1, LONGEST + 1):
-            bits = rng.integers(0, 2, (DRAWN, length, 1)).astype(np.float32)
-            wrong.append(int((np.rint(model(bits)["count"][:, 0]) != _ones(bits)).sum()))
+            sequence = rng.integers(0, 2, (DRAWN, length, 1)).astype(np.float32)
+            wrong.append(int((np.rint(model(sequence)["count"][:, 0]) != _ones(sequence)).sum()))
             tried.append(DRAWN)
     return np.array(wrong), np.array(tried)
 
@@ -99,16 +103,11 @@ def _wrong(numbers: np.ndarray, length: int, model: Model) -> int:
     """How many of these strings are miscounted."""
     wrong = 0
     for first in range(0, len(numbers), BATCH):
-        bits = _bits(numbers[first : first + BATCH], length)
-        wrong += int((model(bits)["probabilities"].argmax(axis=1) != _ones(bits)).sum())
+        sequence = bits(numbers[first : first + BATCH], length)
+        wrong += int((model(sequence)["probabilities"].argmax(axis=1) != _ones(sequence)).sum())
     return wrong
 
 
-def _bits(numbers: np.ndarray, length: int) -> np.ndarray:
-    """Numbers as strings of bits, float32 (strings, length, 1), the highest bit first."""
-    places = np.arange(length - 1, -1, -1)
-    return (numbers[:, None] >> places & 1)[:, :, None].astype(np.float32)
-
-
-def _ones(bits: np.ndarray) -> np.ndarray:
-    return np.asarray(bits.sum(axis=(1, 2)).astype(np.int64))
+def _ones(sequence: np.ndarray) -> np.ndarray:
+    """How many ones each of float32 (strings, length, 1) has: int64 (strings,)."""
+    return np.asarray(sequence.sum(axis=(1, 2)).astype(np.int64))

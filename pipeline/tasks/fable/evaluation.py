@@ -6,6 +6,7 @@ import numpy as np
 
 from pipeline.dataset import DatasetInfo, Examples, Model
 from pipeline.predictions import Predictions
+from pipeline.tasks import evaluation
 from pipeline.tasks.fable import ngram
 from pipeline.tasks.fable.features import features
 
@@ -17,16 +18,31 @@ LINE = 92  # characters
 BATCH = 1024  # windows
 
 
-def evaluate(examples: Examples, predictions: Predictions, model: Model) -> "tuple[dict[str, float], Figure]":
-    """The ceiling, the errors in the story, and, of a story with a test split, how well that is predicted.
+class Evaluation(evaluation.Evaluation):
+    """What of the story the model remembers, and what it predicts of a part that it did not read."""
 
-    ceiling: the accuracy of predicting the most frequent follower of each context, which no model can exceed.
-    test_perplexity: e to the mean cross-entropy per token; beside it that of a Kneser-Ney model, which only counts.
-    """
-    metrics = {"ceiling": _ceiling(predictions)}
-    if examples.info.splits.get("test"):
-        metrics |= _on_test_split(examples, model)
-    return metrics, plot_errors(predictions)
+    def evaluate(self, examples: Examples, predictions: Predictions, model: Model) -> "tuple[dict[str, float], Figure]":
+        """The ceiling, the errors in the story, and, of a story with a test split, how well that is predicted.
+
+        ceiling: the accuracy of predicting the most frequent follower of each context, which no model can exceed.
+        test_perplexity: e to the mean cross-entropy per token; beside it that of a Kneser-Ney model, which only counts.
+        """
+        metrics = {"ceiling": _ceiling(predictions)}
+        if examples.info.splits.get("test"):
+            metrics |= _on_test_split(examples, model)
+        return metrics, plot_errors(predictions)
+
+    def example_to_show(self, examples: Examples, predictions: Predictions) -> np.ndarray:
+        """The first context after which the story goes on in several ways, or the first of all."""
+        contexts = np.unique(predictions.encoded, axis=0, return_inverse=True)[1].ravel()
+        pairs = np.unique(np.column_stack([contexts, predictions.targets]), axis=0)
+        ambiguous = np.bincount(pairs[:, 0])[contexts] > 1
+        return np.asarray(predictions.encoded[np.argmax(ambiguous)])
+
+    def sample_line(self, code: np.ndarray, predicted: int, target: int, info: DatasetInfo) -> str:
+        """One window, its prediction and its target, as the published programs print them."""
+        words = " ".join(info.class_names[i] for i in code)
+        return f"[{words}] -> predicted [{info.class_names[predicted]}], target [{info.class_names[target]}]"
 
 
 def _ceiling(predictions: Predictions) -> float:
@@ -35,14 +51,6 @@ def _ceiling(predictions: Predictions) -> float:
     best = np.zeros(len(predictions.targets), np.int64)
     np.maximum.at(best, pairs[:, 0], counts)
     return float(best.sum() / len(predictions.targets))
-
-
-def instructive(examples: Examples, predictions: Predictions) -> np.ndarray:
-    """The first context after which the story goes on in several ways, or the first of all."""
-    contexts = np.unique(predictions.encoded, axis=0, return_inverse=True)[1].ravel()
-    pairs = np.unique(np.column_stack([contexts, predictions.targets]), axis=0)
-    ambiguous = np.bincount(pairs[:, 0])[contexts] > 1
-    return np.asarray(predictions.encoded[np.argmax(ambiguous)])
 
 
 def _on_test_split(examples: Examples, model: Model) -> dict[str, float]:
@@ -57,12 +65,6 @@ def _on_test_split(examples: Examples, model: Model) -> dict[str, float]:
         "test_perplexity": float(np.exp(-np.log(of_target, dtype=np.float64).mean())),
         "test_perplexity_kneser_ney": ngram.perplexity(tokens, windows, targets, len(examples.info.class_names)),
     }
-
-
-def sample_line(code: np.ndarray, predicted: int, target: int, info: DatasetInfo) -> str:
-    """One window, its prediction and its target, as the published programs print them."""
-    words = " ".join(info.class_names[i] for i in code)
-    return f"[{words}] -> predicted [{info.class_names[predicted]}], target [{info.class_names[target]}]"
 
 
 def plot_errors(predictions: Predictions) -> "Figure":

@@ -13,6 +13,7 @@ from pipeline.dataset import DatasetInfo, Examples, Outline
 from pipeline.errors import PipelineError
 from pipeline.files import load_json
 from pipeline.section import Section
+from pipeline.tasks import data
 from pipeline.tasks.mnist.raw import idx_files
 from pipeline.tasks.mnist.raw.image import SIDE
 
@@ -28,48 +29,47 @@ def _without_credentials(address: str) -> str:
     return address
 
 
-class Generate(Section):
-    """Keys of tasks.mnist.generate."""
+class Data(data.Data):
+    """MNIST, or its stand-in."""
 
-    # Addresses of folders that hold the four files, gzipped.
-    mirrors: Annotated[list[Annotated[str, AfterValidator(_without_credentials)]], Field(min_length=1)]
+    class Generate(Section):
+        """Keys of tasks.mnist.generate."""
 
+        # Addresses of folders that hold the four files, gzipped.
+        mirrors: Annotated[list[Annotated[str, AfterValidator(_without_credentials)]], Field(min_length=1)]
 
-class Split(Section):
-    """Keys of tasks.mnist.split."""
+    class Split(Section):
+        """Keys of tasks.mnist.split."""
 
-    validation: Annotated[int, Field(ge=1, lt=TRAIN)]  # the last training images; a stand-in keeps the same share
+        validation: Annotated[int, Field(ge=1, lt=TRAIN)]  # the last training images; a stand-in keeps the same share
 
+    def outline(self, generate: Generate, split: Split, source: Path) -> Outline:
+        """Images of 28 rows of 28 pixels, in three splits."""
+        return Outline((SIDE, SIDE), ("train", "validation", "test"))
 
-def outline(generate: Generate, split: Split, source: Path) -> Outline:
-    """Images of 28 rows of 28 pixels, in three splits."""
-    return Outline((SIDE, SIDE), ("train", "validation", "test"))
+    def generate(self, params: Generate, source: Path, folder: Path) -> None:
+        """Write the four IDX files of MNIST, or of its stand-in, and dataset.json, which says which of them it is."""
+        idx_files.fetch(params.mirrors, folder)
 
-
-def generate(params: Generate, source: Path, folder: Path) -> None:
-    """Write the four IDX files of MNIST, or of its stand-in, and dataset.json, which says which of them it is."""
-    idx_files.fetch(params.mirrors, folder)
-
-
-def split(params: Split, folder: Path, rng: np.random.Generator) -> Examples:
-    """The training images in their order, the last of them for validation; then the test images."""
-    raw = load_json(folder / "dataset.json", idx_files.AGAIN)
-    train, train_targets = idx_files.load(folder, "train")
-    test, test_targets = idx_files.load(folder, "t10k")
-    # At least one image trains, and at least one validates.
-    held_out = int(np.clip(round(params.validation * len(train) / TRAIN), 1, len(train) - 1))
-    sizes = {"train": len(train) - held_out, "validation": held_out, "test": len(test)}
-    info = DatasetInfo(
-        task="mnist",
-        dataset=raw["dataset"],
-        stand_in=raw["stand_in"],
-        shape=(SIDE, SIDE),
-        class_names=[str(digit) for digit in range(10)],
-        eval_split="test",
-        autoregressive=False,
-        encoding="a picture of one digit, its strokes fitted in 20 x 20 and centred by mass in 28 x 28; each row is "
-        "one step of 28 features, 0.0 for background to 1.0 for ink",
-        splits=sizes,
-    )
-    encoded = np.concatenate([train, test]).reshape(-1, SIDE * SIDE)
-    return Examples(info, encoded, np.concatenate([train_targets, test_targets]))
+    def split(self, params: Split, folder: Path, rng: np.random.Generator) -> Examples:
+        """The training images in their order, the last of them for validation; then the test images."""
+        raw = load_json(folder / "dataset.json", idx_files.AGAIN)
+        train, train_targets = idx_files.load(folder, "train")
+        test, test_targets = idx_files.load(folder, "t10k")
+        # At least one image trains, and at least one validates.
+        held_out = int(np.clip(round(params.validation * len(train) / TRAIN), 1, len(train) - 1))
+        sizes = {"train": len(train) - held_out, "validation": held_out, "test": len(test)}
+        info = DatasetInfo(
+            task="mnist",
+            dataset=raw["dataset"],
+            stand_in=raw["stand_in"],
+            shape=(SIDE, SIDE),
+            class_names=[str(digit) for digit in range(10)],
+            eval_split="test",
+            autoregressive=False,
+            encoding="a picture of one digit, its strokes fitted in 20 x 20 and centred by mass in 28 x 28; each row "
+            "is one step of 28 features, 0.0 for background to 1.0 for ink",
+            splits=sizes,
+        )
+        encoded = np.concatenate([train, test]).reshape(-1, SIDE * SIDE)
+        return Examples(info, encoded, np.concatenate([train_targets, test_targets]))

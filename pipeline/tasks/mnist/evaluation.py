@@ -6,6 +6,7 @@ import numpy as np
 
 from pipeline.dataset import Examples, Model
 from pipeline.predictions import Predictions
+from pipeline.tasks import evaluation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -13,9 +14,12 @@ if TYPE_CHECKING:
 COLUMNS, ROWS = 12, 6  # digits shown
 
 
-def evaluate(examples: Examples, predictions: Predictions, model: Model) -> "tuple[dict[str, float], Figure]":
-    """The accuracy on the first 256 images alone, as the program behind mnist-lstm128 printed it; misread digits."""
-    return {"accuracy_first_256": float(1 - predictions.wrong[:256].mean())}, plot_errors(predictions)
+class Evaluation(evaluation.Evaluation):
+    """Which digits are misread."""
+
+    def evaluate(self, examples: Examples, predictions: Predictions, model: Model) -> "tuple[dict[str, float], Figure]":
+        """The accuracy on the first 256 images, as the program behind mnist-lstm128 printed it; the misread digits."""
+        return {"accuracy_first_256": float(1 - predictions.wrong[:256].mean())}, plot_errors(predictions)
 
 
 def plot_errors(predictions: Predictions) -> "Figure":

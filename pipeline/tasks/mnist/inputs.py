@@ -13,43 +13,48 @@ import numpy as np
 
 from pipeline.dataset import DatasetInfo
 from pipeline.errors import PipelineError, quoted, shortened, standard_error_to
+from pipeline.tasks import inputs
 from pipeline.tasks.mnist.raw.image import SIDE, fit
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-READS_FILES = True  # an input is the path of a file, or its content as bytes
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")  # Pillow opens others with programs such as Ghostscript
 MAX_PIXELS, MAX_SIDE = 50_000_000, 20_000  # of a picture file
 ENOUGH = 1000  # pixels: a larger picture is read at this size
 _standard_error = threading.Lock()  # of a process that predicts in several threads
 
 
-def encode(given: str | bytes, info: DatasetInfo) -> np.ndarray:
-    """The pixels, uint8 (784,), of the only digit in a picture file."""
-    digits = encode_all(given, info)
-    if len(digits) > 1:
-        raise PipelineError(
-            f"{_name(given)} shows {len(digits)} digits, expected one; use --digits to read all of them."
-        )
-    return digits[0]
+class Inputs(inputs.Inputs):
+    """A picture file, and each digit in it as 28 x 28 pixels."""
 
+    help = "the path of a picture of a digit, such as docs/seven.png"
+    reads_files = True
+    several = True
 
-def encode_all(given: str | bytes, info: DatasetInfo) -> list[np.ndarray]:
-    """The pixels, uint8 (784,), of each digit in a picture file, left to right; at least one."""
-    from pipeline.tasks.mnist import ink
+    def encode(self, given: str | bytes, info: DatasetInfo) -> np.ndarray:
+        """The pixels, uint8 (784,), of the only digit in a picture file."""
+        digits = self.encode_all(given, info)
+        if len(digits) > 1:
+            raise PipelineError(
+                f"{_name(given)} shows {len(digits)} digits, expected one; use --digits to read all of them."
+            )
+        return digits[0]
 
-    found = ink.digits(_colours(_open(given)))
-    if not found:
-        raise PipelineError(
-            f"no digit found in {_name(given)}; give a picture of a digit, dark on light or light on dark."
-        )
-    return [fit(digit).reshape(-1) for digit in found]
+    def encode_all(self, given: str | bytes, info: DatasetInfo) -> list[np.ndarray]:
+        """The pixels, uint8 (784,), of each digit in a picture file, left to right; at least one."""
+        from pipeline.tasks.mnist import ink
 
+        found = ink.digits(_colours(_open(given)))
+        if not found:
+            raise PipelineError(
+                f"no digit found in {_name(given)}; give a picture of a digit, dark on light or light on dark."
+            )
+        return [fit(digit).reshape(-1) for digit in found]
 
-def image(code: np.ndarray, info: DatasetInfo) -> np.ndarray:
-    """The image uint8 (28, 28) that a code (784,) stands for: what the model sees."""
-    return code.reshape(SIDE, SIDE)
+    def image(self, code: np.ndarray, info: DatasetInfo) -> np.ndarray:
+        """The image uint8 (28, 28) that a code (784,) stands for: what the model sees."""
+        return code.reshape(SIDE, SIDE)
 
 
 def _colours(picture: "Image") -> np.ndarray:

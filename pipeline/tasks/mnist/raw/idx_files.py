@@ -20,6 +20,7 @@ from pipeline.errors import PipelineError, shortened
 from pipeline.files import write_atomic
 from pipeline.formats import write_json
 from pipeline.paths import repro
+from pipeline.tasks.mnist.raw.image import SIDE
 from pipeline.tasks.mnist.raw.stand_in import DATASET as STAND_IN
 from pipeline.tasks.mnist.raw.stand_in import stand_in
 
@@ -125,37 +126,8 @@ def idx(array: np.ndarray) -> bytes:
     return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
 
 
-def load(folder: Path, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 (n, 28, 28) and labels uint8 (n,) of `part`, train or t10k.
-
-    Raises PipelineError with the file, and the row where it is known.
-    """
-    image_path, label_path = folder / f"{part}-images-idx3-ubyte", folder / f"{part}-labels-idx1-ubyte"
-    images, labels = _read_idx(image_path, 3), _read_idx(label_path, 1)
-    _require(images.shape[1:] == (28, 28), f"{image_path} holds images of {images.shape[1:]}, expected (28, 28)")
-    _require(
-        len(images) == len(labels),
-        f"{label_path} holds {len(labels)} labels, expected one for each of {len(images)} images",
-    )
-    invalid = np.flatnonzero(labels > 9)
-    if invalid.size:
-        _require(False, f"{label_path}, row {invalid[0]}: the label is {labels[invalid[0]]}, expected 0 to 9")
-    return images, labels
-
-
-def _read_idx(path: Path, dimensions: int) -> np.ndarray:
-    data = path.read_bytes() if path.is_file() else b""
-    start = 4 + 4 * dimensions
-    _require(
-        len(data) > start and data[:4] == bytes([0, 0, 8, dimensions]),
-        f"{path} is not an IDX file of {dimensions} dimensions",
-    )
-    shape = struct.unpack(f">{dimensions}I", data[4:start])
-    size = int(np.prod(shape, dtype=object))
-    _require(len(data) - start == size, f"{path} holds {len(data) - start} bytes of data, expected {size} for {shape}")
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
-
-
-def _require(condition: bool, problem: str) -> None:
-    if not condition:
-        raise PipelineError(f"{problem}; run `{AGAIN}`.")
+def load(folder: Path, subset: str) -> tuple[np.ndarray, np.ndarray]:
+    """Images uint8 (n, 28, 28) and labels uint8 (n,) of `subset`, train or t10k, as `fetch` wrote them."""
+    images, labels = (folder / f"{subset}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1"))
+    pixels = np.frombuffer(images.read_bytes(), np.uint8, offset=16)  # after the sizes of three dimensions
+    return pixels.reshape(-1, SIDE, SIDE), np.frombuffer(labels.read_bytes(), np.uint8, offset=8)
