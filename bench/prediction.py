@@ -24,7 +24,7 @@ from pathlib import Path
 from pipeline import tasks
 from pipeline.dataset import DatasetInfo, Examples
 from pipeline.inference.onnx_session import Session
-from pipeline.inference.predict_split import predict_split
+from pipeline.inference.evaluation import predict_split
 length, onnx = int(sys.argv[1]), Path(sys.argv[2])
 numbers = np.arange(2**length, dtype=np.uint32)
 names = [str(i) for i in range(21)]

@@ -18,7 +18,7 @@ from pipeline.formats import write_csv, write_json
 from pipeline.paths import TaskPaths, repro
 
 SPLITS = ("train", "validation", "test")
-CHUNK = 2**20  # examples that are written at once
+CHUNK = 2**20  # examples that are written or evaluated at once
 
 # An exported model: float32 (batch, steps, features) to its outputs by name, of which one is `probabilities`.
 Model = Callable[[np.ndarray], Mapping[str, np.ndarray]]
@@ -37,9 +37,14 @@ class DatasetInfo:
     autoregressive: bool  # whether a prediction can be fed back as the last step of the next input
     encoding: str  # how an input becomes (steps, features), for people
     splits: dict[str, int]  # how many examples each split has, in the order in which they are stored
-    # Whether the evaluated split is computed, not stored: it is every code from 0 on that is in no other split.
+    # True: the evaluated split is every number from 0 to sum(splits) that did not train; it is not stored.
     complement: bool = False
     min_steps: int | None = None  # of the shortest sequence that an exported model takes; None: it takes shape[0] steps
+
+    @property
+    def stored(self) -> dict[str, int]:
+        """The splits whose examples are stored, and how many they have, in their order."""
+        return {name: size for name, size in self.splits.items() if not (self.complement and name == self.eval_split)}
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Examples:
     info: DatasetInfo
     encoded: np.ndarray  # (examples, code) integers or floats: the splits one after the other, as in info.splits
     targets: np.ndarray  # (examples,) integers, index into info.class_names
-    complement_classes: np.ndarray | None = None  # int64 (classes,): how many examples a split that is not stored has
+    complement_classes: np.ndarray | None = None  # int64 (classes,): how many examples an unstored split has
 
     def split(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """The encoded examples and the targets of one split, in their order; none if there is no such split."""
@@ -70,6 +75,28 @@ class Examples:
                 return self.encoded[first : first + size], self.targets[first : first + size]
             first += size
         return self.encoded[:0], self.targets[:0]
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks of at most 2^20 examples the evaluated split has; of an unstored one, of 2^20 numbers."""
+        info = self.info
+        return -(-(sum(info.splits.values()) if info.complement else info.splits[info.eval_split]) // CHUNK)
+
+    def chunk(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """The encoded examples (examples, code) and the targets of one chunk of the evaluated split.
+
+        Of an unstored split, the numbers of one range that did not train, without targets: the task's `step_targets`
+        tells them.
+        """
+        first, stop = number * CHUNK, (number + 1) * CHUNK
+        if not self.info.complement:
+            encoded, targets = self.split(self.info.eval_split)
+            return encoded[first:stop], targets[first:stop]
+        stop = min(stop, sum(self.info.splits.values()))
+        trained = self.encoded[:, 0]
+        untrained = np.ones(stop - first, bool)
+        untrained[trained[(trained >= first) & (trained < stop)] - first] = False
+        return (first + np.flatnonzero(untrained)).astype(trained.dtype)[:, None], self.targets[:0]
 
     @property
     def outline(self) -> Outline:

@@ -84,7 +84,7 @@ class ModelPaths:
         return repository() / LOGS / self.name / f"{weights_md5}.json"
 
     def evaluation(self, onnx_md5: str, examples_md5: str) -> Path:
-        """Where the parts of an evaluation that has not ended are."""
+        """Where the chunks of an evaluation that has not ended are."""
         return CHECKPOINTS / f"evaluate-{self.name}-{onnx_md5[:7]}-{examples_md5[:7]}"
 
     def events(self, fingerprint: str) -> Path:

@@ -1,8 +1,8 @@
 """What an evaluation passes to its metrics, figures and tables: predictions, and what is counted of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,16 +13,35 @@ from pipeline.files import require, write_atomic
 if TYPE_CHECKING:
     import pandas as pd
 
+BINS = 15  # ranges of probability
+KEPT = 1_000_000  # predictions of several chunks
+ROWS = ("encoded", "targets", "predicted", "probability")  # arrays with a row for each prediction
+
 
 @dataclass(frozen=True)
 class Totals:
-    """What an evaluation counts. Those of its parts add up to those of all."""
+    """What an evaluation counts. The totals of two sets of examples add up to those of both."""
 
     confusion: np.ndarray  # int64 (pairs, 3): the actual class, the predicted one, how many examples; sorted
     loss: float  # the sum of the cross-entropies, in nats
-    bins: (
-        np.ndarray
-    )  # float64 (3, bins): of equal ranges of probability, the examples, the right ones, all probabilities
+    # float64 (3, BINS), for equal ranges of probability: the examples, the right ones, the sum of their probabilities.
+    bins: np.ndarray
+
+    @classmethod
+    def of(cls, targets: np.ndarray, predicted: np.ndarray, probability: np.ndarray, loss: float) -> "Totals":
+        """Count predictions, (examples,) each; probability is that of the predicted class, loss that of all."""
+        pairs, counts = np.unique(targets.astype(np.int64) << 32 | predicted, return_counts=True)
+        which = np.minimum((probability * BINS).astype(int), BINS - 1)
+        weights = (None, targets == predicted, probability.astype(np.float64))
+        bins = np.array([np.bincount(which, each, BINS) for each in weights], np.float64)
+        return cls(np.column_stack([pairs >> 32, pairs & 2**32 - 1, counts]), loss, bins)
+
+    def __add__(self, other: "Totals") -> "Totals":
+        pairs = np.concatenate([self.confusion, other.confusion])
+        found, which = np.unique(pairs[:, :2], axis=0, return_inverse=True)
+        counts = np.zeros(len(found), np.int64)
+        np.add.at(counts, which.ravel(), pairs[:, 2])
+        return Totals(np.column_stack([found, counts]), self.loss + other.loss, self.bins + other.bins)
 
     @property
     def examples(self) -> int:
@@ -45,10 +64,10 @@ class Totals:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What an exported model predicts for the evaluated split: each prediction, or, of a complement, the wrong ones."""
+    """What an exported model predicts for the evaluated split: all predictions; of an unstored split the wrong ones."""
 
     info: DatasetInfo
-    encoded: np.ndarray  # (examples, code) integers
+    encoded: np.ndarray  # (examples, code)
     targets: np.ndarray  # (examples,) int32
     predicted: np.ndarray  # (examples,) int32
     probability: np.ndarray  # (examples,) float32, 0 to 1, of the predicted class
@@ -58,6 +77,13 @@ class Predictions:
     def wrong(self) -> np.ndarray:
         """Where the prediction is wrong, (examples,) bool."""
         return np.asarray(self.predicted != self.targets)
+
+    def __add__(self, other: "Predictions") -> "Predictions":
+        """Those of two chunks, in their order; at most a million predictions are kept, the totals are those of all."""
+        rows: dict[str, Any] = {
+            name: np.concatenate([getattr(self, name), getattr(other, name)])[:KEPT] for name in ROWS
+        }
+        return replace(self, totals=self.totals + other.totals, **rows)
 
 
 def write_parquet(table: "pd.DataFrame", path: Path) -> None:

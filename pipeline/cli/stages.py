@@ -116,10 +116,10 @@ def evaluate(model: ModelName, workers: Workers = None, address: ClusterAddress 
         from pipeline.cluster import nodes
 
         nodes.prepare(address)
-        from pipeline.cluster import evaluate as parts
+        from pipeline.cluster import evaluate as chunks
 
         exit_on_sigterm()  # Ray ends, too
-        parts.evaluate(setup, workers, address)
+        chunks.evaluate(setup, workers, address)
     evaluate.run(setup)
     if workers:
         dvc.commit(stage("evaluate", model))  # which did not start it

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.predictions import Predictions
+from pipeline.predictions import BINS, Predictions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-BINS = 15
 
 
 def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:

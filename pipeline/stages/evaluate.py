@@ -11,8 +11,8 @@ from pipeline.dataset import Examples
 from pipeline.figure import write_figure
 from pipeline.formats import write_csv, write_json
 from pipeline.inference import calibration, trace_figure
+from pipeline.inference.evaluation import open_evaluation, predict_split
 from pipeline.inference.onnx_session import Session
-from pipeline.inference.predict_split import evaluated, predict_split
 from pipeline.inference.trace import Tracer
 from pipeline.paths import repro
 from pipeline.predictions import Predictions, write_parquet
@@ -28,7 +28,7 @@ FAR_BELOW = 0.9  # of the ceiling
 def run(setup: ModelSetup) -> None:
     """Predict the evaluated split; write metrics, predictions, tables and figures."""
     paths, task = setup.paths, setup.task
-    examples, store = evaluated(paths, setup.task.paths)
+    examples, store = open_evaluation(paths, setup.task.paths)
     session = Session(paths.onnx, repro("export", setup.name, force=True))
     predictions = predict_split(session, task, examples, store)
     more, errors = task.evaluation.evaluate(examples, predictions, session.run)
@@ -93,7 +93,8 @@ def table(predictions: Predictions) -> pd.DataFrame:
 
     `example` is the row in the evaluated split, or the code of an example that is not stored.
     """
-    rows = predictions.encoded[:, 0] if predictions.info.complement else np.arange(len(predictions.targets))
+    info = predictions.info
+    rows = np.arange(len(predictions.targets)) if info.eval_split in info.stored else predictions.encoded[:, 0]
     columns = {"target": predictions.targets, "predicted": predictions.predicted}
     return pd.DataFrame({"example": rows.astype(np.int64), **columns, "probability": predictions.probability})
 

@@ -35,16 +35,16 @@ def check(examples: Examples, raw: Path) -> None:
     for split in ("train", info.eval_split):
         if info.splits.get(split, 0) < 1:
             raise PipelineError(f"{raw}: the split {split!r} is empty; change the sizes in params.yaml.")
-    stored = {split: size for split, size in info.splits.items() if not (info.complement and split == info.eval_split)}
+    stored = info.stored
     if not len(encoded) == len(targets) == sum(stored.values()):
         raise PipelineError(
             f"{raw}: {len(encoded)} encoded examples, {len(targets)} targets, {sum(stored.values())} in the splits; "
             "expected the same number of each; fix the task's split function."
         )
     classes = len(info.class_names)
-    if info.complement:
-        sizes = examples.complement_classes
-        if sizes is None or len(sizes) != classes or sizes.sum() != info.splits[info.eval_split] or len(stored) > 1:
+    if info.eval_split not in stored:
+        sizes = examples.class_sizes(info.eval_split)
+        if len(sizes) != classes or sizes.sum() != info.splits[info.eval_split] or len(stored) > 1:
             raise PipelineError(
                 f"{raw}: the split {info.eval_split!r} is not stored, so one other split and complement_classes are "
                 "expected, with the size of each of its classes; fix the task's split function."

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.config import Gate
-from pipeline.inference import predict_split
+from pipeline.inference import evaluation
 from pipeline.lineage.artifacts import Artifacts
 from pipeline.lineage.provenance import Provenance
 from pipeline.paths import ModelPaths, TaskPaths
@@ -117,7 +117,7 @@ def _champion(client: "MlflowClient", model: str, version: str, examples_md5: st
         )
         (onnx,) = Path(package).rglob(ModelPaths(model).onnx.name)
         try:
-            return Champion(name, predict_split.accuracy(onnx, task))
+            return Champion(name, evaluation.accuracy(onnx, task))
         except ValueError:  # other shapes or classes
             return Champion(name, None)
 

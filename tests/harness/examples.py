@@ -4,8 +4,7 @@ import numpy as np
 
 from pipeline import tasks
 from pipeline.dataset import DatasetInfo, Examples
-from pipeline.inference.parts import totals
-from pipeline.predictions import Predictions
+from pipeline.predictions import Predictions, Totals
 
 
 def info_of(**splits: int) -> DatasetInfo:
@@ -38,4 +37,4 @@ def predictions(
         predicted.astype(np.int32),
         probability.astype(np.float32),
     )
-    return Predictions(info, encoded, targets, predicted, probability, totals(targets, predicted, probability, loss))
+    return Predictions(info, encoded, targets, predicted, probability, Totals.of(targets, predicted, probability, loss))

@@ -77,7 +77,7 @@ def test_the_files_of_a_model_agree_with_each_other(trained: Path) -> None:
         examples = load_examples(TaskPaths(model.split("-")[0], trained))
         encoded, targets = evaluated(examples)
         assert metrics["examples"] == len(targets)
-        if examples.info.complement:
+        if examples.info.eval_split not in examples.info.stored:
             assert table["example"].isin(encoded[:, 0]).all()
             assert [bin(code).count("1") for code in table["example"]] == table["target"].tolist()
         else:

@@ -21,7 +21,7 @@ from mlflow.exceptions import MlflowException
 
 from pipeline import config
 from pipeline.files import md5, parse_yaml
-from pipeline.inference import predict, predict_split
+from pipeline.inference import evaluation, predict
 from pipeline.lineage.artifacts import workspace
 from pipeline.paths import ModelPaths, TaskPaths
 from pipeline.stages import evaluate, export, generate, split, train
@@ -235,7 +235,7 @@ def test_on_other_test_data_the_champion_is_measured_again(
     promote()
     track(folder, monkeypatch)
     promote()
-    measured = predict_split.accuracy(package(client, "1") / f"data/{MODEL}/model.onnx", TaskPaths("bits", folder))
+    measured = evaluation.accuracy(package(client, "1") / f"data/{MODEL}/model.onnx", TaskPaths("bits", folder))
     assert verdict(client, "2")["champion"] == {"name": "version 1", "accuracy": measured}
     assert measured != accuracy(variant("first"))
     assert champion(client) == "2"

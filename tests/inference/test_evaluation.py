@@ -1,6 +1,9 @@
-"""An evaluation in parts: each string is counted once, in whatever parts, after a stop, and in little memory."""
+"""An evaluation in chunks: each string is counted once, in whatever chunks, after a stop, and in little memory."""
 
 import tracemalloc
+from dataclasses import replace
+from functools import reduce
+from operator import add
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline import dataset
+from pipeline import predictions as predictions_module
 from pipeline.dataset import DatasetInfo, Examples
-from pipeline.inference import parts
+from pipeline.inference.evaluation import Functions, Store, predict_chunk, predict_split
 from pipeline.inference.onnx_session import Session
-from pipeline.inference.predict_split import predict_split
 from pipeline.paths import ModelPaths, TaskPaths
-from pipeline.predictions import Predictions
+from pipeline.predictions import Predictions, Totals
 from pipeline.tasks import load
 from pipeline.tasks.bits.features import features, step_targets
 from tests.harness.examples import evaluated, predictions
@@ -38,28 +42,27 @@ def counting(bits: np.ndarray) -> np.ndarray:
     return probabilities
 
 
-def in_parts(examples: Examples) -> Predictions:
-    others = np.sort(examples.encoded[:, 0])
-    made: Predictions | None = None
-    for number in parts.numbers(examples.info):
-        part = parts.predict_range(counting, features, step_targets, examples.info, others, number)
-        made = parts.merged(made, part) if made else part
-    assert made
-    return made
+FUNCTIONS = Functions(features, step_targets)
+
+
+def in_chunks(examples: Examples) -> Predictions:
+    chunks = (predict_chunk(counting, FUNCTIONS, examples, number) for number in range(examples.chunks))
+    return reduce(add, chunks)
 
 
 @given(st.integers(3, 8), st.integers(1, 300), st.data())
 @settings(deadline=None)
-def test_the_parts_of_a_complement_add_up_to_the_predictions_of_all(
+def test_the_chunks_of_an_unstored_split_add_up_to_the_predictions_of_all(
     length: int, size: int, data: st.DataObject
 ) -> None:
     train = data.draw(st.lists(st.integers(0, 2**length - 1), min_size=1, max_size=2**length - 1, unique=True))
     examples = strings(length, train)
     encoded, targets = evaluated(examples)
-    whole = parts.predict(counting, features, examples.info, encoded, targets)
+    stored = replace(examples.info, complement=False, splits={"test": len(encoded)})
+    whole = predict_chunk(counting, Functions(features, None), Examples(stored, encoded, targets), 0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parts, "SIZE", size)
-        made = in_parts(examples)
+        patch.setattr(dataset, "CHUNK", size)
+        made = in_chunks(examples)
     assert made.totals.confusion.tolist() == whole.totals.confusion.tolist()
     assert made.totals.loss == pytest.approx(whole.totals.loss)
     np.testing.assert_allclose(made.totals.bins, whole.totals.bins)
@@ -76,7 +79,7 @@ def test_the_parts_of_a_complement_add_up_to_the_predictions_of_all(
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1))
 def test_totals_count_what_lists_count(pairs: list[tuple[int, int]]) -> None:
     targets, predicted = np.array(pairs).T
-    totals = parts.totals(targets, predicted, np.ones(len(pairs), np.float32))
+    totals = Totals.of(targets, predicted, np.ones(len(pairs), np.float32), 0.0)
     assert totals.examples == len(pairs)
     assert totals.wrong == sum(actual != found for actual, found in pairs)
     assert {(actual, found): number for actual, found, number in totals.confusion.tolist()} == {
@@ -94,22 +97,20 @@ def test_memory_does_not_grow_with_the_number_of_strings() -> None:
         examples = strings(length, [1, 2, 3])
         tracemalloc.start()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(parts, "SIZE", 2**15)
-            patch.setattr(parts, "KEPT", 1000)
-            in_parts(examples)
+            patch.setattr(dataset, "CHUNK", 2**17)
+            patch.setattr(predictions_module, "KEPT", 1000)
+            in_chunks(examples)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.1 * peaks[0], "of eight times as many"
 
 
-def test_a_part_of_thirty_bits_is_as_small_as_any() -> None:
+def test_a_chunk_of_thirty_bits_is_as_small_as_any() -> None:
     examples = strings(30, [2**30 - 1, 5])
-    last = parts.numbers(examples.info)[-1]
-    assert last == 1023
+    assert examples.chunks == 1024
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parts, "SIZE", 2**12)
-        number = parts.numbers(examples.info)[-1]
-        made = parts.predict_range(counting, features, step_targets, examples.info, np.array([5, 2**30 - 1]), number)
+        patch.setattr(dataset, "CHUNK", 2**12)
+        made = predict_chunk(counting, FUNCTIONS, examples, examples.chunks - 1)
     assert made.totals.examples == 2**12 - 1
     assert made.encoded.max() == 2**30 - 2
     assert made.targets.tolist() == np.bitwise_count(made.encoded[:, 0]).tolist()
@@ -118,24 +119,24 @@ def test_a_part_of_thirty_bits_is_as_small_as_any() -> None:
 def test_an_evaluation_that_was_stopped_goes_on(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pipeline.dataset import load_examples
 
-    monkeypatch.setattr(parts, "SIZE", 50)
+    monkeypatch.setattr(dataset, "CHUNK", 50)
     monkeypatch.chdir(trained)
     session, examples = Session(ModelPaths("bits-lstm24").onnx, "again"), load_examples(TaskPaths("bits"))
-    store = parts.Store(tmp_path / "parts")
+    store = Store(tmp_path / "chunks")
     whole = predict_split(session, BITS, examples, store)
-    files = sorted((tmp_path / "parts").iterdir())
+    files = sorted((tmp_path / "chunks").iterdir())
     assert len(files) == 6
     before = {path: path.stat().st_mtime_ns for path in files}
     files[1].unlink()
-    files[4].write_bytes(files[3].read_bytes()[:-1] + b"x")  # a part of another number, one byte of which is damaged
-    (tmp_path / "parts" / ".writing-left").mkdir()  # what `kill -9` leaves
+    files[4].write_bytes(files[3].read_bytes()[:-1] + b"x")  # a chunk of another number, one byte of which is damaged
+    (tmp_path / "chunks" / ".writing-left").mkdir()  # what `kill -9` leaves
     again = predict_split(session, BITS, examples, store)
     changed = [path for path in files if path.stat().st_mtime_ns != before[path]]
     assert changed == [files[1], files[4]], "the others are not predicted again"
     assert again.totals.confusion.tolist() == whole.totals.confusion.tolist()
     assert again.encoded.tolist() == whole.encoded.tolist()
     store.remove()
-    assert not (tmp_path / "parts").exists()
+    assert not (tmp_path / "chunks").exists()
 
 
 def test_all_predictions_of_a_stored_split_are_kept() -> None:

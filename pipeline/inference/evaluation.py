@@ -1,0 +1,138 @@
+"""Evaluate an exported model: its predictions for the evaluated split, chunk by chunk, added up.
+
+A chunk depends on no other, so an evaluation goes on where it was stopped, and many machines can share one.
+"""
+
+import hashlib
+import io
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from functools import reduce
+from operator import add
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from pipeline import manifest, tasks
+from pipeline.dataset import DatasetInfo, Examples, load_examples, load_info
+from pipeline.files import md5, write_bytes
+from pipeline.inference.onnx_session import Session, batches
+from pipeline.paths import ModelPaths, TaskPaths
+from pipeline.predictions import ROWS, Predictions, Totals
+
+HASH = hashlib.sha256().digest_size  # bytes at the beginning of a chunk's file
+
+Probabilities = Callable[[np.ndarray], np.ndarray]  # features (batch, steps, features) to float32 (batch, classes)
+
+
+class Functions(NamedTuple):
+    """What a chunk needs of a task. They travel to processes that do not have the task's folder."""
+
+    features: tasks.FromEncoded
+    step_targets: tasks.FromEncoded | None  # None: the evaluated split is stored, with its targets
+
+    @classmethod
+    def of(cls, task: tasks.Task, info: DatasetInfo) -> "Functions":
+        """Raises PipelineError if the evaluated split is not stored and the task has no `step_targets`."""
+        return cls(task.features, None if info.eval_split in info.stored else task.step_targets)
+
+
+class Store:
+    """The chunks that have been predicted, each in a file of one folder."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    def save(self, number: int, chunk: Predictions) -> None:
+        """Keep a chunk, with the hash of its content."""
+        content = io.BytesIO()
+        arrays = {name: getattr(chunk, name) for name in ROWS} | vars(chunk.totals)
+        np.savez(content, allow_pickle=False, **arrays)
+        write_bytes(hashlib.sha256(content.getbuffer()).digest() + content.getvalue(), self._path(number))
+
+    def load(self, number: int, info: DatasetInfo) -> Predictions | None:
+        """A chunk; None if it has not been predicted, or if its file is damaged."""
+        try:
+            content = self._path(number).read_bytes()
+        except OSError:
+            return None
+        if hashlib.sha256(content[HASH:]).digest() != content[:HASH]:
+            return None
+        with np.load(io.BytesIO(content[HASH:])) as file:
+            totals = Totals(file["confusion"], float(file["loss"]), file["bins"])
+            return Predictions(info, **{name: file[name] for name in ROWS}, totals=totals)
+
+    def remove(self) -> None:
+        """Forget all chunks."""
+        if self._folder.is_dir():
+            shutil.rmtree(self._folder)
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number:05}.chunk"
+
+
+def open_evaluation(paths: ModelPaths, task: TaskPaths) -> tuple[Examples, Store]:
+    """The examples of a task as an exported model reads them, and the chunks of them that have been predicted.
+
+    Raises PipelineError if the exported file or the examples are damaged.
+    """
+    exported = ("export", paths.name)
+    manifest.verify(paths.export, exported, paths.onnx.name)
+    examples = replace(load_examples(task), info=load_info(paths.info, exported))
+    return examples, Store(paths.evaluation(md5(paths.onnx), md5(task.examples)))
+
+
+def predict_split(session: Session, task: tasks.Task, examples: Examples, store: Store | None = None) -> Predictions:
+    """The predictions for the evaluated split, in the order of the examples.
+
+    `store` keeps each chunk of several: an evaluation that was stopped goes on.
+    """
+    numbers, functions = range(examples.chunks), Functions.of(task, examples.info)
+
+    def chunk(number: int) -> Predictions:
+        if store is None or len(numbers) == 1:
+            return predict_chunk(session.probabilities, functions, examples, number)
+        known = store.load(number, examples.info)
+        if known is None:
+            known = predict_chunk(session.probabilities, functions, examples, number)
+            store.save(number, known)
+        return known
+
+    shown = tqdm(numbers, desc="evaluation", unit="chunk", disable=None if len(numbers) > 1 else True)
+    return reduce(add, map(chunk, shown))
+
+
+def predict_chunk(probabilities: Probabilities, functions: Functions, examples: Examples, number: int) -> Predictions:
+    """The predictions for one chunk of the evaluated split; if that is not stored, the wrong ones alone."""
+    info = examples.info
+    encoded, targets = examples.chunk(number)
+    predicted, probability = np.empty(len(encoded), np.int32), np.empty(len(encoded), np.float32)
+    actual = np.empty(len(encoded), np.int32)
+    loss = 0.0
+    for rows in batches(len(encoded)):
+        actual[rows] = functions.step_targets(encoded[rows], info)[:, -1] if functions.step_targets else targets[rows]
+        of_classes = probabilities(functions.features(encoded[rows], info))
+        predicted[rows] = of_classes.argmax(axis=1)
+        probability[rows] = of_classes.max(axis=1)
+        of_target = np.take_along_axis(of_classes, actual[rows, None].astype(np.int64), axis=1)
+        loss -= float(np.log(np.maximum(of_target, np.finfo(np.float32).tiny), dtype=np.float64).sum())
+    totals = Totals.of(actual, predicted, probability, loss)
+    kept = np.flatnonzero(predicted != actual) if functions.step_targets else slice(None)
+    return Predictions(info, encoded[kept], actual[kept], predicted[kept], probability[kept], totals)
+
+
+def accuracy(onnx: Path, paths: TaskPaths) -> float:
+    """The accuracy of any exported model on the evaluated split of a task.
+
+    Raises ValueError if the model expects another shape or predicts other classes.
+    """
+    examples = load_examples(paths)
+    session = Session(onnx, "pipeline track")
+    shape, classes = examples.info.shape, len(examples.info.class_names)
+    if not session.reads(shape) or session.classes != classes:
+        raise ValueError(f"the model has {session.classes} classes; the data have {classes} and examples of {shape}")
+    totals = predict_split(session, tasks.load(paths.name), examples).totals
+    return 1 - totals.wrong / totals.examples
