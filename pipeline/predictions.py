@@ -80,9 +80,9 @@ class Predictions:
 
     def __add__(self, other: "Predictions") -> "Predictions":
         """Those of two chunks, in their order; at most a million predictions are kept, the totals are those of all."""
-        rows: dict[str, Any] = {
-            name: np.concatenate([getattr(self, name), getattr(other, name)])[:KEPT] for name in ROWS
-        }
+        more = max(0, KEPT - len(self.targets))
+        pairs = ((name, getattr(self, name), getattr(other, name)[:more]) for name in ROWS)
+        rows: dict[str, Any] = {name: np.concatenate([ours, theirs]) for name, ours, theirs in pairs}
         return replace(self, totals=self.totals + other.totals, **rows)
 
 

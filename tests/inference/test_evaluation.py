@@ -97,7 +97,7 @@ def test_memory_does_not_grow_with_the_number_of_strings() -> None:
         examples = strings(length, [1, 2, 3])
         tracemalloc.start()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(dataset, "CHUNK", 2**17)
+            patch.setattr(dataset, "CHUNK", 2**15)
             patch.setattr(predictions_module, "KEPT", 1000)
             in_chunks(examples)
         peaks.append(tracemalloc.get_traced_memory()[1])
