@@ -1,7 +1,7 @@
 """Which examples each step trains on, and the input pipeline that makes features of them batch by batch."""
 
 from collections.abc import Callable, Iterator
-from threading import Lock
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +11,6 @@ from pipeline.recipe import Recipe
 
 Features = Callable[[np.ndarray], np.ndarray]  # encoded (batch, code) to float32 (batch, steps, features)
 CHUNK = 4096  # examples whose features are computed at once
-KEPT = 2**17  # rows of past passes that are kept at least
 
 
 class Rows(Protocol):
@@ -26,16 +25,14 @@ class Schedule:
 
     fixed: the rows in their order, again and again. shuffled: every pass in a new random order. walk: start at one of
     the first rows, go on by `stride` rows, and start anew at the end, as the published programs read a text. A batch
-    may span two passes. Only the orders of the last passes need memory: a pass that is asked for again is drawn again.
+    may span two passes. The order of a pass depends on the seed and its number alone.
     """
 
     def __init__(self, recipe: Recipe, examples: int, stride: int, seed: int):
         self._recipe, self._examples, self._seed = recipe, examples, seed
-        self._lock = Lock()  # the thread that reads ahead, and the one that trains
         self._walk = np.zeros(0, np.int32)
         if recipe.order == "walk":
             self._walk = _walk(len(self) * recipe.batch_size, examples, stride, np.random.default_rng(seed))
-        self._begin()
 
     def __len__(self) -> int:
         return self._recipe.total_steps
@@ -50,26 +47,15 @@ class Schedule:
             return self._walk[first:stop]
         if self._recipe.order == "fixed":
             return (np.arange(first, stop) % self._examples).astype(np.int32)
-        with self._lock:
-            parts = []
-            for number in range(first // self._examples, -(-stop // self._examples)):
-                start = number * self._examples
-                parts.append(self._order(number)[max(0, first - start) : stop - start])
-        return np.concatenate(parts)
+        starts = range(first - first % self._examples, stop, self._examples)  # of passes
+        orders = ((start, _order(self._seed, start // self._examples, self._examples)) for start in starts)
+        return np.concatenate([order[max(0, first - start) : stop - start] for start, order in orders])
 
-    def _begin(self) -> None:
-        self._rng, self._drawn = np.random.default_rng(self._seed), 0
-        self._orders: dict[int, np.ndarray] = {}  # of the last passes
 
-    def _order(self, number: int) -> np.ndarray:
-        """The order of a pass: int32 (examples,)."""
-        if number < self._drawn and number not in self._orders:
-            self._begin()
-        while self._drawn <= number:
-            self._orders[self._drawn] = self._rng.permutation(np.arange(self._examples, dtype=np.int32))
-            self._orders.pop(self._drawn - 2 - KEPT // self._examples, None)
-            self._drawn += 1
-        return self._orders[number]
+@lru_cache(maxsize=3)  # the passes that are trained on, and read ahead
+def _order(seed: int, number: int, examples: int) -> np.ndarray:
+    """The random order of the pass of this number: int32 (examples,)."""
+    return np.random.default_rng([seed, number]).permutation(np.arange(examples, dtype=np.int32))
 
 
 def _walk(size: int, examples: int, stride: int, rng: np.random.Generator) -> np.ndarray:
