@@ -28,13 +28,14 @@ def verify(folder: Path, stage: tuple[str, str], *files: str) -> None:
     """
     for name in (*files, MANIFEST):
         require(folder / name, repro(*stage))
-    hashes = load_json(folder / MANIFEST, repro(*stage, force=True))
+    again = repro(*stage, force=True)
+    hashes = load_json(folder / MANIFEST, again)
+    if not isinstance(hashes, dict):
+        raise PipelineError(f"{folder / MANIFEST} is damaged; run `{again}` to make it again.")
     for name in files or hashes:
-        require(folder / name, repro(*stage, force=True))
-        if not isinstance(hashes, dict) or hashes.get(name) != _sha256(folder / name):
-            raise PipelineError(
-                f"{folder / name} was changed after it was written; run `{repro(*stage, force=True)}` to make it again."
-            )
+        require(folder / name, again)
+        if hashes.get(name) != _sha256(folder / name):
+            raise PipelineError(f"{folder / name} was changed after it was written; run `{again}` to make it again.")
 
 
 def _sha256(path: Path) -> str:

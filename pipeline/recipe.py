@@ -84,14 +84,6 @@ class Recipe(Section):
             raise ValueError("a recipe needs steps or epochs, and not both")
         return self
 
-    @property
-    def total_steps(self) -> int:
-        """The steps of a recipe that has them."""
-        if self.steps is None:
-            raise ValueError("the recipe is in epochs; call resolve_steps")
-        return self.steps
-
-    def resolve_steps(self, examples: int) -> "Recipe":
-        """The recipe in steps, for a training split of so many examples."""
-        steps = self.steps if self.epochs is None else -(-self.epochs * examples // self.batch_size)
-        return self.model_copy(update={"steps": steps, "epochs": None})
+    def total_steps(self, examples: int) -> int:
+        """How many steps a training takes whose training split has so many examples."""
+        return self.steps or -(-(self.epochs or 0) * examples // self.batch_size)

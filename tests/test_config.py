@@ -254,5 +254,5 @@ def test_a_recipe_has_steps_or_epochs(folder: Path) -> None:
     project.change(folder, f"{BITS}.recipes.fast.epochs", 3)
     with pytest.raises(PipelineError, match=r"recipes\.fast: .*needs steps or epochs, and not both"):
         config.load()
-    recipe = Recipe(epochs=3, batch_size=20, log_every=1, learning_rate=0.1).resolve_steps(101)
-    assert (recipe.total_steps, recipe.epochs) == (16, None), "303 examples, in batches of 20"
+    recipe = Recipe(epochs=3, batch_size=20, log_every=1, learning_rate=0.1)
+    assert recipe.total_steps(101) == 16, "303 examples, in batches of 20"

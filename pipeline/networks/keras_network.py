@@ -70,8 +70,8 @@ class InHalves(keras.Model):  # type: ignore[misc]  # Keras has no types
         if (sequence.shape[0] or 2) < 2 or tf.config.list_logical_devices("GPU"):
             return self.network(sequence, training=training)
         half = tf.shape(sequence)[0] // 2
-        parts = sequence[:half], sequence[half:]
-        return tf.concat([self.network(part, training=training) for part in parts], axis=0)
+        halves = sequence[:half], sequence[half:]
+        return tf.concat([self.network(each, training=training) for each in halves], axis=0)
 
 
 def with_probabilities(model: keras.Model) -> keras.Model:

@@ -31,15 +31,15 @@ def loss(recipe: Recipe, classes: int) -> Loss:
     return cross_entropy
 
 
-def optimizer(recipe: Recipe) -> keras.optimizers.Optimizer:
-    """The recipe's optimizer with a constant learning rate, or with one cycle.
+def optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
+    """The recipe's optimizer with a constant learning rate, or with one cycle over so many steps.
 
     One cycle rises to the peak in a fifth of the steps and falls to zero along half a cosine. Source: L. Smith, N.
     Topin, "Super-Convergence" (2018).
     """
     rate: float | keras.optimizers.schedules.LearningRateSchedule = recipe.learning_rate
     if recipe.schedule == "one-cycle":
-        rate = one_cycle(recipe.learning_rate, recipe.total_steps)
+        rate = one_cycle(recipe.learning_rate, steps)
     return OPTIMIZERS[recipe.optimizer](rate, global_clipnorm=recipe.global_clipnorm)
 
 

@@ -28,14 +28,14 @@ class Schedule:
     may span two passes. The order of a pass depends on the seed and its number alone.
     """
 
-    def __init__(self, recipe: Recipe, examples: int, stride: int, seed: int):
-        self._recipe, self._examples, self._seed = recipe, examples, seed
+    def __init__(self, recipe: Recipe, steps: int, examples: int, stride: int, seed: int):
+        self._recipe, self._steps, self._examples, self._seed = recipe, steps, examples, seed
         self._walk = np.zeros(0, np.int32)
         if recipe.order == "walk":
             self._walk = _walk(len(self) * recipe.batch_size, examples, stride, np.random.default_rng(seed))
 
     def __len__(self) -> int:
-        return self._recipe.total_steps
+        return self._steps
 
     def __getitem__(self, steps: slice, /) -> np.ndarray:
         first, stop, _ = steps.indices(len(self))

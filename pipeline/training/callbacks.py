@@ -25,12 +25,13 @@ class History(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no t
     def __init__(
         self,
         recipe: Recipe,
+        steps: int,
         batch_accuracy: Callable[[int], float],
         sample_line: Callable[[int], str],
         on_report: OnReport,
     ):
         super().__init__()
-        self.recipe, self.on_report = recipe, on_report
+        self.recipe, self.steps, self.on_report = recipe, steps, on_report
         self.batch_accuracy, self.sample_line = batch_accuracy, sample_line
         self.rows: list[dict[str, float]] = []
         self.step = 0
@@ -43,14 +44,14 @@ class History(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no t
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Show a progress bar in a terminal; a file or a pipe gets the lines alone."""
-        self.bar = tqdm(total=self.recipe.total_steps, initial=self.step, unit="step", disable=None, leave=False)
+        self.bar = tqdm(total=self.steps, initial=self.step, unit="step", disable=None, leave=False)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Advance the bar, and stop after the last step."""
         step = len(self.rows) * self.recipe.log_every + batch + 1
         self.bar.update(step - self.step)
         self.step = step
-        if step >= self.recipe.total_steps:
+        if step >= self.steps:
             self.model.stop_training = True
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:

@@ -27,21 +27,21 @@ class Checkpoint:
         self.fingerprint = fingerprint
         self.path = repository() / CHECKPOINTS / f"{model}-{fingerprint}.npz"
 
-    def save(self, arrays: list[np.ndarray], notes: dict[str, Any]) -> None:
-        """Replace the state by these arrays and notes (JSON)."""
+    def save(self, arrays: list[np.ndarray], progress: dict[str, Any]) -> None:
+        """Replace the state by these arrays and progress (JSON)."""
         named = {f"array_{i}": array for i, array in enumerate(arrays)}
 
         def write(draft: Path) -> None:
-            np.savez(draft, allow_pickle=False, notes=np.array(json.dumps(notes)), **named)
+            np.savez(draft, allow_pickle=False, progress=np.array(json.dumps(progress)), **named)
 
         write_atomic(self.path, write)
 
     def load(self) -> tuple[list[np.ndarray], dict[str, Any]] | None:
-        """The arrays and notes saved last; None if there are none, or if the file is damaged."""
+        """The arrays and progress saved last; None if there are none, or if the file is damaged."""
         try:
             with self.path.open("rb") as file, np.load(file, allow_pickle=False) as content:
                 arrays = [content[f"array_{i}"] for i in range(len(content.files) - 1)]
-                return arrays, json.loads(str(content["notes"]))
+                return arrays, json.loads(str(content["progress"]))
         except FileNotFoundError:
             return None
         except Exception as error:  # NumPy's, of a damaged file: OSError, ValueError, TokenError, NotImplementedError

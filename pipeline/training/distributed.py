@@ -19,11 +19,7 @@ import tensorflow as tf
 from pipeline.errors import PipelineError, quoted
 from pipeline.recipe import Recipe
 
-# A name, or an address of IPv4 or IPv6, and a port from 1 to 65535.
-ADDRESS = re.compile(
-    r"[^\s:]+:(?P<port>[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])"
-    r"|\[[0-9a-fA-F:.]+\]:[1-9]\d{0,4}"
-)
+ADDRESS = re.compile(r"([^\s:]+|\[[0-9a-fA-F:.]+\]):([1-9]\d{0,4})")  # a name or an IP address, and a port
 
 
 @dataclass(frozen=True)
@@ -71,8 +67,8 @@ class Workers:
 
         return list(self._strategy.run(in_replica, args=tuple(tensors)))
 
-    def of_chief(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """The chief's arrays, on all workers; elsewhere, they only say the shapes."""
+    def broadcast(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Send the chief's arrays to all workers. On the others, `arrays` give the shapes and dtypes."""
         # Floats as they are; integers of any kind as int64, which collectives know.
         wide = [array if array.dtype.kind == "f" else array.astype(np.int64) for array in map(np.asarray, arrays)]
         sums = self.sum([tf.constant(array if self.chief else np.zeros_like(array)) for array in wide])
@@ -81,7 +77,7 @@ class Workers:
     def require_equal(self, weights: Sequence[np.ndarray]) -> None:
         """Raise PipelineError unless all workers have the same weights, by their hash."""
         digest = np.frombuffer(hashlib.sha256(b"".join(array.tobytes() for array in weights)).digest(), np.uint8)
-        (chiefs,) = self.of_chief([digest])
+        (chiefs,) = self.broadcast([digest])
         if not np.array_equal(digest, chiefs):
             raise PipelineError(
                 f"worker {self.index} ended with other weights than the chief; use the same libraries and the same "
@@ -114,7 +110,8 @@ def from_environment(recipe: Recipe) -> Workers:
         content = json.loads(text)
         chiefs, others = (content["cluster"].get(kind, []) for kind in ("chief", "worker"))
         addresses = [*chiefs, *others]
-        if not all(isinstance(each, str) and ADDRESS.fullmatch(each) for each in addresses):
+        matches = [ADDRESS.fullmatch(str(each)) for each in addresses]
+        if not all(match and int(match[2]) < 2**16 for match in matches):
             raise ValueError("its workers are not a list of addresses HOST:PORT")
         if len(set(addresses)) < len(addresses):
             raise ValueError("an address is there twice")

@@ -36,10 +36,10 @@ def test_one_cycle_goes_up_and_comes_down() -> None:
 
 @pytest.mark.parametrize(("name", "kind"), [("adam", "Adam"), ("rmsprop", "RMSprop")])
 def test_the_optimizer_is_the_one_named_at_the_rate_of_the_schedule(name: str, kind: str) -> None:
-    constant = loss_and_optimizer.optimizer(recipe(optimizer=name, learning_rate=0.3))
+    constant = loss_and_optimizer.optimizer(recipe(optimizer=name, learning_rate=0.3), 10)
     assert type(constant).__name__ == kind
     assert float(constant.learning_rate) == pytest.approx(0.3)
-    cycle = loss_and_optimizer.optimizer(recipe(optimizer=name, learning_rate=0.5, schedule="one-cycle"))
+    cycle = loss_and_optimizer.optimizer(recipe(optimizer=name, learning_rate=0.5, schedule="one-cycle"), 10)
     assert float(cycle.learning_rate) == pytest.approx(0.02), "at the first step"
 
 
@@ -53,7 +53,7 @@ def test_the_loss_of_every_step_is_the_mean_over_steps() -> None:
 
 def test_rmsprop_as_tensorflow_1_had_it_starts_with_mean_squares_of_one() -> None:
     variable = tf.Variable([2.0, 2.0])
-    optimizer = loss_and_optimizer.optimizer(recipe(optimizer="rmsprop-tensorflow-1", learning_rate=0.1))
+    optimizer = loss_and_optimizer.optimizer(recipe(optimizer="rmsprop-tensorflow-1", learning_rate=0.1), 10)
     optimizer.build([variable])
     gradient, mean_square, expected = np.array([0.5, -3.0]), np.ones(2), np.array([2.0, 2.0])
     for _ in range(3):
@@ -66,7 +66,7 @@ def test_rmsprop_as_tensorflow_1_had_it_starts_with_mean_squares_of_one() -> Non
 def test_a_gradient_longer_than_its_limit_is_shortened_as_one_vector() -> None:
     variable = tf.Variable([0.0, 0.0])
     changes = {"optimizer": "rmsprop-tensorflow-1", "learning_rate": 0.1, "global_clipnorm": 1.0}
-    optimizer = loss_and_optimizer.optimizer(recipe(**changes))
+    optimizer = loss_and_optimizer.optimizer(recipe(**changes), 10)
     optimizer.apply_gradients([(tf.constant([30.0, 40.0]), variable)])
     clipped = np.array([0.6, 0.8])
     np.testing.assert_allclose(variable.numpy(), -0.1 * clipped / np.sqrt(0.9 + 0.1 * clipped**2), rtol=1e-4)

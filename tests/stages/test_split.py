@@ -126,7 +126,7 @@ def test_a_changed_raw_file_is_named_with_the_command(
 
 
 @pytest.mark.parametrize("file", ["examples.npy", "info.json", "manifest.json"])
-@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\x93NUMPY"])
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"5", b"\x93NUMPY"])
 def test_a_changed_file_of_examples_is_named_with_the_command(tmp_path: Path, file: str, content: bytes) -> None:
     paths = TaskPaths("bits", tmp_path)
     save_examples(examples([0, 1], train=1, test=1), paths)

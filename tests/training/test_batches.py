@@ -11,8 +11,8 @@ from pipeline.training import batches
 from tests.harness.recipes import recipe
 
 
-def schedule(examples: int, **changes: object) -> np.ndarray:
-    return batches.Schedule(recipe(**changes), examples, 4, seed=1)[:]
+def schedule(examples: int, steps: int, **changes: object) -> np.ndarray:
+    return batches.Schedule(recipe(steps=steps, **changes), steps, examples, 4, seed=1)[:]
 
 
 @given(st.integers(1, 50), st.integers(1, 30), st.integers(1, 20))
@@ -30,7 +30,7 @@ def test_every_pass_of_a_shuffled_schedule_holds_each_example_once(examples: int
 def test_steps_are_the_same_in_whatever_order_they_are_asked_for(
     examples: int, batch_size: int, data: st.DataObject
 ) -> None:
-    made = batches.Schedule(recipe(steps=100, batch_size=batch_size), examples, 4, seed=1)
+    made = batches.Schedule(recipe(steps=100, batch_size=batch_size), 100, examples, 4, seed=1)
     whole = schedule(examples, steps=100, batch_size=batch_size)
     for _ in range(10):
         first = data.draw(st.integers(0, 99))
