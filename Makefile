@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: repro setup identity test test-fast test-system test-server test-results test-cluster cluster attack bench coverage lint docs hooks lock clean help moved
+.PHONY: repro setup identity test test-fast test-system test-server test-results test-cluster test-all cluster attack bench coverage lint docs hooks lock clean help moved
 .DEFAULT_GOAL := repro
 
 # An MLflow server that is down is no reason to fail.
@@ -42,6 +42,9 @@ test-results: $(STAMP)  ## test that the committed networks and results are thos
 
 test-server: $(STAMP)  ## test against PostgreSQL and an `mlflow server`, started on free local ports (Debian: postgresql)
 	python -m pytest -m server --numprocesses 0
+
+test-all: cluster  ## run all tests, those above too, in one run of two processes, as CI does
+	python -m pytest -m "" --dist loadgroup
 
 cluster: .venv/.from-requirements-cluster.lock  ## add Ray to .venv, for sweeps and trainings on a cluster
 

@@ -24,21 +24,28 @@ SYSTEM = Path(__file__).parent / "system"
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark the tests that need a training, and those that run whole flows."""
+    """Mark the tests that need a training, those that run whole flows, and with --dist loadgroup those of one process.
+
+    These are the tests of a file, and all tests that share a server or a cluster.
+    """
     if SYSTEM in item.path.parents:
         item.add_marker(pytest.mark.system)
     if SLOW & set(getattr(item, "fixturenames", ())):
         item.add_marker(pytest.mark.slow)
+    shared = next((name for name in ("cluster", "server") if item.get_closest_marker(name)), "")
+    item.add_marker(pytest.mark.xdist_group(shared or item.path.stem))
 
 
 @pytest.hookimpl(trylast=True)  # after pytest-randomly has shuffled the files
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files in an order in which no worker waits for the trained project.
 
-    One worker begins with a file that needs it, and makes it; meanwhile the other runs the files that do not.
+    One worker begins with a file that needs it, and makes it; meanwhile the other runs the tests of the cluster, which
+    take long, and the files that do not need it.
     """
     needing = [item.path for item in items if SLOW & set(getattr(item, "fixturenames", ()))]
-    items.sort(key=lambda item: (item.path not in needing[:1], item.path in needing))
+    clustered = [item.path for item in items if item.get_closest_marker("cluster")]
+    items.sort(key=lambda item: (item.path not in needing[:1], item.path not in clustered, item.path in needing))
 
 
 @pytest.fixture(autouse=True)
