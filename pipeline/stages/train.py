@@ -37,7 +37,9 @@ def run(setup: ModelSetup, on_report: OnReport = lambda row: None) -> dict[str, 
     setup.require_fit(examples.outline)
     workers = distributed.from_environment(setup.recipe)
     workers.connect()
-    where = environment.describe() | ({"workers": workers.number} if workers.number > 1 else {})
+    where = environment.describe(setup.network, setup.recipe)
+    if workers.number > 1:
+        where["workers"] = workers.number
     training = Training(setup, examples, workers, where, on_report)
     epochs = training.steps * setup.recipe.batch_size / len(training.encoded)
     print(

@@ -10,6 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from pipeline.recipe import Network, Recipe
+
 # Read when TensorFlow runs its first operation. Each matrix product takes one thread, so that its sums do not depend on
 # the number of cores; two products run at the same time.
 THREADS = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "2"}
@@ -23,15 +25,16 @@ def make_deterministic(seed: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
-def describe() -> dict[str, Any]:
-    """The device, whether cuDNN's LSTM is used, and the versions of Python and the libraries."""
+def describe(network: Network, recipe: Recipe) -> dict[str, Any]:
+    """The device, whether cuDNN computes the recurrent layers, and the versions of Python and the libraries."""
     gpus = tf.config.list_physical_devices("GPU")
     device = f"CPU ({os.cpu_count()} cores, {platform.machine()})"
     if gpus:
         device = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
     return {
         "device": device,
-        "cudnn": bool(gpus),
+        # cuDNN has no plain recurrent layer in Keras, and gives no cell states, from which a count is read.
+        "cudnn": bool(gpus) and network.cell != "rnn" and recipe.readout != "count",
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
