@@ -28,10 +28,10 @@ def track(
 def verify() -> None:
     """Check, by their hashes, that the files of the project are those of dvc.lock; else exit status 1."""
     from pipeline import config
-    from pipeline.lineage import verify
+    from pipeline.lineage import dvc
 
     settings = config.load()
-    problems = list(verify.problems(settings.tasks | settings.models))
+    problems = list(dvc.problems(settings.tasks | settings.models))
     for problem in problems:
         typer.echo(problem, err=True)
     if problems:

@@ -2,10 +2,11 @@
 
 import itertools
 import json
+import os
 import re
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -231,3 +232,27 @@ def sweep_values(text: str, most: int) -> list[Any]:
         return [each.value() for each in to_hydra_overrides([f"values={value}" for value in texts])]
     except (HydraException, AttributeError) as error:  # AttributeError: an interval, which has no values
         raise ValueError(str(error)) from None
+
+
+def problems(names: Collection[str]) -> Iterator[str]:
+    """A sentence for each file or folder of these tasks and models that is missing here or was changed.
+
+    DVC keeps the entries of tasks and models that params.yaml no longer has.
+    """
+    cache = Cache()
+    for address, entry in lock_entries().items():
+        if "@" in address and address.rpartition("@")[2] not in names:
+            continue
+        for path, was in hashes(entry, "outs").items():
+            if hash_of(Path(path)) != was:
+                state = "was changed" if Path(path).exists() else "is missing"
+                yield f"{path} {state} since {LOCK} was written; {_advice(address, path, cache.damaged(was))}."
+
+
+def _advice(address: str, path: str, damaged: list[Path]) -> str:
+    if damaged:
+        names = " ".join(os.path.relpath(file) for file in damaged)
+        return f"its copy in the cache is damaged: run `rm -f {names}`, then `dvc repro --force {address}`"
+    if git.is_tracked(path):
+        return f"run `git checkout {path}`, or `dvc repro {address}` if git has another version"
+    return f"run `rm -rf {path} && dvc checkout {path}`, or `dvc repro {address}` where the cache does not have it"

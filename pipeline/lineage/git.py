@@ -3,8 +3,6 @@
 import io
 import logging
 import os
-import re
-import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -19,7 +17,6 @@ from pipeline.paths import PARAMS, RAW, SCHEMA, SPLIT, STAGES
 # of tasks, so that no file with credentials gets into it.
 SOURCES = (Path("pipeline"), PARAMS, STAGES, SCHEMA, Path("data"))
 GENERATED = (RAW, SPLIT)  # from the sources, by stages
-PREFIX = "lstm-pipeline-"  # of the temporary folder of a work tree; the id of its process follows
 CODE = ":(glob)pipeline/**/*.py"
 
 log = logging.getLogger(__name__)
@@ -110,6 +107,7 @@ def commits_with(text: str, path: str) -> list[str]:
 def worktree(revision: str, changes: bytes = b"") -> Iterator[Path]:
     """A temporary work tree of a revision, with the patch `changes` applied; the workspace is not touched.
 
+    Of a process that is killed, the system's clean-up removes the folder, and `git gc` then forgets the work tree.
     Raises PipelineError if there is no such revision, or if the patch does not apply.
     """
     if not (commit_hash := commit(revision)):
@@ -117,8 +115,7 @@ def worktree(revision: str, changes: bytes = b"") -> Iterator[Path]:
             f"this repository has no commit {quoted(revision)}; fetch it (`git fetch --all`, for an experiment "
             "`dvc exp pull`), or choose a run whose commit is here."
         )
-    _remove_abandoned()
-    with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-") as name:
+    with tempfile.TemporaryDirectory(prefix="lstm-pipeline-") as name:
         folder = Path(name).resolve() / "worktree"
         add = ("worktree", "add", "--detach", "--quiet", str(folder), commit_hash)
         try:
@@ -155,27 +152,6 @@ def archive(revision: str) -> bytes:
         with tarfile.open(fileobj=content, mode="w") as tar:
             tar.add(folder, arcname=".git")
         return content.getvalue()
-
-
-def _remove_abandoned() -> None:
-    """Remove the work trees that `worktree` made in processes of this machine that were killed."""
-    temporary = Path(tempfile.gettempdir()).resolve()
-    for line in _git("worktree", "list", "--porcelain", "-z").stdout.decode(errors="replace").split("\0"):
-        path = Path(line.removeprefix("worktree "))
-        match = re.fullmatch(rf"{PREFIX}(\d+)-\w+", path.parent.name)
-        if match and path.parent.parent == temporary and _has_ended(int(match[1])):
-            _git("worktree", "remove", "--force", str(path))
-            shutil.rmtree(path.parent, ignore_errors=True)
-
-
-def _has_ended(process: int) -> bool:
-    try:
-        os.kill(process, 0)  # sends nothing
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
 
 
 def _ignored(sources: list[str]) -> list[str]:

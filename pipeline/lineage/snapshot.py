@@ -1,8 +1,9 @@
-"""The project at a revision of git, or in the workspace, from what git holds: metrics, history, params, dvc.lock."""
+"""A trained model as reports compare it, and the project at a revision of git or in the workspace, which has some."""
 
 import io
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -11,12 +12,34 @@ from typing import Any
 import pandas as pd
 
 from pipeline.config import flatten
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, printable
 from pipeline.files import parse_yaml
 from pipeline.lineage import dvc, git
-from pipeline.lineage.provenance import Provenance, of_entries
-from pipeline.lineage.run_summary import RunSummary, numeric
+from pipeline.lineage.provenance import Provenance, of_entries, strip_prefixes
 from pipeline.paths import PARAMS, ModelPaths, TaskPaths, stage
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """The parameters, inputs and results of one trained model."""
+
+    id: str  # MLflow's; empty if it comes from git
+    name: str
+    provenance: Provenance
+    metrics: dict[str, float]
+    history: pd.DataFrame  # a row for each log, by step: loss, accuracy, batch_accuracy, ...
+    predictions: pd.DataFrame | None  # a row for each evaluated example: target, predicted; None if not recorded
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.provenance.model
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The parameters, without the prefixes of model, recipe and task, as text for a terminal."""
+        params = {"recipe": self.provenance.recipe} | strip_prefixes(self.provenance.params)
+        return {key: printable(str(value)) for key, value in params.items()}
 
 
 @dataclass(frozen=True)
@@ -83,3 +106,10 @@ class Snapshot:
             except PipelineError:
                 return None
             return pd.read_parquet(Path(folder) / path.name)
+
+
+def numeric(content: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics of metrics.json, without what else it holds: names, and whether the dataset is a stand-in."""
+    return {
+        name: value for name, value in content.items() if isinstance(value, int | float) and not isinstance(value, bool)
+    }

@@ -11,8 +11,7 @@ from tabulate import tabulate
 from pipeline.config import Config, ModelSetup
 from pipeline.errors import PipelineError, quoted
 from pipeline.lineage import dvc, git
-from pipeline.lineage.run_summary import RunSummary
-from pipeline.lineage.snapshot import Snapshot
+from pipeline.lineage.snapshot import RunSummary, Snapshot
 from pipeline.paths import LOCK, ModelPaths
 from pipeline.reports import branch_changes, compare, curves
 from pipeline.reports.branch_changes import Rows

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
-from pipeline.lineage.run_summary import RunSummary
+from pipeline.lineage.snapshot import RunSummary
 from pipeline.reports.metrics import Metric, metric
 from pipeline.reports.significance import paired_test
 

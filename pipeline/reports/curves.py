@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pipeline.figure import write_figure
-from pipeline.lineage.run_summary import RunSummary
+from pipeline.lineage.snapshot import RunSummary
 
 MONITORED = ("validation_accuracy", "test_accuracy")  # columns of the history, if the recipe monitors that split
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.lineage.run_summary import RunSummary
+from pipeline.lineage.snapshot import RunSummary
 from pipeline.paths import TaskPaths
 
 SIGNIFICANCE = 0.05  # a smaller p is called more than chance

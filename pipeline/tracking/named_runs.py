@@ -14,8 +14,7 @@ from pipeline.lineage import dvc, git
 from pipeline.lineage import provenance as lineage
 from pipeline.lineage.artifacts import trained_weights
 from pipeline.lineage.provenance import Provenance
-from pipeline.lineage.run_summary import RunSummary
-from pipeline.lineage.snapshot import Snapshot
+from pipeline.lineage.snapshot import RunSummary, Snapshot
 from pipeline.paths import ModelPaths, repro
 from pipeline.predictions import load_parquet
 from pipeline.tracking import connection, schema

@@ -1,8 +1,6 @@
 """What git knows of the workspace, in real repositories."""
 
-import os
 import subprocess
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -323,27 +321,6 @@ def test_a_patch_that_does_not_apply_is_refused(repository: Path, damage: str) -
     ):
         pytest.fail("there is no worktree to work in")
     assert len(run("worktree", "list").splitlines()) == 1
-
-
-def test_work_trees_of_killed_processes_are_removed_and_those_of_users_stay(
-    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    temporary = tmp_path.parent / f"{tmp_path.name} temporary"
-    temporary.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    ended = subprocess.Popen(["true"])
-    ended.wait()
-    names = ("lstm-2024-x", "lstm", f"lstm-{ended.pid}-x", f"{git.PREFIX}{ended.pid}-x", f"{git.PREFIX}{os.getpid()}-x")
-    for name in names:
-        run("worktree", "add", "--quiet", "--detach", str(temporary / name / "worktree"))
-    elsewhere = temporary / "mine" / f"{git.PREFIX}{ended.pid}-x" / "worktree"
-    run("worktree", "add", "--quiet", "--detach", str(elsewhere))
-    with git.worktree("HEAD"):
-        pass
-    left = {path.name for path in temporary.iterdir()}
-    assert left == {*names, "mine"} - {f"{git.PREFIX}{ended.pid}-x"}
-    assert elsewhere.is_dir()
-    assert f"{git.PREFIX}{ended.pid}-x/worktree" not in run("worktree", "list").replace(str(elsewhere), "")
 
 
 @pytest.mark.parametrize("source", ["", ".", "./", "..", "/", ".git", ".github/workflows"])

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from pipeline.lineage.provenance import Provenance
-from pipeline.lineage.run_summary import RunSummary
+from pipeline.lineage.snapshot import RunSummary
 from pipeline.reports import compare, curves, significance
 
 PICTURE = Path("curves.png")
