@@ -117,11 +117,6 @@ def checked_out(model: str, entries: Entries, revision: str = "") -> Iterator[Ar
             f"{model} was trained, but DVC has no entry of {' and '.join(missing)}; check that revision out and run "
             f"`{repro('evaluate', model)}`."
         )
-    if not _current(entries[stage("evaluate", model)], model):
-        raise PipelineError(
-            f"{model} was made there by version 0.1 of this project, whose files have other names; check that revision "
-            "out to work with it."
-        )
     files: dict[str, str] = {}
     for address in addresses:
         deps = dvc.hashes(entries[address], "deps")
@@ -156,7 +151,7 @@ def from_run_cache() -> list[tuple[str, Entries]]:
         paths = ModelPaths(model)
         export = _last(cached, _reads(train, paths.weights))
         evaluate = _last(cached, _reads(export, paths.export)) if export else None
-        if not (export and evaluate and _current(evaluate, model)):
+        if not (export and evaluate):
             continue
         entries = {stage("train", model): train, stage("export", model): export, stage("evaluate", model): evaluate}
         task = TaskPaths(str(dvc.params(train).get(f"models.{model}.task")))
@@ -173,11 +168,6 @@ def _inconsistent(model: str) -> PipelineError:
         f"the files of {model} are not those of {LOCK}; run `{repro('evaluate', model)}` to make them again, or "
         "`dvc checkout` to restore them."
     )
-
-
-def _current(evaluate: dict[str, Any], model: str) -> bool:
-    """Whether an entry of evaluate wrote today's files; version 0.1 named them differently."""
-    return str(ModelPaths(model).predictions) in dvc.hashes(evaluate, "outs")
 
 
 def _trained_model(entry: dict[str, Any]) -> str:
