@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,7 +26,7 @@ class Outbox:
 
     @contextmanager
     def drained(self) -> Iterator[None]:
-        """Receive in a thread, twice a second, while the `with` lasts."""
+        """Receive in a thread, twice a second, while the `with` lasts. Raises what receiving raised."""
         done = threading.Event()
 
         def poll() -> None:
@@ -33,10 +34,10 @@ class Outbox:
                 self.drain()
             self.drain()
 
-        thread = threading.Thread(target=poll)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
+        with ThreadPoolExecutor(1) as threads:
+            polling = threads.submit(poll)
+            try:
+                yield
+            finally:
+                done.set()
+            polling.result()

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
@@ -90,3 +91,27 @@ def test_more_workers_than_the_nodes_have_room_for_are_refused(swept: Path, clus
     assert error.startswith(
         "error: 3 workers, each with a CPU and 0 GPUs, are more than the 2 that the nodes have room"
     )
+
+
+RECEIVE = """
+from pipeline.cluster import nodes
+nodes.prepare(None)
+from pipeline.cluster.outbox import Outbox
+from pipeline.errors import PipelineError
+
+def refuse(name, content):
+    raise PipelineError(f"{name} could not be written")
+
+with nodes.connected(None):
+    outbox = Outbox(refuse)
+    try:
+        with outbox.drained():
+            outbox.queue.put(("a checkpoint", {}))
+    except PipelineError as error:
+        print(error)
+"""
+
+
+def test_an_error_while_a_file_is_received_reaches_the_driver(tmp_path: Path) -> None:
+    done = project.run(tmp_path, sys.executable, "-c", RECEIVE, PYTHONPATH=str(project.ROOT))
+    assert done.stdout.splitlines()[-1] == "a checkpoint could not be written"
