@@ -60,7 +60,7 @@ def connected(address: str | None) -> Iterator[None]:
 
 def reason(error: Exception) -> str:
     """What Ray says, in one short line."""
-    return shortened(printable(" ".join(str(error).split())), 200)
+    return shortened(printable(str(error)), 200)
 
 
 def _require_listener(address: str) -> None:
