@@ -1,15 +1,40 @@
-"""The command `pipeline predict`."""
+"""The command `pipeline predict`: inputs as arguments, from a stream or a prompt; a line or two for each result."""
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from pipeline.cli import terminal
 from pipeline.cli.app import ModelName, app
+from pipeline.errors import PipelineError, quoted
+
+if TYPE_CHECKING:
+    from pipeline.inference.predict import Result
 
 
-@app.command(cls=terminal.PredictCommand)
+class PredictCommand(TyperCommand):
+    """A command whose help says what the inputs are, and whose option --show may be followed by a file."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Parse `--show` without a PNG file after it as `--show -`."""
+        for i, arg in enumerate(args):
+            if arg == "--show" and not (i + 1 < len(args) and args[i + 1].lower().endswith(".png")):
+                args = [*args[: i + 1], "-", *args[i + 1 :]]
+                break
+        return super().parse_args(ctx, args)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """End the help with what an input is, by task."""
+        from pipeline.inference import predict
+
+        with formatter.section("Inputs, by task"):
+            formatter.write_dl(predict.inputs_by_task())
+
+
+@app.command(cls=PredictCommand)
 def predict(
     model: ModelName,
     inputs: Annotated[
@@ -34,20 +59,44 @@ def predict(
 
     predictor = predict.load(model)
     options = predict.Options(words, temperature, seed, digits, top)
-    terminal.check_show(show, inputs)
-    if inputs == ["-"]:
-        terminal.show_stream(predictor.predict(terminal.stdin_lines(), options), as_json)
-        return
-    asked = not inputs
-    predictions, failed = [], False
-    for result in predictor.predict(inputs or terminal.prompt(), options, batch_size=1 if asked else predict.BATCH):
-        failed |= terminal.show(result, as_json, named=len(inputs or []) > 1)
+    asked, streamed = not inputs, inputs == ["-"]
+    _check_show(show, streamed)
+    given = terminal.stdin_lines() if streamed else inputs or terminal.prompt()
+    seen, failed = [], False
+    for result in predictor.predict(given, options, batch_size=1 if asked else predict.BATCH):
+        failure = isinstance(result, predict.Failure)
+        failed |= failure
+        # In a stream, a failure stands in its place among the results.
+        typer.echo(_text(result, as_json, streamed, streamed or len(inputs or []) > 1), err=failure and not streamed)
         if show and isinstance(result, predict.Prediction):
-            predictions.append(predictor.image(result))
+            seen.append(predictor.image(result))
             if show == "-":
-                typer.echo(images.blocks(predictions[-1]), err=as_json)
-    if predictions and show != "-":
-        images.save(predictions, Path(str(show)))
-    if predictor.info.stand_in and not failed:
+                typer.echo(images.blocks(seen[-1]), err=as_json)
+    if seen and show != "-":
+        images.save(seen, Path(str(show)))
+    if predictor.info.stand_in and not failed and not streamed:
         typer.echo(f"note: {model} learned {predictor.info.dataset}, which stands in for another dataset", err=True)
-    raise typer.Exit(2 if failed and not asked else 0)
+    if failed and not asked:
+        raise typer.Exit(1 if streamed else 2)
+
+
+def _text(result: "Result", as_json: bool, streamed: bool, named: bool) -> str:
+    """A result as its lines; if `named`, after its input, which a story begins with and an error quotes."""
+    from pipeline.inference.predict import Failure, json_line
+
+    failure = isinstance(result, Failure)
+    if as_json and (streamed or not failure):
+        return json_line(result)
+    alone = isinstance(result, Failure) or result.story
+    return f"{result.input}: {result}" if named and not alone else str(result)
+
+
+def _check_show(show: str | None, streamed: bool) -> None:
+    """Raise PipelineError if --show names a file that exists, or if the inputs are a stream."""
+    if show and show != "-" and os.path.lexists(show):
+        raise PipelineError(
+            f"{quoted(show, 200)} exists, and --show FILE.png writes a new file; name another one, or put --show after "
+            "the inputs to see the images in the terminal."
+        )
+    if show and streamed:
+        raise PipelineError("--show needs the inputs as arguments, not a stream; name the pictures after the model.")

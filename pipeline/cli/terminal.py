@@ -1,78 +1,15 @@
-"""Predictions in the terminal: inputs from arguments, a stream or a prompt; results as lines."""
+"""What a user says in the terminal: inputs from a stream or a prompt, and a yes."""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
 
 import typer
-from typer.core import TyperCommand
 
-from pipeline.errors import PipelineError, quoted
+from pipeline.errors import PipelineError
 
-LONGEST = 200_000  # characters of a line that are kept: more than an input may have
 ENDLESS = 50_000_000  # characters of a line, after which standard input is not a text
-
-
-class PredictCommand(TyperCommand):
-    """A command whose help says what the inputs are, and whose option --show may be followed by a file."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> Any:
-        """Parse `--show` without a PNG file after it as `--show -`."""
-        for i, arg in enumerate(args):
-            if arg == "--show" and not (i + 1 < len(args) and args[i + 1].lower().endswith(".png")):
-                args = [*args[: i + 1], "-", *args[i + 1 :]]
-                break
-        return super().parse_args(ctx, args)
-
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """End the help with what an input is, by task."""
-        from pipeline.inference import predict
-
-        with formatter.section("Inputs, by task"):
-            formatter.write_dl(predict.inputs_by_task())
-
-
-def check_show(show: str | None, inputs: list[str] | None) -> None:
-    """Raise PipelineError if --show names a file that exists, or if the inputs are a stream."""
-    if show and show != "-" and os.path.lexists(show):
-        raise PipelineError(
-            f"{quoted(show, 200)} exists, and --show FILE.png writes a new file; name another one, or put --show after "
-            "the inputs to see the images in the terminal."
-        )
-    if show and inputs == ["-"]:
-        raise PipelineError("--show needs the inputs as arguments, not a stream; name the pictures after the model.")
-
-
-def show_stream(results: Iterator[Any], as_json: bool) -> None:
-    """Print every result in its place, the failures, too; exit with status 1 if there are any."""
-    from pipeline.inference.predict import Failure, json_line
-
-    failed = False
-    for result in results:
-        typer.echo(json_line(result) if as_json else line(result))
-        failed |= isinstance(result, Failure)
-    raise typer.Exit(1 if failed else 0)
-
-
-def show(result: Any, as_json: bool, named: bool) -> bool:
-    """Print a prediction, or a failure on standard error; return whether it is a failure."""
-    from pipeline.inference.predict import Failure, json_line
-
-    if isinstance(result, Failure):
-        typer.echo(str(result), err=True)
-        return True
-    typer.echo(json_line(result) if as_json else line(result) if named else str(result))
-    return False
-
-
-def line(result: Any) -> str:
-    """A result after its input, which a story begins with and an error quotes."""
-    from pipeline.inference.predict import Failure
-
-    alone = isinstance(result, Failure) or result.story
-    return str(result) if alone else f"{result.input}: {result}"
+LONGEST = 200_000  # characters of a line that are kept: more than an input may have
 
 
 def confirm_code(code: str) -> None:
@@ -89,8 +26,7 @@ def stdin_lines() -> Iterator[str]:
         raise PipelineError("standard input is closed; give the inputs after the model's name.")
     sys.stdin.reconfigure(errors="replace")  # type: ignore[union-attr]  # a line that is not UTF-8 is an invalid input
     while line := sys.stdin.readline(LONGEST):
-        skipped = 0
-        rest = line
+        rest, skipped = line, 0
         while len(rest) == LONGEST and not rest.endswith("\n"):  # the line goes on
             rest = sys.stdin.readline(LONGEST)
             skipped += len(rest)
