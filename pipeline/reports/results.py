@@ -7,7 +7,6 @@ import pandas as pd
 from tabulate import tabulate
 
 from pipeline.config import Config, ModelSetup
-from pipeline.errors import PipelineError, shortened
 from pipeline.formats import write_csv
 from pipeline.lineage import git
 from pipeline.lineage.artifacts import workspace
@@ -19,7 +18,6 @@ COLUMNS = (
     *("worst_class_accuracy", "ceiling", "reference"),
     *("seconds", "device", "commit"),
 )
-SEED_COLUMNS = ("model", "dataset", "recipe", "seed", "examples", "wrong", "accuracy", "reference", "seconds")
 LAST_STEPS = "training_accuracy"  # the mean over the last steps before the end of training, as programs print it
 
 
@@ -85,25 +83,9 @@ def _over_seeds(group: pd.DataFrame) -> list[str]:
     ]
 
 
-def load(path: Path) -> pd.DataFrame:
-    """The table of a CSV file. Raises PipelineError if it is missing or damaged."""
-    command = f"pipeline results --write {path}"
-    if not path.is_file():
-        raise PipelineError(f"{path} does not exist; run `{command}` to make it, or fix the name.")
-    try:
-        table = pd.read_csv(path)
-        missing = [column for column in (SEED_COLUMNS if "seed" in table else COLUMNS) if column not in table]
-        if missing:
-            raise KeyError(f"no column {missing[0]}")
-        return table
-    except (ValueError, KeyError) as error:
-        reason = shortened(str(error), 100)
-        raise PipelineError(f"{path} is damaged ({reason}); run `{command}` to make it again.") from None
-
-
 def markdown(path: str) -> str:
     """The table of a CSV file, for a document: `make docs` calls it there."""
-    table = load(Path(path))
+    table = pd.read_csv(path)
     return f"\n{show_seeds(table) if 'seed' in table else show(table)}\n\n"
 
 
