@@ -79,7 +79,7 @@ def test_the_chunks_of_an_unstored_split_add_up_to_the_predictions_of_all(
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1))
 def test_totals_count_what_lists_count(pairs: list[tuple[int, int]]) -> None:
     targets, predicted = np.array(pairs).T
-    totals = Totals.of(targets, predicted, np.ones(len(pairs), np.float32), 0.0)
+    totals = Totals.of(targets, np.eye(4, dtype=np.float32)[predicted])
     assert totals.examples == len(pairs)
     assert totals.wrong == sum(actual != found for actual, found in pairs)
     assert {(actual, found): number for actual, found, number in totals.confusion.tolist()} == {
