@@ -105,7 +105,7 @@ class Totals:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What an exported model predicts for the evaluated split: all predictions; of an unstored split the wrong ones."""
+    """What an exported model predicts for the evaluated split: all predictions; of an implicit split the wrong ones."""
 
     info: DatasetInfo
     encoded: np.ndarray  # (examples, code)

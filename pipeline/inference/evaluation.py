@@ -32,12 +32,12 @@ class Functions(NamedTuple):
     """What a chunk needs of a task. They travel to processes that do not have the task's folder."""
 
     features: tasks.FromEncoded
-    step_targets: tasks.FromEncoded | None  # None: the evaluated split is stored, with its targets
+    step_targets: tasks.FromEncoded | None  # of an implicit split; a split that is stored has its targets
 
     @classmethod
     def of(cls, task: tasks.Task, info: DatasetInfo) -> "Functions":
-        """Raises PipelineError if the evaluated split is not stored and the task has no `step_targets`."""
-        return cls(task.features, None if info.eval_split in info.stored else task.step_targets)
+        """Those of a task. Raises PipelineError if the evaluated split is implicit and there is no `step_targets`."""
+        return cls(task.features, task.step_targets if info.implicit_split else None)
 
 
 class Store:
@@ -106,7 +106,7 @@ def predict_split(session: Session, task: tasks.Task, examples: Examples, store:
 
 
 def predict_chunk(probabilities: Probabilities, functions: Functions, examples: Examples, number: int) -> Predictions:
-    """The predictions for one chunk of the evaluated split; if that is not stored, the wrong ones alone."""
+    """The predictions for one chunk of the evaluated split; if that is implicit, the wrong ones alone."""
     info = examples.info
     encoded, targets = examples.chunk(number)
     actual, predicted = np.empty(len(encoded), np.int32), np.empty(len(encoded), np.int32)

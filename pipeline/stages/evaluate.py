@@ -90,10 +90,9 @@ def reliability(predictions: Predictions, calibration_error: float) -> "Figure":
 def table(predictions: Predictions) -> pd.DataFrame:
     """The content of predictions.parquet: a row for each prediction that is kept.
 
-    `example` is the row in the evaluated split, or the code of an example that is not stored.
+    `example` is the row in the evaluated split, or, of an implicit split, the code.
     """
-    info = predictions.info
-    rows = np.arange(len(predictions.targets)) if info.eval_split in info.stored else predictions.encoded[:, 0]
+    rows = predictions.encoded[:, 0] if predictions.info.implicit_split else np.arange(len(predictions.targets))
     columns = {"target": predictions.targets, "predicted": predictions.predicted}
     return pd.DataFrame({"example": rows.astype(np.int64), **columns, "probability": predictions.probability})
 

@@ -15,7 +15,7 @@ def info_of(**splits: int) -> DatasetInfo:
 def evaluated(examples: Examples) -> tuple[np.ndarray, np.ndarray]:
     """The encoded examples and the targets of the evaluated split, also of one that is not stored."""
     info = examples.info
-    if not info.complement:
+    if not info.implicit_split:
         return examples.split(info.eval_split)
     codes = np.setdiff1d(np.arange(sum(info.splits.values())), examples.encoded[:, 0]).astype(np.uint32)[:, None]
     return codes, tasks.load(info.task).step_targets(codes, info)[:, -1]

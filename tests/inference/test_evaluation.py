@@ -52,13 +52,13 @@ def in_chunks(examples: Examples) -> Predictions:
 
 @given(st.integers(3, 8), st.integers(1, 300), st.data())
 @settings(deadline=None)
-def test_the_chunks_of_an_unstored_split_add_up_to_the_predictions_of_all(
+def test_the_chunks_of_an_implicit_split_add_up_to_the_predictions_of_all(
     length: int, size: int, data: st.DataObject
 ) -> None:
     train = data.draw(st.lists(st.integers(0, 2**length - 1), min_size=1, max_size=2**length - 1, unique=True))
     examples = strings(length, train)
     encoded, targets = evaluated(examples)
-    stored = replace(examples.info, complement=False, splits={"test": len(encoded)})
+    stored = replace(examples.info, implicit_split=False, splits={"test": len(encoded)})
     whole = predict_chunk(counting, Functions(features, None), Examples(stored, encoded, targets), 0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dataset, "CHUNK", size)
