@@ -37,14 +37,15 @@ class DatasetInfo:
     autoregressive: bool  # whether a prediction can be fed back as the last step of the next input
     encoding: str  # how an input becomes (steps, features), for people
     splits: dict[str, int]  # how many examples each split has, in the order in which they are stored
-    # True: the evaluated split is every number from 0 to sum(splits) that did not train; it is not stored.
-    complement: bool = False
+    # Whether the evaluated split is every code below sum(splits) that did not train: it is computed, not stored.
+    implicit_split: bool = False
     min_steps: int | None = None  # of the shortest sequence that an exported model takes; None: it takes shape[0] steps
 
     @property
     def stored(self) -> dict[str, int]:
         """The splits whose examples are stored, and how many they have, in their order."""
-        return {name: size for name, size in self.splits.items() if not (self.complement and name == self.eval_split)}
+        unstored = self.eval_split if self.implicit_split else None
+        return {name: size for name, size in self.splits.items() if name != unstored}
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Examples:
     info: DatasetInfo
     encoded: np.ndarray  # (examples, code) integers or floats: the splits one after the other, as in info.splits
     targets: np.ndarray  # (examples,) integers, index into info.class_names
-    complement_classes: np.ndarray | None = None  # int64 (classes,): how many examples an unstored split has
+    implicit_sizes: np.ndarray | None = None  # int64 (classes,): how many examples of each class an implicit split has
 
     def split(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """The encoded examples and the targets of one split, in their order; none if there is no such split."""
@@ -78,18 +79,18 @@ class Examples:
 
     @property
     def chunks(self) -> int:
-        """How many chunks of at most 2^20 examples the evaluated split has; of an unstored one, of 2^20 numbers."""
+        """How many chunks of at most 2^20 examples the evaluated split has; of an implicit one, of 2^20 codes."""
         info = self.info
-        return -(-(sum(info.splits.values()) if info.complement else info.splits[info.eval_split]) // CHUNK)
+        return -(-(sum(info.splits.values()) if info.implicit_split else info.splits[info.eval_split]) // CHUNK)
 
     def chunk(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """The encoded examples (examples, code) and the targets of one chunk of the evaluated split.
 
-        Of an unstored split, the numbers of one range that did not train, without targets: the task's `step_targets`
-        tells them.
+        Of an implicit split, the codes of one range that did not train, without targets: the task's `step_targets`
+        computes them.
         """
         first, stop = number * CHUNK, (number + 1) * CHUNK
-        if not self.info.complement:
+        if not self.info.implicit_split:
             encoded, targets = self.split(self.info.eval_split)
             return encoded[first:stop], targets[first:stop]
         stop = min(stop, sum(self.info.splits.values()))
@@ -105,8 +106,8 @@ class Examples:
 
     def class_sizes(self, name: str) -> np.ndarray:
         """How many examples of each class a split has: int64 (classes,)."""
-        if self.info.complement and name == self.info.eval_split and self.complement_classes is not None:
-            return self.complement_classes
+        if self.implicit_sizes is not None and name == self.info.eval_split:
+            return self.implicit_sizes
         return np.bincount(self.split(name)[1], minlength=len(self.info.class_names))
 
 
@@ -172,6 +173,7 @@ def load_info(path: Path, stage: tuple[str, str]) -> DatasetInfo:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         content["shape"] = tuple(content["shape"])
+        content.setdefault("implicit_split", content.get("complement", False))  # as 0.3 called it
         return DatasetInfo(**{name: content[name] for name in DatasetInfo.__dataclass_fields__})
     except (ValueError, KeyError, TypeError):
         raise PipelineError(f"{path} is damaged; run `{repro(*stage, force=True)}` to make it again.") from None

@@ -70,7 +70,7 @@ class ModelPaths:
         self.onnx = self.export / "model.onnx"
         self.info = self.export / "info.json"  # the DatasetInfo
         self.metrics = self.folder / "metrics.json"
-        # A row for each prediction; of an evaluated split that is not stored, for each wrong one.
+        # A row for each prediction; of an implicit split, for each wrong one.
         self.predictions = self.folder / "predictions.parquet"
         self.confusion = self.folder / "confusion.csv"
         self.by_class = self.folder / "by_class.csv"

@@ -1,6 +1,7 @@
-"""What an evaluation passes to its metrics, figures and tables: predictions, and what is counted of them."""
+"""What an evaluation passes to its figures and tables: predictions, what is counted of them, and the metrics."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,32 +17,67 @@ if TYPE_CHECKING:
 BINS = 15  # ranges of probability
 KEPT = 1_000_000  # predictions of several chunks
 ROWS = ("encoded", "targets", "predicted", "probability")  # arrays with a row for each prediction
+# The metrics of every model that are shares from 0 to 1, which tables show in per cent.
+SHARES = {"accuracy", "balanced_accuracy", "worst_class_accuracy", "expected_calibration_error"}
 
 
 @dataclass(frozen=True)
 class Totals:
-    """What an evaluation counts. The totals of two sets of examples add up to those of both."""
+    """What an evaluation counts, and the metrics made of it. The totals of two chunks add up to those of both.
 
-    confusion: np.ndarray  # int64 (pairs, 3): the actual class, the predicted one, how many examples; sorted
-    loss: float  # the sum of the cross-entropies, in nats
+    A new metric of every model is a line of `metrics`. What it needs and is not counted yet is a field, which `of`
+    computes.
+    """
+
+    # int64 (pairs, 3): the actual class, the predicted one, how many examples; sorted
+    confusion: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int64))
+    loss: float = 0.0  # the sum of the cross-entropies, in nats
     # float64 (3, BINS), for equal ranges of probability: the examples, the right ones, the sum of their probabilities.
-    bins: np.ndarray
+    bins: np.ndarray = field(default_factory=lambda: np.zeros((3, BINS)))
 
     @classmethod
-    def of(cls, targets: np.ndarray, predicted: np.ndarray, probability: np.ndarray, loss: float) -> "Totals":
-        """Count predictions, (examples,) each; probability is that of the predicted class, loss that of all."""
-        pairs, counts = np.unique(targets.astype(np.int64) << 32 | predicted, return_counts=True)
+    def of(cls, targets: np.ndarray, probabilities: np.ndarray) -> "Totals":
+        """Count the predictions for targets (examples,): probabilities float32 (examples, classes)."""
+        predicted, probability = probabilities.argmax(axis=1), probabilities.max(axis=1)
+        pairs, counts = np.unique(targets.astype(np.int64) * probabilities.shape[1] + predicted, return_counts=True)
+        of_target = np.maximum(probabilities[np.arange(len(targets)), targets], np.finfo(np.float32).tiny)
         which = np.minimum((probability * BINS).astype(int), BINS - 1)
         weights = (None, targets == predicted, probability.astype(np.float64))
-        bins = np.array([np.bincount(which, each, BINS) for each in weights], np.float64)
-        return cls(np.column_stack([pairs >> 32, pairs & 2**32 - 1, counts]), loss, bins)
+        return cls(
+            confusion=np.column_stack([*np.divmod(pairs, probabilities.shape[1]), counts]),
+            loss=-float(np.log(of_target, dtype=np.float64).sum()),
+            bins=np.array([np.bincount(which, each, BINS) for each in weights], np.float64),
+        )
 
     def __add__(self, other: "Totals") -> "Totals":
-        pairs = np.concatenate([self.confusion, other.confusion])
-        found, which = np.unique(pairs[:, :2], axis=0, return_inverse=True)
-        counts = np.zeros(len(found), np.int64)
-        np.add.at(counts, which.ravel(), pairs[:, 2])
-        return Totals(np.column_stack([found, counts]), self.loss + other.loss, self.bins + other.bins)
+        sums = {name: value + getattr(other, name) for name, value in vars(self).items() if name != "confusion"}
+        rows = np.concatenate([self.confusion, other.confusion])
+        pairs, which = np.unique(rows[:, :2], axis=0, return_inverse=True)
+        counts = np.zeros(len(pairs), np.int64)
+        np.add.at(counts, which.ravel(), rows[:, 2])
+        return Totals(np.column_stack([pairs, counts]), **sums)
+
+    def metrics(self, class_names: Sequence[str]) -> dict[str, Any]:
+        """The metrics of every model, which docs/metrics.md explains: shares are 0 to 1, loss is in nats.
+
+        The balanced accuracy is the mean over the classes that occur, so a rare class counts as much as any. Of classes
+        with the same accuracy, the worst is the first. The calibration error is the mean distance between accuracy and
+        probability over the bins, weighted by their sizes.
+        """
+        classes, examples, wrong = self.by_class().T
+        of_class = 1 - wrong / examples
+        worst = of_class.argmin()
+        count, accuracy, probability = self.reliability()
+        return {
+            "examples": self.examples,
+            "wrong": self.wrong,
+            "accuracy": (self.examples - self.wrong) / self.examples,
+            "balanced_accuracy": round(float(of_class.mean()), 9),
+            "worst_class": class_names[classes[worst]],
+            "worst_class_accuracy": float(of_class[worst]),
+            "loss": round(self.loss / self.examples, 9),
+            "expected_calibration_error": round(float((count * np.abs(accuracy - probability)).sum() / count.sum()), 6),
+        }
 
     @property
     def examples(self) -> int:
@@ -61,10 +97,15 @@ class Totals:
         rows = [(examples[rows].sum(), examples[rows & (actual != predicted)].sum()) for rows in of_class]
         return np.column_stack([classes, np.array(rows, np.int64).reshape(-1, 2)])
 
+    def reliability(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """For each of 15 equal ranges of probability: how many predictions, their accuracy, their mean probability."""
+        count, right, probability = self.bins
+        return count, right / np.maximum(count, 1), probability / np.maximum(count, 1)
+
 
 @dataclass(frozen=True)
 class Predictions:
-    """What an exported model predicts for the evaluated split: all predictions; of an unstored split the wrong ones."""
+    """What an exported model predicts for the evaluated split: all predictions; of an implicit split the wrong ones."""
 
     info: DatasetInfo
     encoded: np.ndarray  # (examples, code)

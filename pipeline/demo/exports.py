@@ -7,8 +7,8 @@ import numpy as np
 
 from pipeline.errors import PipelineError
 from pipeline.inference import predict
+from pipeline.inference.explain import Explanation, explain
 from pipeline.inference.predict import Failure, Options, Prediction, Predictor
-from pipeline.inference.trace import Trace
 from pipeline.tasks.inputs import UserInput
 
 TOP = 5  # classes of an answer that are shown
@@ -17,13 +17,10 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Answer:
+class Answer(Explanation):
     """A prediction, with what happened at each step."""
 
     prediction: Prediction
-    labels: list[str]  # of the steps
-    class_names: list[str]
-    trace: Trace
     image: np.ndarray | None  # uint8 (rows, columns): what the model saw, if that is a picture
 
 
@@ -63,11 +60,5 @@ class Exports:
         (result,) = predictor.predict([given], Options(words=1, top=TOP))
         if isinstance(result, Failure):
             raise PipelineError(result.error)
-        features, names = predictor.features(given)
-        return Answer(
-            result,
-            names,
-            predictor.info.class_names,
-            predictor.tracer.trace(features),
-            predictor.image(result) if predictor.reads_files else None,
-        )
+        image = predictor.image(result) if predictor.reads_files else None
+        return Answer(**vars(explain(predictor, given)), prediction=result, image=image)

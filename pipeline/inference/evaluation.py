@@ -32,12 +32,12 @@ class Functions(NamedTuple):
     """What a chunk needs of a task. They travel to processes that do not have the task's folder."""
 
     features: tasks.FromEncoded
-    step_targets: tasks.FromEncoded | None  # None: the evaluated split is stored, with its targets
+    step_targets: tasks.FromEncoded | None  # of an implicit split; a split that is stored has its targets
 
     @classmethod
     def of(cls, task: tasks.Task, info: DatasetInfo) -> "Functions":
-        """Raises PipelineError if the evaluated split is not stored and the task has no `step_targets`."""
-        return cls(task.features, None if info.eval_split in info.stored else task.step_targets)
+        """Those of a task. Raises PipelineError if the evaluated split is implicit and there is no `step_targets`."""
+        return cls(task.features, task.step_targets if info.implicit_split else None)
 
 
 class Store:
@@ -62,7 +62,7 @@ class Store:
         if hashlib.sha256(content[HASH:]).digest() != content[:HASH]:
             return None
         with np.load(io.BytesIO(content[HASH:])) as file:
-            totals = Totals(file["confusion"], float(file["loss"]), file["bins"])
+            totals = Totals(**{name: file[name][()] for name in file.files if name not in ROWS})  # [()]: 0-d to float
             return Predictions(info, **{name: file[name] for name in ROWS}, totals=totals)
 
     def remove(self) -> None:
@@ -106,20 +106,17 @@ def predict_split(session: Session, task: tasks.Task, examples: Examples, store:
 
 
 def predict_chunk(probabilities: Probabilities, functions: Functions, examples: Examples, number: int) -> Predictions:
-    """The predictions for one chunk of the evaluated split; if that is not stored, the wrong ones alone."""
+    """The predictions for one chunk of the evaluated split; if that is implicit, the wrong ones alone."""
     info = examples.info
     encoded, targets = examples.chunk(number)
-    predicted, probability = np.empty(len(encoded), np.int32), np.empty(len(encoded), np.float32)
-    actual = np.empty(len(encoded), np.int32)
-    loss = 0.0
+    actual, predicted = np.empty(len(encoded), np.int32), np.empty(len(encoded), np.int32)
+    probability = np.empty(len(encoded), np.float32)
+    totals = Totals()
     for rows in batches(len(encoded)):
         actual[rows] = functions.step_targets(encoded[rows], info)[:, -1] if functions.step_targets else targets[rows]
         of_classes = probabilities(functions.features(encoded[rows], info))
-        predicted[rows] = of_classes.argmax(axis=1)
-        probability[rows] = of_classes.max(axis=1)
-        of_target = np.take_along_axis(of_classes, actual[rows, None].astype(np.int64), axis=1)
-        loss -= float(np.log(np.maximum(of_target, np.finfo(np.float32).tiny), dtype=np.float64).sum())
-    totals = Totals.of(actual, predicted, probability, loss)
+        predicted[rows], probability[rows] = of_classes.argmax(axis=1), of_classes.max(axis=1)
+        totals += Totals.of(actual[rows], of_classes)
     kept = np.flatnonzero(predicted != actual) if functions.step_targets else slice(None)
     return Predictions(info, encoded[kept], actual[kept], predicted[kept], probability[kept], totals)
 

@@ -3,14 +3,16 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pipeline.errors import PipelineError, quoted, shortened
 from pipeline.figure import write_figure
 from pipeline.inference import trace_figure
-from pipeline.inference.predict import Predictor
+from pipeline.inference.predict import Predictor, name_of
 from pipeline.inference.trace import Trace
+from pipeline.tasks.inputs import UserInput
 
 DIGITS = 6  # of a value in JSON
 SHOWN = 3  # classes of a step that are printed
@@ -28,12 +30,11 @@ class Explanation:
     trace: Trace
 
 
-def explain(predictor: Predictor, given: str) -> Explanation:
+def explain(predictor: Predictor, given: UserInput) -> Explanation:
     """Read an input step by step. Raises PipelineError if it is not a valid input."""
-    features, names = predictor.features(given)
-    return Explanation(
-        predictor.name, given, names, features, predictor.info.class_names, predictor.tracer.trace(features)
-    )
+    features, labels = predictor.features(given)
+    trace = predictor.tracer.trace(features)
+    return Explanation(predictor.name, name_of(given), labels, features, predictor.info.class_names, trace)
 
 
 def save(explanation: Explanation, path: Path) -> None:
@@ -42,10 +43,8 @@ def save(explanation: Explanation, path: Path) -> None:
         raise PipelineError(f"{quoted(str(path), 200)} is not the name of a PNG file; end it with .png.")
     readable = explanation.input.encode(errors="replace").decode()  # a file may have any name
     title = f"{explanation.model} reads {shortened(readable, 60)}"
-    figure = trace_figure.draw(
-        explanation.trace, explanation.features, explanation.labels, explanation.class_names, title
-    )
-    write_figure(figure, path)
+    names = explanation.labels, explanation.class_names
+    write_figure(trace_figure.draw(explanation.trace, explanation.features, *names, title), path)
 
 
 def text(explanation: Explanation, picture: Path) -> str:
@@ -62,28 +61,23 @@ def text(explanation: Explanation, picture: Path) -> str:
 def as_json(explanation: Explanation, picture: Path) -> str:
     """All values of a trace as one JSON object: lists with a row for each step."""
     trace = explanation.trace
-    layers = [
-        {
-            "name": layer.name,
-            "output": _rows(layer.output),
-            **({"cell": _rows(layer.cell)} if layer.cell is not None else {}),
-            "gates": {name: _rows(gate) for name, gate in layer.gates.items()},
-        }
-        for layer in trace.layers
-    ]
     content = {
         "model": explanation.model,
         "input": explanation.input,
         "picture": str(picture),
         "steps": explanation.labels,
-        "features": _rows(explanation.features),
+        "features": explanation.features,
         "classes": explanation.class_names,
-        "probabilities": _rows(trace.probabilities),
-        **({"count": _rows(trace.count)} if trace.count is not None else {}),
-        "layers": layers,
+        "probabilities": trace.probabilities,
+        "count": trace.count,
+        "layers": [_without_none(vars(layer)) for layer in trace.layers],
     }
-    return json.dumps(content, ensure_ascii=False)
+    return json.dumps(
+        _without_none(content),
+        default=lambda values: np.round(values.astype(np.float64), DIGITS).tolist(),
+        ensure_ascii=False,
+    )
 
 
-def _rows(values: np.ndarray) -> list[object]:
-    return np.round(values.astype(np.float64), DIGITS).tolist()  # type: ignore[no-any-return]
+def _without_none(content: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in content.items() if value is not None}

@@ -1,7 +1,7 @@
 """An exported model, opened by ONNX Runtime."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -42,12 +42,9 @@ class Session:
         """How many classes it knows."""
         return int(self._session.get_outputs()[0].shape[1])
 
-    def run(self, sequence: np.ndarray, more: Mapping[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
-        """All outputs for features float32 (batch, steps, features): probabilities, and count where it reads one.
-
-        `more` are other inputs, where the graph has them.
-        """
-        return dict(zip(self._outputs, self._session.run(None, {"sequence": sequence, **(more or {})}), strict=True))
+    def run(self, sequence: np.ndarray) -> dict[str, np.ndarray]:
+        """All outputs for features float32 (batch, steps, features): probabilities, and count where it reads one."""
+        return dict(zip(self._outputs, self._session.run(None, {"sequence": sequence}), strict=True))
 
     def probabilities(self, sequence: np.ndarray) -> np.ndarray:
         """float32 (batch, classes) for features float32 (batch, steps, features).

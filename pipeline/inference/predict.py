@@ -4,7 +4,7 @@ import itertools
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,23 +50,16 @@ DEFAULT = Options()
 
 
 @dataclass(frozen=True)
-class Story:
-    """An input and the words that follow."""
-
-    text: str
-    probabilities: tuple[float, ...]  # of each word that follows, 0 to 1
-
-
-@dataclass(frozen=True)
 class Prediction:
-    """The result for one input: the class, its probability, the most probable classes; of a story, what follows."""
+    """The result for one input: the class, its probability, the most probable classes; of a story, its next words."""
 
     input: str
     label: str
     probability: float  # 0 to 1
     top: tuple[tuple[str, float], ...]  # class name, probability; the most probable first; none for several digits
-    codes: tuple[np.ndarray, ...]  # the encoded inputs that were predicted: one, or one for each digit
-    story: Story | None = None
+    codes: np.ndarray  # (1, code), what was predicted, encoded; of several digits, a row for each
+    story: str = ""  # the input and the words that follow
+    probabilities: tuple[float, ...] = ()  # of each word that follows, 0 to 1
 
     def content(self) -> dict[str, object]:
         """What is predicted, for JSON."""
@@ -74,14 +67,14 @@ class Prediction:
         if self.top:
             content["top"] = [{"label": label, "probability": probability} for label, probability in self.top]
         if self.story:
-            content |= {"text": self.story.text, "probabilities": list(self.story.probabilities)}
+            content |= {"text": self.story, "probabilities": list(self.probabilities)}
         return content
 
     def __str__(self) -> str:
         """One line, or two for a story; a runner-up of 0.0 % is left out."""
         shown = [f"{label} {probability:.1%}" for label, probability in self.top[1:] if probability >= SHOWN]
         best = f"{self.label}  {self.probability:.1%}" + (f"  (then {', '.join(shown)})" if shown else "")
-        return f"{self.story.text}\n  first: {best}" if self.story else best
+        return f"{self.story}\n  first: {best}" if self.story else best
 
 
 @dataclass(frozen=True)
@@ -139,11 +132,10 @@ class Predictor:
         """A result for each input, in order. Raises PipelineError if the model's inputs do not have these options."""
         if options.digits and not self._task.inputs.several:
             raise PipelineError(f"{self.name} does not read pictures; leave out --digits.")
-        lines = iter(inputs)
-        first = 0
-        while batch := list(itertools.islice(lines, batch_size)):
-            yield from self._predict(batch, options, first)
-            first += len(batch)
+        numbered = enumerate(inputs)
+        while batch := dict(itertools.islice(numbered, batch_size)):
+            results = self._predict(batch, options)
+            yield from (results[number] for number in batch)
 
     def probabilities(self, sequence: np.ndarray) -> np.ndarray:
         """float32 (batch, classes) for features float32 (batch, steps, features). Raises PipelineError for others."""
@@ -166,72 +158,72 @@ class Predictor:
 
         Raises PipelineError if the input is not valid.
         """
-        (code,) = self._encode(given, DEFAULT)
-        info = replace(self.info, shape=(self._task.inputs.steps(given, self.info), self.info.shape[1]))
-        return np.asarray(self._task.features(code[None], info)[0]), self._task.inputs.step_names(code, info)
+        codes, steps = self._encode(given, DEFAULT), self._task.inputs.steps(given, self.info)
+        return self._features(codes, steps)[0], self._task.inputs.step_names(codes[0], self.info)[-steps:]
 
-    def words(self, given: str, options: Options = DEFAULT) -> Iterator[Word]:
-        """The words that follow a few words of a story, without end. Raises PipelineError if they are not valid."""
-        return self._words(self._encode(given, options)[0], options, 0)
+    def words(self, given: UserInput, options: Options = DEFAULT, number: int = 0) -> Iterator[Word]:
+        """The words that follow a few words of a story, without end. Inputs of other numbers draw other words.
+
+        Raises PipelineError if the input is not valid.
+        """
+        (code,) = self._encode(given, DEFAULT)
+        rng, steps = np.random.default_rng([options.seed, number]), self.info.shape[0]
+        return following(code, lambda context: self._scores(context[None], steps)[0], options.temperature, rng)
 
     def image(self, prediction: Prediction) -> np.ndarray:
         """What the model saw, uint8 (rows, columns), several digits side by side. Raises PipelineError if no image."""
         return np.hstack([self._task.inputs.image(code, self.info) for code in prediction.codes])
 
-    def _predict(self, inputs: list[UserInput], options: Options, first: int) -> list[Result]:
+    def _predict(self, batch: dict[int, UserInput], options: Options) -> dict[int, Result]:
+        """The results of numbered inputs. Those with as many steps are predicted at once."""
         results: dict[int, Result] = {}
-        codes: dict[int, list[np.ndarray]] = {}
-        rows_by_steps: defaultdict[int, list[int]] = defaultdict(list)
-        for row, given in enumerate(inputs):
+        by_steps: defaultdict[int, dict[int, np.ndarray]] = defaultdict(dict)
+        for number, given in batch.items():
             try:
-                codes[row] = self._encode(given, options)
-                rows_by_steps[self._task.inputs.steps(given, self.info)].append(row)
+                codes = self._encode(given, options)
+                by_steps[self._task.inputs.steps(given, self.info)][number] = codes
             except PipelineError as error:
-                results[row] = Failure(_name(given), str(error))
-        for steps, rows in rows_by_steps.items():
-            encoded = np.stack([code for row in rows for code in codes[row]])
-            probabilities = iter(self._probabilities(encoded, steps))
-            for row in rows:
-                scores = [next(probabilities) for _ in codes[row]]
-                continued = self._continue(codes[row][0], options, first + row)
-                results[row] = self._prediction(_name(inputs[row]), scores, options.top, continued, codes[row])
-        return [results[row] for row in range(len(inputs))]
+                results[number] = Failure(name_of(given), str(error))
+        for steps, encoded in by_steps.items():
+            scores = self._scores(np.concatenate(list(encoded.values())), steps)
+            ends = np.cumsum([len(codes) for codes in encoded.values()])
+            for (number, codes), of_input in zip(encoded.items(), np.split(scores, ends[:-1]), strict=True):
+                results[number] = self._prediction(batch[number], number, codes, of_input, options)
+        return results
 
-    def _encode(self, given: UserInput, options: Options) -> list[np.ndarray]:
-        """The codes of an input: one, or one for each digit."""
+    def _encode(self, given: UserInput, options: Options) -> np.ndarray:
+        """An input, encoded: (1, code), or a row for each digit. Raises PipelineError if it is not valid."""
         if isinstance(given, str) and len(given) > LONGEST:
             raise PipelineError(f"{quoted(given)} has more than {LONGEST:,} characters; give a shorter input.")
         inputs = self._task.inputs
-        return inputs.encode_all(given, self.info) if options.digits else [inputs.encode(given, self.info)]
+        return np.stack(inputs.encode_all(given, self.info) if options.digits else [inputs.encode(given, self.info)])
 
-    def _probabilities(self, encoded: np.ndarray, steps: int) -> np.ndarray:
-        """float32 (batch, classes) for encoded inputs (batch, code) of so many steps."""
-        info = replace(self.info, shape=(steps, self.info.shape[1]))
-        return self._session.probabilities(self._task.features(encoded, info))
+    def _features(self, encoded: np.ndarray, steps: int) -> np.ndarray:
+        """float32 (batch, steps, features) for encoded inputs (batch, code) of so many steps."""
+        return np.asarray(self._task.features(encoded, self.info)[:, -steps:])
+
+    def _scores(self, encoded: np.ndarray, steps: int) -> np.ndarray:
+        """float32 (batch, classes), the probabilities for encoded inputs (batch, code) of so many steps."""
+        return self._session.probabilities(self._features(encoded, steps))
 
     def _prediction(
-        self, text: str, scores: list[np.ndarray], top: int, story: Story | None, codes: list[np.ndarray]
+        self, given: UserInput, number: int, codes: np.ndarray, scores: np.ndarray, options: Options
     ) -> Prediction:
+        """What scores (codes, classes) say of an input."""
         names = self.info.class_names
-        best = [int(probabilities.argmax()) for probabilities in scores]
-        label = "".join(names[i] for i in best)
-        probability = float(np.prod([probabilities[i] for i, probabilities in zip(best, scores, strict=True)]))
-        first = np.argsort(-scores[0], kind="stable")[:top].tolist() if len(scores) == 1 else []
-        most_probable = tuple((names[i], float(scores[0][i])) for i in first)
-        return Prediction(text, label, probability, most_probable, tuple(codes), story)
-
-    def _continue(self, code: np.ndarray, options: Options, row: int) -> Story | None:
-        """The input followed by words; None for other tasks."""
-        if not self.info.autoregressive:
-            return None
-        words = list(itertools.islice(self._words(code, options, row), options.words))
-        indices = [*code.tolist(), *(word.index for word in words)]
-        return Story(self._task.inputs.decode(np.array(indices), self.info), tuple(word.probability for word in words))
-
-    def _words(self, code: np.ndarray, options: Options, row: int) -> Iterator[Word]:
-        rng = np.random.default_rng([options.seed, row])
-        steps = self.info.shape[0]
-        return following(code, lambda context: self._probabilities(context[None], steps)[0], options.temperature, rng)
+        top = np.argsort(-scores[0], kind="stable")[: options.top].tolist() if len(scores) == 1 else []
+        without_end = self.words(given, options, number) if self.info.autoregressive else ()
+        words = list(itertools.islice(without_end, options.words))
+        story = [*codes[0], *(word.index for word in words)]
+        return Prediction(
+            input=name_of(given),
+            label="".join(names[i] for i in scores.argmax(axis=1)),
+            probability=float(scores.max(axis=1).prod()),
+            top=tuple((names[i], float(scores[0, i])) for i in top),
+            codes=codes,
+            story=self._task.inputs.decode(np.array(story), self.info) if words else "",
+            probabilities=tuple(word.probability for word in words),
+        )
 
 
 def inputs_by_task() -> list[tuple[str, str]]:
@@ -266,18 +258,13 @@ def exports() -> tuple[Path, list[str]]:
     """
     here = Path.cwd()
     for folder in (here, *here.parents):
-        if names := _exported(folder):
-            return Path() if folder == here else folder, names
+        if found := sorted((folder / MODELS).glob("*/export/info.json")):
+            return Path() if folder == here else folder, [info.parent.parent.name for info in found]
     raise PipelineError(
         f"neither {here} nor a folder above it has exported models; run this command in the project, after `dvc repro`."
     )
 
 
-def _name(given: UserInput) -> str:
+def name_of(given: UserInput) -> str:
     """An input as results name it."""
     return given if isinstance(given, str) else "a file"
-
-
-def _exported(root: Path) -> list[str]:
-    """The names of the exported models under a project's root, sorted."""
-    return sorted(path.parent.parent.name for path in (root / MODELS).glob("*/export/info.json"))

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.predictions import SHARES
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -56,9 +58,6 @@ class Metric:
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", "%"),
-        Metric("balanced_accuracy", "%"),
-        Metric("worst_class_accuracy", "%"),
         Metric("ceiling", "%"),  # of the dataset, not of the model
         Metric("loss", "", label="test_loss"),  # not the loss that training minimizes
         Metric("expected_calibration_error", "%", label="calibration_error"),
@@ -77,9 +76,7 @@ def metric(name: str) -> Metric:
     """
     if name in METRICS:
         return METRICS[name]
-    if name.startswith("accuracy"):
-        return Metric(name, "%")
-    return Metric(name, "")
+    return Metric(name, "%" if name in SHARES or name.startswith("accuracy") else "")
 
 
 def _format(value: float, decimals: int | None = None) -> str:

@@ -10,7 +10,7 @@ from pipeline.config import ModelSetup
 from pipeline.dataset import Examples
 from pipeline.figure import write_figure
 from pipeline.formats import write_csv, write_json
-from pipeline.inference import calibration, trace_figure
+from pipeline.inference import trace_figure
 from pipeline.inference.evaluation import open_evaluation, predict_split
 from pipeline.inference.onnx_session import Session
 from pipeline.inference.trace import Tracer
@@ -32,13 +32,15 @@ def run(setup: ModelSetup) -> None:
     session = Session(paths.onnx, repro("export", setup.name, force=True))
     predictions = predict_split(session, task, examples, store)
     more, errors = task.evaluation.evaluate(examples, predictions, session.run)
-    values = metrics(predictions) | more
+    info = examples.info
+    values: dict[str, Any] = {"dataset": info.dataset, "stand_in": info.stand_in}
+    values |= predictions.totals.metrics(info.class_names) | more
     write_json(values, paths.metrics)
     write_csv(confusion(predictions), paths.confusion)
     write_csv(by_class(predictions), paths.by_class)
     write_parquet(table(predictions), paths.predictions)
     write_figure(errors, paths.errors)
-    write_figure(calibration.plot(predictions), paths.reliability)
+    write_figure(reliability(predictions, values["expected_calibration_error"]), paths.reliability)
     write_figure(_inside(setup, examples, predictions), paths.inside)
     store.remove()
     print(f"{setup.name}: {values['wrong']:,} of {values['examples']:,} wrong on {values['dataset']}")
@@ -66,35 +68,31 @@ def _inside(setup: ModelSetup, examples: Examples, predictions: Predictions) -> 
     return trace_figure.draw(trace, features, labels, info.class_names, title)
 
 
-def metrics(predictions: Predictions) -> dict[str, Any]:
-    """The content of metrics.json; accuracy is 0 to 1, loss the mean cross-entropy in nats.
+def reliability(predictions: Predictions, calibration_error: float) -> "Figure":
+    """The reliability diagram: the accuracy of each bin beside its probability, above the sizes of the bins."""
+    from matplotlib.figure import Figure
 
-    The balanced accuracy is the mean over the classes that occur, so a rare class counts as much as any. Of classes
-    with the same accuracy, the worst is the first.
-    """
-    totals = predictions.totals
-    classes = by_class(predictions).set_index("class")["accuracy"]
-    return {
-        "dataset": predictions.info.dataset,
-        "stand_in": predictions.info.stand_in,
-        "examples": totals.examples,
-        "wrong": totals.wrong,
-        "accuracy": (totals.examples - totals.wrong) / totals.examples,
-        "balanced_accuracy": round(float(classes.mean()), 9),
-        "worst_class": str(classes.idxmin()),
-        "worst_class_accuracy": float(classes.min()),
-        "loss": round(totals.loss / totals.examples, 9),
-        "expected_calibration_error": round(calibration.expected_calibration_error(predictions), 6),
-    }
+    count, accuracy, probability = predictions.totals.reliability()
+    filled = count > 0
+    figure = Figure(figsize=(5.5, 6), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    upper.plot([0, 1], [0, 1], color="#7f8c8d", linestyle="--", label="calibrated")
+    upper.plot(probability[filled], accuracy[filled], color="#2471a3", marker="o", label="predictions")
+    upper.set(ylabel="accuracy", xlim=(0, 1.01), ylim=(0, 1.03))
+    upper.legend(loc="upper left")
+    upper.set_title(f"{predictions.info.dataset}: expected calibration error {calibration_error:.2%}")
+    centres = (np.arange(len(count)) + 0.5) / len(count)
+    lower.bar(centres, count, width=0.9 / len(count), color="#34495e")
+    lower.set(xlabel="probability of the predicted class", ylabel="examples", yscale="symlog", ylim=(0, None))
+    return figure
 
 
 def table(predictions: Predictions) -> pd.DataFrame:
     """The content of predictions.parquet: a row for each prediction that is kept.
 
-    `example` is the row in the evaluated split, or the code of an example that is not stored.
+    `example` is the row in the evaluated split, or, of an implicit split, the code.
     """
-    info = predictions.info
-    rows = np.arange(len(predictions.targets)) if info.eval_split in info.stored else predictions.encoded[:, 0]
+    rows = predictions.encoded[:, 0] if predictions.info.implicit_split else np.arange(len(predictions.targets))
     columns = {"target": predictions.targets, "predicted": predictions.predicted}
     return pd.DataFrame({"example": rows.astype(np.int64), **columns, "probability": predictions.probability})
 

@@ -42,11 +42,11 @@ def check(examples: Examples, raw: Path) -> None:
             "expected the same number of each; fix the task's split function."
         )
     classes = len(info.class_names)
-    if info.eval_split not in stored:
+    if info.implicit_split:
         sizes = examples.class_sizes(info.eval_split)
         if len(sizes) != classes or sizes.sum() != info.splits[info.eval_split] or len(stored) > 1:
             raise PipelineError(
-                f"{raw}: the split {info.eval_split!r} is not stored, so one other split and complement_classes are "
+                f"{raw}: the split {info.eval_split!r} is not stored, so one other split and implicit_sizes are "
                 "expected, with the size of each of its classes; fix the task's split function."
             )
     _refuse(

@@ -42,7 +42,7 @@ class Inputs:
         return [self.encode(given, info)]
 
     def steps(self, given: Any, info: DatasetInfo) -> int:
-        """How many steps an input has."""
+        """How many steps an input has: a model reads so many of the example's features, the last ones."""
         return info.shape[0]
 
     def decode(self, code: np.ndarray, info: DatasetInfo) -> str:

@@ -1,4 +1,4 @@
-"""An evaluation whose parts two nodes predict."""
+"""An evaluation whose chunks two nodes predict."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.cluster
 
 
 def predicting(cluster: Cluster) -> list[psutil.Process]:
-    """The Ray workers of the cluster that predict a part."""
+    """The Ray workers of the cluster that predict a chunk."""
     found = []
     for each in psutil.Process(cluster.process.pid).children(recursive=True):
         with suppress(psutil.Error):

@@ -15,7 +15,7 @@ def info_of(**splits: int) -> DatasetInfo:
 def evaluated(examples: Examples) -> tuple[np.ndarray, np.ndarray]:
     """The encoded examples and the targets of the evaluated split, also of one that is not stored."""
     info = examples.info
-    if not info.complement:
+    if not info.implicit_split:
         return examples.split(info.eval_split)
     codes = np.setdiff1d(np.arange(sum(info.splits.values())), examples.encoded[:, 0]).astype(np.uint32)[:, None]
     return codes, tasks.load(info.task).step_targets(codes, info)[:, -1]
@@ -27,14 +27,10 @@ def predictions(
     targets: np.ndarray,
     predicted: np.ndarray,
     probability: np.ndarray | None = None,
-    loss: float = 0.0,
 ) -> Predictions:
-    """Predictions with their totals; by default each has a probability of 1."""
-    if probability is None:
-        probability = np.ones(len(targets))
-    targets, predicted, probability = (
-        targets.astype(np.int32),
-        predicted.astype(np.int32),
-        probability.astype(np.float32),
-    )
-    return Predictions(info, encoded, targets, predicted, probability, Totals.of(targets, predicted, probability, loss))
+    """Predictions with their totals. By default each has a probability of 1; other classes have none."""
+    targets, predicted = targets.astype(np.int32), predicted.astype(np.int32)
+    probability = np.ones(len(targets), np.float32) if probability is None else probability.astype(np.float32)
+    probabilities = np.zeros((len(targets), len(info.class_names)), np.float32)
+    probabilities[np.arange(len(targets)), predicted] = probability
+    return Predictions(info, encoded, targets, predicted, probability, Totals.of(targets, probabilities))

@@ -52,13 +52,13 @@ def in_chunks(examples: Examples) -> Predictions:
 
 @given(st.integers(3, 8), st.integers(1, 300), st.data())
 @settings(deadline=None)
-def test_the_chunks_of_an_unstored_split_add_up_to_the_predictions_of_all(
+def test_the_chunks_of_an_implicit_split_add_up_to_the_predictions_of_all(
     length: int, size: int, data: st.DataObject
 ) -> None:
     train = data.draw(st.lists(st.integers(0, 2**length - 1), min_size=1, max_size=2**length - 1, unique=True))
     examples = strings(length, train)
     encoded, targets = evaluated(examples)
-    stored = replace(examples.info, complement=False, splits={"test": len(encoded)})
+    stored = replace(examples.info, implicit_split=False, splits={"test": len(encoded)})
     whole = predict_chunk(counting, Functions(features, None), Examples(stored, encoded, targets), 0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dataset, "CHUNK", size)
@@ -79,7 +79,7 @@ def test_the_chunks_of_an_unstored_split_add_up_to_the_predictions_of_all(
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1))
 def test_totals_count_what_lists_count(pairs: list[tuple[int, int]]) -> None:
     targets, predicted = np.array(pairs).T
-    totals = Totals.of(targets, predicted, np.ones(len(pairs), np.float32), 0.0)
+    totals = Totals.of(targets, np.eye(4, dtype=np.float32)[predicted])
     assert totals.examples == len(pairs)
     assert totals.wrong == sum(actual != found for actual, found in pairs)
     assert {(actual, found): number for actual, found, number in totals.confusion.tolist()} == {

@@ -1,5 +1,6 @@
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,13 +30,12 @@ BITS = "bits-lstm24"
 @pytest.fixture
 def predictions() -> Predictions:
     targets, predicted = np.array([0, 1, 1, 2, 1]), np.array([0, 1, 0, 2, 0])
-    return made_predictions(INFO, np.arange(5)[:, None], targets, predicted, np.full(5, 0.5), loss=1.25)
+    made = made_predictions(INFO, np.arange(5)[:, None], targets, predicted, np.full(5, 0.5))
+    return replace(made, totals=replace(made.totals, loss=1.25))
 
 
 def test_metrics_count_the_predictions(predictions: Predictions) -> None:
-    assert evaluate.metrics(predictions) == {
-        "dataset": "bits-2",
-        "stand_in": False,
+    assert predictions.totals.metrics(INFO.class_names) == {
         "examples": 5,
         "wrong": 2,
         "accuracy": 0.6,
@@ -113,6 +113,16 @@ def random_model(units: int, length: int) -> onnx.ModelProto:
     weights = {name: [rng.normal(size=s).astype(np.float32) for s in each] for name, each in shapes.items()}
     network = Network(cell="lstm", units=[units], dense=None)
     return onnx_network.build(network, recipe(), weights, (length, 1), classes)
+
+
+def test_the_reliability_diagram_shows_the_filled_bins() -> None:
+    zero, predicted = np.zeros(1000, np.int32), np.tile(np.arange(500) >= 250, 2).astype(np.int32)
+    made = made_predictions(INFO, zero[:, None], zero, predicted, np.repeat([0.95, 0.5], 500))
+    figure = evaluate.reliability(made, 0.225)
+    assert figure.axes[0].get_title() == "bits-2: expected calibration error 22.50%"
+    points = figure.axes[0].lines[1]
+    np.testing.assert_allclose(np.asarray(points.get_xdata(), float), [0.5, 0.95], atol=1e-6)
+    np.testing.assert_allclose(np.asarray(points.get_ydata(), float), [0.5, 0.5])
 
 
 @pytest.mark.slow

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,24 @@ def examples(targets: list[int], codes: list[int] | None = None, **splits: int) 
 def test_invalid_examples_are_refused(broken: Examples, sentence: str) -> None:
     with pytest.raises(PipelineError, match=sentence):
         split.check(broken, Path("raw"))
+
+
+@pytest.mark.parametrize("sizes", [None, np.array([1, 1]), np.array([1, 1, 0, 0]), np.array([0, 3, 0])])
+def test_an_implicit_split_needs_the_sizes_of_its_classes(sizes: np.ndarray | None) -> None:
+    made = examples([1, 1], [1, 2], train=2, test=2)
+    broken = Examples(replace(made.info, implicit_split=True), made.encoded, made.targets, sizes)
+    with pytest.raises(PipelineError, match="'test' is not stored, so one other split and implicit_sizes are expected"):
+        split.check(broken, Path("raw"))
+    split.check(replace(broken, implicit_sizes=np.array([1, 0, 1])), Path("raw"))
+
+
+def test_the_info_of_version_0_3_is_read(tmp_path: Path) -> None:
+    paths = TaskPaths("bits", tmp_path)
+    made = examples([1, 1], [1, 2], train=2, test=2)
+    save_examples(replace(made, info=replace(made.info, implicit_split=True)), paths)
+    paths.info.write_text(paths.info.read_text().replace("implicit_split", "complement"))
+    manifest.write_all(paths.split)
+    assert load_examples(paths).info.stored == {"train": 2}
 
 
 def test_an_example_may_be_twice_in_one_split() -> None:

@@ -52,7 +52,7 @@ def test_an_evaluation_of_millions_of_strings_goes_on_after_a_kill(trained_proje
         path.unlink()
     process = start(trained_project, "evaluate", BITS)
     try:
-        assert until(lambda: bool(list((trained_project / "checkpoints").glob("evaluate-*/00000.part"))), 120)
+        assert until(lambda: bool(list((trained_project / "checkpoints").glob("evaluate-*/00000.chunk"))), 120)
     finally:
         process.kill()
         process.wait()

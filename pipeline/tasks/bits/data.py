@@ -39,7 +39,7 @@ class Data(data.Data):
         train: Annotated[int, Field(ge=1, le=50_000_000)]  # strings drawn at random; all others test
 
     def outline(self, generate: Generate, split: Split, source: Path) -> Outline:
-        """Strings of `length` steps of one bit; the test split is not stored.
+        """Strings of `length` steps of one bit; the test split is implicit.
 
         Raises PipelineError if too many train.
         """
@@ -70,7 +70,7 @@ class Data(data.Data):
             autoregressive=False,
             encoding="a string of 0 and 1, first character first; each is one step of one feature, 0.0 or 1.0",
             splits={"train": params.train, "test": strings - params.train},
-            complement=True,
+            implicit_split=True,
         )
         of_all = np.array([comb(length, count) for count in range(length + 1)])
         test = of_all - np.bincount(ones, minlength=length + 1)
