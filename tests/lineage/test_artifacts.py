@@ -239,17 +239,6 @@ def test_a_model_that_was_not_evaluated_is_refused(in_trained: Path) -> None:
         pytest.fail("there is nothing to work with")
 
 
-def test_a_model_of_version_0_1_is_refused(in_trained: Path) -> None:
-    entries = dvc.lock_entries()
-    for file in entries[stage("evaluate", MODEL)]["outs"]:
-        file["path"] = file["path"].replace("predictions.parquet", "answers.parquet")
-    with (
-        pytest.raises(PipelineError, match=r"version 0\.1 of this project.*; check that revision out"),
-        artifacts.checked_out(MODEL, entries),
-    ):
-        pytest.fail("there is nothing to work with")
-
-
 # DVC's run cache.
 
 
@@ -368,15 +357,6 @@ def test_a_model_that_was_not_exported_or_not_evaluated_is_left_out(cache: RunCa
     cache.export("w2", "x2")
     cache.evaluate("x3", "p3")
     assert artifacts.from_run_cache() == []
-
-
-def test_a_model_of_version_0_1_is_left_out(cache: RunCache) -> None:
-    for number in "12":
-        cache.train(f"w{number}")
-        cache.export(f"w{number}", f"x{number}")
-    cache.run({PATHS.export: "x1.dir"}, {PATHS.folder / "answers.parquet": "p1"})
-    cache.evaluate("x2", "p2")
-    assert found() == [model_entries("w2", "x2", "p2")]
 
 
 @pytest.mark.parametrize("content", ["", "no entry", "- a list", "outs: [{path: x}]", "outs: {", "deps: 1", "\x00"])
