@@ -58,7 +58,7 @@ def _inside(setup: ModelSetup, examples: Examples, predictions: Predictions) -> 
     task, info = setup.task, examples.info
     code = task.evaluation.example_to_show(examples, predictions)
     (features,) = task.features(code[None], info)
-    trace = Tracer(setup.paths.onnx, repro("export", setup.name, force=True)).trace(features)
+    trace = Tracer(setup.paths.onnx).trace(features)
     text = task.inputs.decode(code, info)
     title = f"{setup.name} reads {text or 'an example'}"
     for row in np.flatnonzero((predictions.encoded == code).all(axis=1))[:1]:
