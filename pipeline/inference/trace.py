@@ -105,7 +105,7 @@ class Tracer:
     def _recurrent(self, name: str, x: np.ndarray) -> tuple[Arrays, Arrays]:
         """The states and the gates of a layer on x (steps, inputs): (steps, units) each."""
         cell = CELLS[name.partition("_")[0]]  # lstm_1
-        kernel, recurrent, bias = (self._weights[f"{name}.{part}"][0] for part in ("kernel", "recurrent", "bias"))
+        kernel, recurrent, bias = (self._weights[f"{name}.{each}"][0] for each in ("kernel", "recurrent", "bias"))
         of_input, of_output = np.split(bias, 2)
         units = recurrent.shape[1]
         states = {"output": np.zeros(units, np.float32), "cell": np.zeros(units, np.float32)}
