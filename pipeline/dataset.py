@@ -137,8 +137,8 @@ def _write_rows(examples: Examples, path: Path) -> None:
     dtype = np.dtype([code, ("target", examples.targets.dtype)])
     rows = np.lib.format.open_memmap(path, "w+", dtype, (len(examples.encoded),))
     for first in range(0, len(rows), CHUNK):
-        part = slice(first, first + CHUNK)
-        rows["code"][part], rows["target"][part] = examples.encoded[part], examples.targets[part]
+        some = slice(first, first + CHUNK)
+        rows["code"][some], rows["target"][some] = examples.encoded[some], examples.targets[some]
     rows.flush()
 
 

@@ -110,12 +110,12 @@ class Predictor:
 
     @cached_property
     def _session(self) -> Session:
-        return Session(*self._verified())
+        return Session(self._verified(), repro("export", self.name, force=True))
 
-    def _verified(self) -> tuple[Path, str]:
-        """The ONNX file, and the command that makes it again. Raises PipelineError if it is missing or was changed."""
+    def _verified(self) -> Path:
+        """The ONNX file. Raises PipelineError if it is missing or was changed."""
         manifest.verify(self.onnx.parent, ("export", self.name), self.onnx.name)
-        return self.onnx, repro("export", self.name, force=True)
+        return self.onnx
 
     @cached_property
     def _task(self) -> tasks.Task:
@@ -151,15 +151,16 @@ class Predictor:
         """What shows the states of the network."""
         from pipeline.inference.trace import Tracer
 
-        return Tracer(*self._verified())
+        return Tracer(self._verified())
 
     def features(self, given: UserInput) -> tuple[np.ndarray, list[str]]:
         """What the model reads of one input, float32 (steps, features), and a name for each step.
 
         Raises PipelineError if the input is not valid.
         """
-        codes, steps = self._encode(given, DEFAULT), self._task.inputs.steps(given, self.info)
-        return self._features(codes, steps)[0], self._task.inputs.step_names(codes[0], self.info)[-steps:]
+        (code,), steps = self._encode(given, DEFAULT), self._task.inputs.steps(given, self.info)
+        features = self._task.features(code[None], self.info)[0]
+        return features[-steps:], self._task.inputs.step_names(code, self.info)[-steps:]
 
     def words(self, given: UserInput, options: Options = DEFAULT, number: int = 0) -> Iterator[Word]:
         """The words that follow a few words of a story, without end. Inputs of other numbers draw other words.
@@ -198,13 +199,9 @@ class Predictor:
         inputs = self._task.inputs
         return np.stack(inputs.encode_all(given, self.info) if options.digits else [inputs.encode(given, self.info)])
 
-    def _features(self, encoded: np.ndarray, steps: int) -> np.ndarray:
-        """float32 (batch, steps, features) for encoded inputs (batch, code) of so many steps."""
-        return np.asarray(self._task.features(encoded, self.info)[:, -steps:])
-
     def _scores(self, encoded: np.ndarray, steps: int) -> np.ndarray:
         """float32 (batch, classes), the probabilities for encoded inputs (batch, code) of so many steps."""
-        return self._session.probabilities(self._features(encoded, steps))
+        return self._session.probabilities(self._task.features(encoded, self.info)[:, -steps:])
 
     def _prediction(
         self, given: UserInput, number: int, codes: np.ndarray, scores: np.ndarray, options: Options

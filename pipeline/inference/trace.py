@@ -14,8 +14,6 @@ from onnx import numpy_helper
 from scipy.special import expit as sigmoid
 from scipy.special import softmax
 
-from pipeline.inference.onnx_session import Session
-
 Arrays = dict[str, np.ndarray]  # by name
 Cell = Callable[[np.ndarray, np.ndarray, Arrays], tuple[Arrays, Arrays]]
 
@@ -78,9 +76,8 @@ CELLS: dict[str, Cell] = {"lstm": lstm, "gru": gru, "rnn": rnn}
 class Tracer:
     """Traces sequences with one exported model."""
 
-    def __init__(self, path: Path, command: str):
-        """Read the weights of `path`. Raises PipelineError if it is missing or damaged; `command` makes it again."""
-        Session(path, command)  # refuses a damaged file in a sentence
+    def __init__(self, path: Path):
+        """Read the weights of an ONNX file, which a manifest or a Session has found undamaged."""
         self._weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
 
     def trace(self, sequence: np.ndarray) -> Trace:
@@ -108,7 +105,7 @@ class Tracer:
     def _recurrent(self, name: str, x: np.ndarray) -> tuple[Arrays, Arrays]:
         """The states and the gates of a layer on x (steps, inputs): (steps, units) each."""
         cell = CELLS[name.partition("_")[0]]  # lstm_1
-        kernel, recurrent, bias = (self._weights[f"{name}.{part}"][0] for part in ("kernel", "recurrent", "bias"))
+        kernel, recurrent, bias = (self._weights[f"{name}.{each}"][0] for each in ("kernel", "recurrent", "bias"))
         of_input, of_output = np.split(bias, 2)
         units = recurrent.shape[1]
         states = {"output": np.zeros(units, np.float32), "cell": np.zeros(units, np.float32)}

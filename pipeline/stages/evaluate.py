@@ -58,7 +58,7 @@ def _inside(setup: ModelSetup, examples: Examples, predictions: Predictions) -> 
     task, info = setup.task, examples.info
     code = task.evaluation.example_to_show(examples, predictions)
     (features,) = task.features(code[None], info)
-    trace = Tracer(setup.paths.onnx, repro("export", setup.name, force=True)).trace(features)
+    trace = Tracer(setup.paths.onnx).trace(features)
     text = task.inputs.decode(code, info)
     title = f"{setup.name} reads {text or 'an example'}"
     for row in np.flatnonzero((predictions.encoded == code).all(axis=1))[:1]:
@@ -103,13 +103,11 @@ def confusion(predictions: Predictions) -> pd.DataFrame:
     The pairs of a class with itself come first: plots show classes in the order in which they appear. Other pairs that
     do not occur are left out.
     """
-    names = predictions.info.class_names
-    found = {(actual, predicted): examples for actual, predicted, examples in predictions.totals.confusion.tolist()}
-    same = [(i, i) for i in np.unique(predictions.totals.confusion[:, :2]).tolist()]
-    others = sorted(pair for pair in found if pair[0] != pair[1])
-    rows = [
-        (names[actual], names[predicted], found.get((actual, predicted), 0)) for actual, predicted in [*same, *others]
-    ]
+    names, totals = predictions.info.class_names, predictions.totals.confusion
+    counts = {(actual, predicted): examples for actual, predicted, examples in totals.tolist()}
+    pairs = {*counts, *((each, each) for each in np.unique(totals[:, :2]).tolist())}
+    in_order = sorted(pairs, key=lambda pair: (pair[0] != pair[1], pair))
+    rows = [(names[pair[0]], names[pair[1]], counts.get(pair, 0)) for pair in in_order]
     return pd.DataFrame(rows, columns=["actual", "predicted", "examples"])
 
 

@@ -46,7 +46,7 @@ def test_a_trace_is_what_keras_and_onnx_runtime_compute(
     onnx.save(onnx_network.build(network, chosen, weights, shape, CLASSES), path)
     rng = np.random.default_rng(9)
     sequence = (rng.integers(0, CLASSES, shape) if network.embedding else rng.normal(size=shape)).astype(np.float32)
-    trace = Tracer(path, "again").trace(sequence)
+    trace = Tracer(path).trace(sequence)
     x = model.get_layer("embedding")(sequence[:, 0]).numpy() if network.embedding else sequence
     x = model.get_layer("dense")(x).numpy() if network.dense else x
     for name, found in zip(network.layer_names, trace.layers, strict=True):

@@ -21,8 +21,8 @@ from pipeline.tasks import data
 
 AGAIN = repro("generate", "bits", force=True)
 LONGEST = 30  # bits
-SHARE = 50  # of more bits, the part of the strings that may train: to draw more of them takes memory for all
 PERMUTED = 20  # bits, up to which all strings are permuted to draw some
+SHARE = 50  # of longer strings, at most one of so many may train: to draw more of them takes memory for all
 
 
 class Data(data.Data):
