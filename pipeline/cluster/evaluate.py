@@ -12,7 +12,7 @@ from tqdm import tqdm
 import pipeline
 from pipeline.cluster import nodes
 from pipeline.config import ModelSetup
-from pipeline.dataset import Examples
+from pipeline.dataset import Examples, load_examples
 from pipeline.errors import PipelineError
 from pipeline.inference.evaluation import Functions, open_evaluation, predict_chunk
 from pipeline.inference.onnx_session import Session
@@ -35,9 +35,9 @@ def evaluate(setup: ModelSetup, workers: int, address: str | None) -> None:
 
     Raises PipelineError if there is only one, or if Ray fails: chunks that have ended are kept.
     """
-    examples, store = open_evaluation(setup.paths, setup.task.paths)
-    if examples.chunks == 1:
+    if load_examples(setup.task.paths).chunks == 1:  # before an export is asked for, which would not help
         raise PipelineError(f"{setup.name} has few examples, which one process evaluates; leave out --workers.")
+    examples, store = open_evaluation(setup.paths, setup.task.paths)
     missing = [number for number in range(examples.chunks) if store.load(number, examples.info) is None]
     # Of a file that is mapped into memory, the nodes need the content.
     arrays = Examples(examples.info, np.array(examples.encoded), np.array(examples.targets))
