@@ -37,9 +37,11 @@ class DatasetInfo:
     autoregressive: bool  # whether a prediction can be fed back as the last step of the next input
     encoding: str  # how an input becomes (steps, features), for people
     splits: dict[str, int]  # how many examples each split has, in the order in which they are stored
-    # Whether the evaluated split is every code below sum(splits) that did not train: it is computed, not stored.
+    # Whether the evaluated split is every string of shape[0] zeros and ones that did not train: computed, not stored.
     implicit_split: bool = False
-    min_steps: int | None = None  # of the shortest sequence that an exported model takes; None: it takes shape[0] steps
+    # Of the shortest and the longest sequence that an exported model takes; None: shape[0].
+    min_steps: int | None = None
+    max_steps: int | None = None
 
     @property
     def stored(self) -> dict[str, int]:
@@ -79,25 +81,25 @@ class Examples:
 
     @property
     def chunks(self) -> int:
-        """How many chunks of at most 2^20 examples the evaluated split has; of an implicit one, of 2^20 codes."""
+        """How many chunks of at most 2^20 examples the evaluated split has; of an implicit one, of 2^20 strings."""
         info = self.info
         return -(-(sum(info.splits.values()) if info.implicit_split else info.splits[info.eval_split]) // CHUNK)
 
     def chunk(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """The encoded examples (examples, code) and the targets of one chunk of the evaluated split.
 
-        Of an implicit split, the codes of one range that did not train, without targets: the task's `step_targets`
-        computes them.
+        Of an implicit split, the strings of a range of numbers that did not train, in their order, without targets: the
+        task's `step_targets` computes them.
         """
         first, stop = number * CHUNK, (number + 1) * CHUNK
         if not self.info.implicit_split:
             encoded, targets = self.split(self.info.eval_split)
             return encoded[first:stop], targets[first:stop]
         stop = min(stop, sum(self.info.splits.values()))
-        trained = self.encoded[:, 0]
+        trained = numbers(self.encoded)
         untrained = np.ones(stop - first, bool)
         untrained[trained[(trained >= first) & (trained < stop)] - first] = False
-        return (first + np.flatnonzero(untrained)).astype(trained.dtype)[:, None], self.targets[:0]
+        return binary(first + np.flatnonzero(untrained), self.info.shape[0]), self.targets[:0]
 
     @property
     def outline(self) -> Outline:
@@ -109,6 +111,17 @@ class Examples:
         if self.implicit_sizes is not None and name == self.info.eval_split:
             return self.implicit_sizes
         return np.bincount(self.split(name)[1], minlength=len(self.info.class_names))
+
+
+def binary(numbers: np.ndarray, digits: int) -> np.ndarray:
+    """Numbers (examples,) as so many binary digits, at most 32, the highest first: uint8 (examples, digits)."""
+    return np.unpackbits(numbers.astype(">u4")[:, None].view(np.uint8), axis=1)[:, 32 - digits :]
+
+
+def numbers(codes: np.ndarray) -> np.ndarray:
+    """The numbers that binary digits (examples, digits) write: int64 (examples,)."""
+    places = 1 << np.arange(codes.shape[1])[::-1]
+    return np.asarray(codes @ places)
 
 
 def save_examples(examples: Examples, paths: TaskPaths) -> None:
@@ -174,6 +187,7 @@ def load_info(path: Path, stage: tuple[str, str]) -> DatasetInfo:
         content = json.loads(path.read_text(encoding="utf-8"))
         content["shape"] = tuple(content["shape"])
         content.setdefault("implicit_split", content.get("complement", False))  # as 0.3 called it
+        content.setdefault("max_steps", None)
         return DatasetInfo(**{name: content[name] for name in DatasetInfo.__dataclass_fields__})
     except (ValueError, KeyError, TypeError):
         raise PipelineError(f"{path} is damaged; run `{repro(*stage, force=True)}` to make it again.") from None

@@ -74,7 +74,11 @@ class Recipe(Section):
     learning_rate: Annotated[float, Field(gt=0, le=1)]  # the peak, if the schedule is one-cycle
     schedule: Literal["constant", "one-cycle"] = "one-cycle"
     global_clipnorm: Annotated[float, Field(gt=0, le=1e6)] | None = None  # the longest gradient, all weights as one
-    loss_reduction: Literal["sum", "mean", "mean-over-classes"] = "mean"  # of the cross-entropy over a batch
+    # L1 proximal step: after each step, recurrent weights are soft-thresholded by this times the learning rate, so that
+    # those that are not needed become exactly zero; see networks.loss_and_optimizer.
+    proximal_l1: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    loss: Literal["cross-entropy", "squared-error"] = "cross-entropy"  # squared-error: of the number of a count
+    loss_reduction: Literal["sum", "mean", "mean-over-classes"] = "mean"  # of the loss over a batch
     min_probability: Annotated[float, Field(gt=0, lt=1)] | None = None  # the loss clips below it; null: no clipping
     init: Init = Init()
 
@@ -82,6 +86,12 @@ class Recipe(Section):
     def _one_length(self) -> "Recipe":
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("a recipe needs steps or epochs, and not both")
+        return self
+
+    @model_validator(mode="after")
+    def _a_squared_error_is_one_of_numbers(self) -> "Recipe":
+        if self.loss == "squared-error" and self.readout != "count":
+            raise ValueError("a squared-error is one of numbers, which readout: count gives; set one as the other")
         return self
 
     def total_steps(self, examples: int) -> int:

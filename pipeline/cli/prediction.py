@@ -62,10 +62,11 @@ def predict(
     asked, streamed = not inputs, inputs == ["-"]
     _check_show(show, streamed)
     given = terminal.stdin_lines() if streamed else inputs or terminal.prompt()
-    seen, failed = [], False
+    seen, failed, uncertified = [], False, False
     for result in predictor.predict(given, options, batch_size=1 if asked else predict.BATCH):
         failure = isinstance(result, predict.Failure)
         failed |= failure
+        uncertified |= isinstance(result, predict.Prediction) and result.probability is None and not result.certified
         # In a stream, a failure stands in its place among the results.
         typer.echo(_text(result, as_json, streamed, streamed or len(inputs or []) > 1), err=failure and not streamed)
         if show and isinstance(result, predict.Prediction):
@@ -74,6 +75,9 @@ def predict(
                 typer.echo(images.blocks(seen[-1]), err=as_json)
     if seen and show != "-":
         images.save(seen, Path(str(show)))
+    if uncertified:
+        proven = f"{predictor.certified_steps:,} steps"
+        typer.echo(f"note: {model}'s count is proven for up to {proven}; an input has more", err=True)
     if predictor.info.stand_in and not failed and not streamed:
         typer.echo(f"note: {model} learned {predictor.info.dataset}, which stands in for another dataset", err=True)
     if failed and not asked:

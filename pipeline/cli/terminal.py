@@ -9,7 +9,7 @@ import typer
 from pipeline.errors import PipelineError
 
 ENDLESS = 50_000_000  # characters of a line, after which standard input is not a text
-LONGEST = 200_000  # characters of a line that are kept: more than an input may have
+LONGEST = 1_100_000  # characters of a line that are kept: more than an input may have
 
 
 def confirm_code(code: str) -> None:

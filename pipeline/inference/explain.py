@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from pipeline.errors import PipelineError, quoted, shortened
 from pipeline.figure import write_figure
@@ -16,6 +17,7 @@ from pipeline.tasks.inputs import UserInput
 
 DIGITS = 6  # of a value in JSON
 SHOWN = 3  # classes of a step that are printed
+STEPS = 200  # of a longer input, so many are shown, evenly spaced
 
 
 @dataclass(frozen=True)
@@ -24,17 +26,24 @@ class Explanation:
 
     model: str
     input: str
-    labels: list[str]  # of the steps
+    labels: list[str]  # of the steps that are shown
     features: np.ndarray  # float32 (steps, features)
-    class_names: list[str]
+    class_names: list[str]  # none where a count is longer than the list of classes
     trace: Trace
 
 
 def explain(predictor: Predictor, given: UserInput) -> Explanation:
     """Read an input step by step. Raises PipelineError if it is not a valid input."""
     features, labels = predictor.features(given)
-    trace = predictor.tracer.trace(features)
-    return Explanation(predictor.name, name_of(given), labels, features, predictor.info.class_names, trace)
+    steps, classes = len(labels), predictor.info.class_names
+    shown = np.unique(np.linspace(0, steps - 1, min(steps, STEPS)).round().astype(int)).tolist()
+    trace = predictor.tracer.trace(tqdm(features, unit="step", disable=None if steps > STEPS else True), set(shown))
+    if steps > STEPS:
+        labels = [f"step {number + 1:,}: {label}" for number, label in enumerate(labels)]
+    if trace.count is not None and steps > predictor.info.shape[0]:
+        classes = []
+    labels = [labels[number] for number in shown]
+    return Explanation(predictor.name, name_of(given), labels, features[shown], classes, trace)
 
 
 def save(explanation: Explanation, path: Path) -> None:
@@ -48,14 +57,18 @@ def save(explanation: Explanation, path: Path) -> None:
 
 
 def text(explanation: Explanation, picture: Path) -> str:
-    """A line for each step with the most probable classes after it, and the name of the figure."""
+    """A line for each step with the most probable classes after it, or the count, and the name of the figure."""
     width = max(len(label) for label in explanation.labels)
-    lines = []
-    for label, probabilities in zip(explanation.labels, explanation.trace.probabilities, strict=True):
-        best = np.argsort(-probabilities, kind="stable")[:SHOWN]
-        classes = "  ".join(f"{explanation.class_names[i]} {probabilities[i]:.1%}" for i in best)
-        lines.append(f"{label:>{width}}  {classes}")
+    after = [_classes(explanation, row) for row in explanation.trace.probabilities]
+    if not explanation.class_names and explanation.trace.count is not None:
+        after = [f"{count:.4f}" for count in explanation.trace.count]
+    lines = [f"{label:>{width}}  {classes}" for label, classes in zip(explanation.labels, after, strict=True)]
     return "\n".join([*lines, f"states and gates: {picture}"])
+
+
+def _classes(explanation: Explanation, probabilities: np.ndarray) -> str:
+    best = np.argsort(-probabilities, kind="stable")[:SHOWN] if explanation.class_names else ()
+    return "  ".join(f"{explanation.class_names[i]} {probabilities[i]:.1%}" for i in best)
 
 
 def as_json(explanation: Explanation, picture: Path) -> str:
@@ -67,8 +80,8 @@ def as_json(explanation: Explanation, picture: Path) -> str:
         "picture": str(picture),
         "steps": explanation.labels,
         "features": explanation.features,
-        "classes": explanation.class_names,
-        "probabilities": trace.probabilities,
+        "classes": explanation.class_names or None,
+        "probabilities": trace.probabilities if explanation.class_names else None,
         "count": trace.count,
         "layers": [_without_none(vars(layer)) for layer in trace.layers],
     }

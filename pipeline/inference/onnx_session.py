@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -27,10 +28,14 @@ class Session:
         try:
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = threads
+            options.log_severity_level = 3  # errors: it would warn that the first states may be given
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the errors of ONNX Runtime have no class in common
             raise PipelineError(f"{self._path} is missing or damaged; run `{command}` to make it again.") from error
         self._outputs = [output.name for output in self._session.get_outputs()]
+        # Inputs that may be left out, such as lstm_1.initial_cell, by the outputs that continue them.
+        initial = [each.name for each in self._session.get_overridable_initializers()]
+        self._states = {name.replace(".initial_", ".final_"): name for name in initial}
 
     def reads(self, shape: tuple[int, int]) -> bool:
         """Whether it takes examples of this shape (steps, features); some models take any number of steps."""
@@ -43,20 +48,41 @@ class Session:
         return int(self._session.get_outputs()[0].shape[1])
 
     def run(self, sequence: np.ndarray) -> dict[str, np.ndarray]:
-        """All outputs for features float32 (batch, steps, features): probabilities, and count where it reads one."""
-        return dict(zip(self._outputs, self._session.run(None, {"sequence": sequence}), strict=True))
+        """All outputs for features float32 (batch, steps, features): probabilities, and count where it reads one.
 
-    def probabilities(self, sequence: np.ndarray) -> np.ndarray:
-        """float32 (batch, classes) for features float32 (batch, steps, features).
+        If the graph takes and gives states, what neighbours in the batch begin with alike is read once.
 
-        Raises PipelineError if one is not between 0 and 1: the file is damaged.
+        Raises PipelineError if a probability is not between 0 and 1: the file is damaged.
         """
-        probabilities = np.asarray(self._session.run(["probabilities"], {"sequence": sequence})[0])
+        outputs = self._run_parts(sequence) if self._states and len(sequence) > 1 else self._run({"sequence": sequence})
+        probabilities = outputs["probabilities"]
         if not ((probabilities >= 0) & (probabilities <= 1.00001)).all():  # rounding; a NaN fails, too
             raise PipelineError(
                 f"{self._path} gives probabilities that are not from 0 to 1; run `{self._command}` to make it again."
             )
-        return probabilities
+        return outputs
+
+    def probabilities(self, sequence: np.ndarray) -> np.ndarray:
+        """float32 (batch, classes) for features float32 (batch, steps, features). Raises PipelineError as `run`."""
+        return self.run(sequence)["probabilities"]
+
+    def _run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return dict(zip(self._outputs, self._session.run(None, inputs), strict=True))
+
+    def _run_parts(self, sequence: np.ndarray) -> dict[str, np.ndarray]:
+        """Run from each step at which neighbours part to the next one, from the states before it."""
+        differs = np.logical_or.accumulate((sequence[1:] != sequence[:-1]).any(axis=2), axis=1)
+        first = np.vstack([np.ones_like(differs[:1]), differs])  # (batch, steps): the row above begins otherwise
+        starts = np.flatnonzero(np.diff(first.sum(axis=0), prepend=0))
+        states: dict[str, np.ndarray] = {}
+        group = np.zeros(len(sequence), int)  # of each row, its place among the rows that were read so far
+        for start, stop in pairwise([*starts.tolist(), None]):
+            rows = np.flatnonzero(first[:, start])
+            going_on = {name: values[group[rows]] for name, values in states.items()}
+            outputs = self._run({"sequence": sequence[rows, start:stop]} | going_on)
+            states = {initial: outputs[final] for final, initial in self._states.items()}
+            group = np.cumsum(first[:, start]) - 1
+        return {name: values[group] for name, values in outputs.items()}
 
 
 def batches(examples: int, size: int = BATCH) -> Iterator[slice]:

@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,8 @@ import numpy as np
 from pipeline import manifest, tasks
 from pipeline.dataset import DatasetInfo, load_info
 from pipeline.errors import PipelineError, quoted
-from pipeline.inference.onnx_session import Session
+from pipeline.files import load_json, md5
+from pipeline.inference.onnx_session import Session, batches
 from pipeline.inference.story import Word, following
 from pipeline.paths import MODELS, ModelPaths, repro
 from pipeline.tasks.inputs import UserInput
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 SHOWN = 0.0005  # probability of a runner-up that is printed: 0.1 %
 BATCH = 64  # lines of a stream that are predicted at once
-LONGEST = 100_000  # characters of an input
+STEPS = 2**20  # of the sequences that are predicted at once
+LONGEST = 1_000_000  # characters of an input
 TOP = 3  # classes that are shown
 RANGES = {"words": (1, 10_000), "temperature": (0, 100), "seed": (0, 2**63 - 1), "top": (1, 1_000_000)}
 
@@ -51,19 +53,26 @@ DEFAULT = Options()
 
 @dataclass(frozen=True)
 class Prediction:
-    """The result for one input: the class, its probability, the most probable classes; of a story, its next words."""
+    """The result for one input: the class, its probability, the most probable classes; of a story, its next words.
+
+    A sequence longer than those of training has a count instead of classes.
+    """
 
     input: str
     label: str
-    probability: float  # 0 to 1
+    probability: float | None  # 0 to 1; None if there is a count alone
     top: tuple[tuple[str, float], ...]  # class name, probability; the most probable first; none for several digits
     codes: np.ndarray  # (1, code), what was predicted, encoded; of several digits, a row for each
+    count: float | None = None  # the number that was read
+    certified: bool | None = None  # whether a count of so many steps is proven right
     story: str = ""  # the input and the words that follow
     probabilities: tuple[float, ...] = ()  # of each word that follows, 0 to 1
 
     def content(self) -> dict[str, object]:
         """What is predicted, for JSON."""
         content: dict[str, object] = {"label": self.label, "probability": self.probability}
+        if self.count is not None:
+            content |= {"count": self.count, "certified": self.certified}
         if self.top:
             content["top"] = [{"label": label, "probability": probability} for label, probability in self.top]
         if self.story:
@@ -72,6 +81,8 @@ class Prediction:
 
     def __str__(self) -> str:
         """One line, or two for a story; a runner-up of 0.0 % is left out."""
+        if self.probability is None:
+            return self.label
         shown = [f"{label} {probability:.1%}" for label, probability in self.top[1:] if probability >= SHOWN]
         best = f"{self.label}  {self.probability:.1%}" + (f"  (then {', '.join(shown)})" if shown else "")
         return f"{self.story}\n  first: {best}" if self.story else best
@@ -118,6 +129,13 @@ class Predictor:
         return self.onnx
 
     @cached_property
+    def certified_steps(self) -> int:
+        """Of how many steps every count is proven, as `evaluate` found for this ONNX file; 0 if it did not."""
+        path = self.onnx.parent.parent / ModelPaths(self.name).certificate.name
+        certificate = load_json(path, repro("evaluate", self.name)) if path.is_file() else {}
+        return int(certificate["certified_steps"]) if certificate.get("onnx") == md5(self.onnx) else 0
+
+    @cached_property
     def _task(self) -> tasks.Task:
         return tasks.load(self.info.task)
 
@@ -158,9 +176,8 @@ class Predictor:
 
         Raises PipelineError if the input is not valid.
         """
-        (code,), steps = self._encode(given, DEFAULT), self._task.inputs.steps(given, self.info)
-        features = self._task.features(code[None], self.info)[0]
-        return features[-steps:], self._task.inputs.step_names(code, self.info)[-steps:]
+        (code,) = self._encode(given, DEFAULT)
+        return self._task.features(code[None], self.info)[0], self._task.inputs.step_names(code, self.info)
 
     def words(self, given: UserInput, options: Options = DEFAULT, number: int = 0) -> Iterator[Word]:
         """The words that follow a few words of a story, without end. Inputs of other numbers draw other words.
@@ -168,8 +185,8 @@ class Predictor:
         Raises PipelineError if the input is not valid.
         """
         (code,) = self._encode(given, DEFAULT)
-        rng, steps = np.random.default_rng([options.seed, number]), self.info.shape[0]
-        return following(code, lambda context: self._scores(context[None], steps)[0], options.temperature, rng)
+        rng = np.random.default_rng([options.seed, number])
+        return following(code, lambda context: self._probabilities(context[None])[0], options.temperature, rng)
 
     def image(self, prediction: Prediction) -> np.ndarray:
         """What the model saw, uint8 (rows, columns), several digits side by side. Raises PipelineError if no image."""
@@ -178,17 +195,18 @@ class Predictor:
     def _predict(self, batch: dict[int, UserInput], options: Options) -> dict[int, Result]:
         """The results of numbered inputs. Those with as many steps are predicted at once."""
         results: dict[int, Result] = {}
-        by_steps: defaultdict[int, dict[int, np.ndarray]] = defaultdict(dict)
+        by_width: defaultdict[int, dict[int, np.ndarray]] = defaultdict(dict)
         for number, given in batch.items():
             try:
                 codes = self._encode(given, options)
-                by_steps[self._task.inputs.steps(given, self.info)][number] = codes
+                by_width[codes.shape[1]][number] = codes
             except PipelineError as error:
                 results[number] = Failure(name_of(given), str(error))
-        for steps, encoded in by_steps.items():
-            scores = self._scores(np.concatenate(list(encoded.values())), steps)
+        for encoded in by_width.values():
+            outputs = self._outputs(np.concatenate(list(encoded.values())))
             ends = np.cumsum([len(codes) for codes in encoded.values()])
-            for (number, codes), of_input in zip(encoded.items(), np.split(scores, ends[:-1]), strict=True):
+            for (number, codes), end in zip(encoded.items(), ends, strict=True):
+                of_input = {name: values[end - len(codes) : end] for name, values in outputs.items()}
                 results[number] = self._prediction(batch[number], number, codes, of_input, options)
         return results
 
@@ -199,15 +217,26 @@ class Predictor:
         inputs = self._task.inputs
         return np.stack(inputs.encode_all(given, self.info) if options.digits else [inputs.encode(given, self.info)])
 
-    def _scores(self, encoded: np.ndarray, steps: int) -> np.ndarray:
-        """float32 (batch, classes), the probabilities for encoded inputs (batch, code) of so many steps."""
-        return self._session.probabilities(self._task.features(encoded, self.info)[:, -steps:])
+    def _probabilities(self, encoded: np.ndarray) -> np.ndarray:
+        """float32 (batch, classes) for encoded inputs (batch, code)."""
+        return self._session.probabilities(self._task.features(encoded, self.info))
+
+    def _outputs(self, encoded: np.ndarray) -> dict[str, np.ndarray]:
+        """All that the model gives for encoded inputs (batch, code)."""
+        some = [encoded[rows] for rows in batches(len(encoded), max(1, STEPS // encoded.shape[1]))]
+        outputs = [self._session.run(self._task.features(codes, self.info)) for codes in some]
+        return {name: np.concatenate([each[name] for each in outputs]) for name in outputs[0]}
 
     def _prediction(
-        self, given: UserInput, number: int, codes: np.ndarray, scores: np.ndarray, options: Options
+        self, given: UserInput, number: int, codes: np.ndarray, outputs: Mapping[str, np.ndarray], options: Options
     ) -> Prediction:
-        """What scores (codes, classes) say of an input."""
-        names = self.info.class_names
+        """What the outputs for the codes of an input say of it."""
+        names, scores, steps = self.info.class_names, outputs["probabilities"], codes.shape[1]  # (codes, classes)
+        count, certified = None, None
+        if "count" in outputs:
+            count, certified = float(outputs["count"][0, 0]), steps <= self.certified_steps
+            if steps > self.info.shape[0]:  # there may be more ones than classes
+                return Prediction(name_of(given), f"{count:.0f}", None, (), codes, count, certified)
         top = np.argsort(-scores[0], kind="stable")[: options.top].tolist() if len(scores) == 1 else []
         without_end = self.words(given, options, number) if self.info.autoregressive else ()
         words = list(itertools.islice(without_end, options.words))
@@ -218,6 +247,8 @@ class Predictor:
             probability=float(scores.max(axis=1).prod()),
             top=tuple((names[i], float(scores[0, i])) for i in top),
             codes=codes,
+            count=count,
+            certified=certified,
             story=self._task.inputs.decode(np.array(story), self.info) if words else "",
             probabilities=tuple(word.probability for word in words),
         )

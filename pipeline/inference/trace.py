@@ -4,7 +4,7 @@ The weights are those of the exported file, from which ONNX Runtime predicts. Th
 Source: the ONNX operators LSTM, GRU and RNN, opset 17.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +20,12 @@ Cell = Callable[[np.ndarray, np.ndarray, Arrays], tuple[Arrays, Arrays]]
 
 @dataclass(frozen=True)
 class LayerTrace:
-    """One recurrent layer at each step."""
+    """One recurrent layer at each step; the numbers are float64 where the network reads a count, else float32."""
 
     name: str
-    output: np.ndarray  # float32 (steps, units), -1 to 1
-    cell: np.ndarray | None  # float32 (steps, units), any number; None but of an LSTM
-    gates: Arrays  # float32 (steps, units), 0 to 1; the candidate -1 to 1
+    output: np.ndarray  # (steps, units), -1 to 1
+    cell: np.ndarray | None  # (steps, units), any number; None but of an LSTM
+    gates: Arrays  # (steps, units), 0 to 1; the candidate -1 to 1
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ class Trace:
     """A network that reads one sequence."""
 
     layers: tuple[LayerTrace, ...]  # first to last
-    probabilities: np.ndarray  # float32 (steps, classes): what it would predict if the sequence ended after this step
-    count: np.ndarray | None  # float32 (steps,): the number that it has counted, if it reads one
+    probabilities: np.ndarray  # (steps, classes): what it would predict if the sequence ended after this step
+    count: np.ndarray | None  # (steps,): the number that it has counted, if it reads one
 
 
 def lstm(wx: np.ndarray, rh: np.ndarray, before: Arrays) -> tuple[Arrays, Arrays]:
-    """One step of Hochreiter and Schmidhuber's cell with a forget gate: its states and its gates, float32 (units,).
+    """One step of Hochreiter and Schmidhuber's cell with a forget gate: its states and its gates, (units,).
 
-    wx, rh: weighted input and weighted output of the step before, with biases, float32 (4, units), a row for each gate
+    wx, rh: weighted input and weighted output of the step before, with biases, (4, units), a row for each gate
     in ONNX' order. before: the states of the step before.
     """
     i, o, f = sigmoid(wx[:3] + rh[:3])
@@ -51,7 +51,7 @@ def lstm(wx: np.ndarray, rh: np.ndarray, before: Arrays) -> tuple[Arrays, Arrays
 
 
 def gru(wx: np.ndarray, rh: np.ndarray, before: Arrays) -> tuple[Arrays, Arrays]:
-    """One step of Cho's cell, its reset gate after the recurrent product: its state and its gates, float32 (units,).
+    """One step of Cho's cell, its reset gate after the recurrent product: its state and its gates, (units,).
 
     wx, rh, before: as of an LSTM, with three rows.
     """
@@ -62,7 +62,7 @@ def gru(wx: np.ndarray, rh: np.ndarray, before: Arrays) -> tuple[Arrays, Arrays]
 
 
 def rnn(wx: np.ndarray, rh: np.ndarray, before: Arrays) -> tuple[Arrays, Arrays]:
-    """One step of Elman's cell, which has no gates: its state, float32 (units,).
+    """One step of Elman's cell, which has no gates: its state, (units,).
 
     wx, rh, before: as of an LSTM, with one row.
     """
@@ -73,51 +73,67 @@ def rnn(wx: np.ndarray, rh: np.ndarray, before: Arrays) -> tuple[Arrays, Arrays]
 CELLS: dict[str, Cell] = {"lstm": lstm, "gru": gru, "rnn": rnn}
 
 
+def read_weights(path: Path) -> Arrays:
+    """The constants of an ONNX file by name, such as lstm_1.kernel."""
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
+
+
 class Tracer:
     """Traces sequences with one exported model."""
 
     def __init__(self, path: Path):
         """Read the weights of an ONNX file, which a manifest or a Session has found undamaged."""
-        self._weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
+        weights = read_weights(path)
+        # As the graph: a count is read in float64.
+        kind = np.float64 if "count.kernel" in weights else np.float32
+        self._weights = {name: np.asarray(value, kind) for name, value in weights.items()}
+        self._layers = [name.removesuffix(".recurrent") for name in weights if name.endswith(".recurrent")]
 
-    def trace(self, sequence: np.ndarray) -> Trace:
-        """Read one sequence, float32 (steps, features)."""
-        x, weights = sequence, self._weights
-        if "embedding.table" in weights:
-            x = weights["embedding.table"][x[:, 0].astype(np.int64)]  # (steps, embedding)
-        if "dense.kernel" in weights:
-            x = self._dense("dense", x)  # (steps, dense)
-        layers = []
-        for name in (key.removesuffix(".recurrent") for key in weights if key.endswith(".recurrent")):
-            states, gates = self._recurrent(name, x)
-            layers.append(LayerTrace(name, states["output"], states.get("cell"), gates))
-            x = states["output"]  # (steps, units)
-        if "count.kernel" not in weights:
-            return Trace(tuple(layers), softmax(self._dense("logits", x), axis=1), None)
-        count = self._dense("count", states["cell"])  # (steps, 1)
-        logits = weights["logits.sharpness"] * (weights["logits.classes"] - count) ** 2  # the sharpness is negative
-        return Trace(tuple(layers), softmax(logits, axis=1), count[:, 0])
+    def trace(self, sequence: Iterable[np.ndarray], kept: Collection[int] | None = None) -> Trace:
+        """Read one sequence, float32 (steps, features). The trace has the steps `kept`, from 0; by default all."""
+        states = {name: self._zeros(name) for name in self._layers}
+        steps: dict[str, list[tuple[Arrays, Arrays]]] = {name: [] for name in self._layers}
+        for number, features in enumerate(sequence):
+            x = self._before(features)
+            for name in self._layers:
+                states[name], gates = self._step(name, x, states[name])
+                x = states[name]["output"]  # which the next layer reads
+                if kept is None or number in kept:
+                    steps[name].append((states[name], gates))
+        layers = tuple(_layer(name, steps[name]) for name in self._layers)
+        if "count.kernel" not in self._weights:
+            return Trace(layers, softmax(self._dense("logits", layers[-1].output), axis=1), None)
+        count = self._dense("count", np.asarray(layers[-1].cell))  # (steps, 1)
+        sharpness, classes = (self._weights[f"logits.{each}"] for each in ("sharpness", "classes"))
+        logits = sharpness * (classes - count) ** 2  # the sharpness is negative
+        return Trace(layers, softmax(logits, axis=1), count[:, 0])
+
+    def _zeros(self, name: str) -> Arrays:
+        """The states of a layer before the first step."""
+        zeros = np.zeros_like(self._weights[f"{name}.recurrent"][0, 0])
+        return {"output": zeros, "cell": zeros}
+
+    def _before(self, x: np.ndarray) -> np.ndarray:
+        """What the first recurrent layer reads of features (features,)."""
+        if "embedding.table" in self._weights:
+            x = self._weights["embedding.table"][int(x[0])]
+        return self._dense("dense", x) if "dense.kernel" in self._weights else x
 
     def _dense(self, name: str, x: np.ndarray) -> np.ndarray:
-        """A linear layer on x (steps, inputs): (steps, outputs)."""
+        """A linear layer on x (..., inputs): (..., outputs)."""
         return np.asarray(x @ self._weights[f"{name}.kernel"] + self._weights[f"{name}.bias"])
 
-    def _recurrent(self, name: str, x: np.ndarray) -> tuple[Arrays, Arrays]:
-        """The states and the gates of a layer on x (steps, inputs): (steps, units) each."""
+    def _step(self, name: str, x: np.ndarray, before: Arrays) -> tuple[Arrays, Arrays]:
+        """The states and the gates of a layer, (units,) each, after an input (inputs,) and the states before it."""
         cell = CELLS[name.partition("_")[0]]  # lstm_1
         kernel, recurrent, bias = (self._weights[f"{name}.{each}"][0] for each in ("kernel", "recurrent", "bias"))
         of_input, of_output = np.split(bias, 2)
         units = recurrent.shape[1]
-        states = {"output": np.zeros(units, np.float32), "cell": np.zeros(units, np.float32)}
-        steps = []
-        for wx in (x @ kernel.T + of_input).reshape(len(x), -1, units):  # (gates, units)
-            rh = (recurrent @ states["output"] + of_output).reshape(-1, units)
-            states, gates = cell(wx, rh, states)
-            steps.append((states, gates))
-        all_states, all_gates = zip(*steps, strict=True)
-        return _stacked(all_states), _stacked(all_gates)
+        wx = kernel @ x + of_input
+        rh = recurrent @ before["output"] + of_output
+        return cell(wx.reshape(-1, units), rh.reshape(-1, units), before)
 
 
-def _stacked(steps: Sequence[Arrays]) -> Arrays:
-    """The values of all steps by name: (steps, units) each."""
-    return {name: np.stack([step[name] for step in steps]) for name in steps[0]}
+def _layer(name: str, steps: Sequence[tuple[Arrays, Arrays]]) -> LayerTrace:
+    states, gates = ({each: np.stack([step[i][each] for step in steps]) for each in steps[0][i]} for i in (0, 1))
+    return LayerTrace(name, states["output"], states.get("cell"), gates)

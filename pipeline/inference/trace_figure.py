@@ -13,11 +13,15 @@ if TYPE_CHECKING:
 
 UNITS = 48  # of a layer that are shown
 CLASSES = 24  # that are shown
+NAMED = 60  # steps
 COLOURS = {"input": "#2471a3", "output": "#1e8449", "forget": "#c0392b", "update": "#c0392b", "reset": "#2471a3"}
 
 
 def draw(trace: Trace, features: np.ndarray, labels: Sequence[str], class_names: Sequence[str], title: str) -> "Figure":
-    """The figure of a trace; features (steps, features) are what the network read, `labels` name the steps."""
+    """The figure of a trace; features (steps, features) are what the network read, `labels` name the steps.
+
+    Without class names, it shows the count instead of probabilities.
+    """
     from matplotlib.figure import Figure
 
     columns = len(trace.layers)
@@ -32,7 +36,12 @@ def draw(trace: Trace, features: np.ndarray, labels: Sequence[str], class_names:
             _states(cells[0], layer.cell, f"{layer.name}: cell states", float(np.abs(layer.cell).max()) or 1.0)
         _states(cells[1], layer.output, f"{layer.name}: outputs", 1.0)
         _gates(cells[2], layer)
-    _probabilities(figure.add_subplot(grid[4, :]), trace, class_names)
+    after = figure.add_subplot(grid[4, :])
+    if class_names:
+        _probabilities(after, trace, class_names)
+    else:
+        after.plot(np.asarray(trace.count), color="#c0392b")
+        after.set(title="the number that it has counted after this step", xlabel="step shown", ylabel="count")
     steps = len(labels)
     every = -(-steps // 14)
     for axes in figure.axes:
@@ -56,7 +65,8 @@ def _input(axes: "Axes", features: np.ndarray, labels: Sequence[str]) -> None:
     else:
         axes.bar(np.arange(len(features)), features[:, 0], color="#34495e")
         axes.set(ylabel="value")
-    axes.set_xticks(np.arange(len(labels)), [_plain(label) for label in labels])
+    named = range(0, len(labels), -(-len(labels) // NAMED))
+    axes.set_xticks(named, [_plain(labels[step]) for step in named], rotation=0 if len(labels) <= NAMED else 20)
     axes.set_title("the input, one column for each step")
 
 

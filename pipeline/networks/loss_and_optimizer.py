@@ -5,21 +5,24 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from pipeline.networks.count import SHARPNESS
 from pipeline.recipe import Recipe
 
 Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def loss(recipe: Recipe, classes: int) -> Loss:
-    """Softmax cross-entropy in nats, reduced as the recipe says.
+    """Softmax cross-entropy in nats, or the squared error of a count, reduced as the recipe says.
 
     Of targets (batch,) and logits (batch, classes), or of (batch, steps) and (batch, steps, classes).
     """
 
-    def cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    def reduced(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         targets = tf.cast(tf.reshape(targets, [-1]), tf.int32)
         logits = tf.reshape(logits, [-1, classes])
-        if recipe.min_probability:
+        if recipe.loss == "squared-error":
+            losses = tf.gather(logits, targets, batch_dims=1) / -SHARPNESS  # of logits -sharpness (class - number)^2
+        elif recipe.min_probability:
             probability = tf.gather(tf.nn.softmax(logits), targets, batch_dims=1)
             losses = -tf.math.log(tf.clip_by_value(probability, recipe.min_probability, 1.0))
         else:
@@ -28,7 +31,7 @@ def loss(recipe: Recipe, classes: int) -> Loss:
             return tf.reduce_sum(losses)
         return tf.reduce_mean(losses) / (classes if recipe.loss_reduction == "mean-over-classes" else 1)
 
-    return cross_entropy
+    return reduced
 
 
 def optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
@@ -40,7 +43,29 @@ def optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
     rate: float | keras.optimizers.schedules.LearningRateSchedule = recipe.learning_rate
     if recipe.schedule == "one-cycle":
         rate = one_cycle(recipe.learning_rate, steps)
-    return OPTIMIZERS[recipe.optimizer](rate, global_clipnorm=recipe.global_clipnorm)
+    kind = OPTIMIZERS[recipe.optimizer]
+    if recipe.proximal_l1:
+        kind = _with_proximal_step(kind, recipe.proximal_l1)
+    return kind(rate, global_clipnorm=recipe.global_clipnorm)
+
+
+def _with_proximal_step(kind: type[keras.optimizers.Optimizer], strength: float) -> type[keras.optimizers.Optimizer]:
+    """The optimizer with an L1 proximal step on the recurrent kernels after each of its own.
+
+    The step is the exact solution for a penalty strength * |w|: each weight w moves by strength * learning rate towards
+    zero, and stops there. A gradient step for that penalty would go past it. Source: N. Parikh, S. Boyd, "Proximal
+    Algorithms" (2014), section 6.5.2, soft thresholding.
+    """
+
+    class Proximal(kind):  # type: ignore[misc]  # Keras has no types
+        def apply(self, grads: list[tf.Tensor], trainable_variables: list[keras.Variable] | None = None) -> None:
+            threshold = self._get_current_learning_rate() * strength
+            super().apply(grads, trainable_variables)
+            for weights in self._trainable_variables:
+                if weights.name == "recurrent_kernel":
+                    weights.assign(tf.sign(weights) * tf.maximum(tf.abs(weights) - threshold, 0.0))
+
+    return Proximal
 
 
 class TensorFlow1RMSprop(keras.optimizers.RMSprop):  # type: ignore[misc]  # Keras has no types

@@ -1,16 +1,19 @@
 """Measure the exported ONNX file, batch by batch: the published metrics are those of the file that predicts."""
 
 import logging
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from pipeline.config import ModelSetup
-from pipeline.dataset import Examples
+from pipeline.dataset import Examples, numbers
 from pipeline.figure import write_figure
+from pipeline.files import md5
 from pipeline.formats import write_csv, write_json
 from pipeline.inference import trace_figure
+from pipeline.inference.certificate import certify
 from pipeline.inference.evaluation import open_evaluation, predict_split
 from pipeline.inference.onnx_session import Session
 from pipeline.inference.trace import Tracer
@@ -26,7 +29,7 @@ FAR_BELOW = 0.9  # of the ceiling
 
 
 def run(setup: ModelSetup) -> None:
-    """Predict the evaluated split; write metrics, predictions, tables and figures."""
+    """Predict the evaluated split; write metrics, predictions, tables, figures and the certificate."""
     paths, task = setup.paths, setup.task
     examples, store = open_evaluation(paths, setup.task.paths)
     session = Session(paths.onnx, repro("export", setup.name, force=True))
@@ -35,7 +38,11 @@ def run(setup: ModelSetup) -> None:
     info = examples.info
     values: dict[str, Any] = {"dataset": info.dataset, "stand_in": info.stand_in}
     values |= predictions.totals.metrics(info.class_names) | more
+    certificate = certify(paths.onnx, task.evaluation.increments)
+    if task.evaluation.increments:
+        values["certified_steps"] = certificate.certified_steps
     write_json(values, paths.metrics)
+    write_json({"onnx": md5(paths.onnx)} | asdict(certificate), paths.certificate)
     write_csv(confusion(predictions), paths.confusion)
     write_csv(by_class(predictions), paths.by_class)
     write_parquet(table(predictions), paths.predictions)
@@ -90,9 +97,9 @@ def reliability(predictions: Predictions, calibration_error: float) -> "Figure":
 def table(predictions: Predictions) -> pd.DataFrame:
     """The content of predictions.parquet: a row for each prediction that is kept.
 
-    `example` is the row in the evaluated split, or, of an implicit split, the code.
+    `example` is the row in the evaluated split, or, of an implicit split, the number that the string writes.
     """
-    rows = predictions.encoded[:, 0] if predictions.info.implicit_split else np.arange(len(predictions.targets))
+    rows = numbers(predictions.encoded) if predictions.info.implicit_split else np.arange(len(predictions.targets))
     columns = {"target": predictions.targets, "predicted": predictions.predicted}
     return pd.DataFrame({"example": rows.astype(np.int64), **columns, "probability": predictions.probability})
 

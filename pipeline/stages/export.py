@@ -17,6 +17,7 @@ from pipeline.inference.calibration import fit_temperature
 from pipeline.inference.onnx_session import Session, batches
 from pipeline.networks import keras_network, onnx_network, saved_model
 
+LONGEST = 1_000_000  # steps of a sequence that a count is read from
 COMPARED = 10_000  # examples that train, at most
 BATCH = 1000
 # Between probabilities. Each of the three adds the 512 products of a weighted sum in another order, and float32 rounds
@@ -47,8 +48,11 @@ def run(setup: ModelSetup) -> None:
         difference = compare(model, folder, sequence)
         facts = {"model": setup.name, "parameters": model.count_params(), "temperature": temperature}
         # A model that was trained to know the class after every step reads sequences of one step, too.
-        shortest = 1 if setup.recipe.supervise == "every-step" else None
-        save_info(replace(examples.info, min_steps=shortest), folder / paths.info.name, **facts)
+        # If it reads a count, which no list of classes bounds, longer ones, too.
+        any_length = setup.recipe.supervise == "every-step"
+        longest = LONGEST if any_length and setup.recipe.readout == "count" else None
+        info = replace(examples.info, min_steps=1 if any_length else None, max_steps=longest)
+        save_info(info, folder / paths.info.name, **facts)
         manifest.write_all(folder)
     print(f"{setup.name}: ONNX and SavedModel predict what Keras predicts, probabilities within {difference:.1e}")
 

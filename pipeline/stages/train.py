@@ -83,9 +83,10 @@ class Training:
         stride = self.info.shape[0] + 1
         self.schedule = Schedule(self.recipe, self.steps, len(self.encoded), stride, setup.seed)
         self.model = self._compile()
+        self._logits = tf.function(lambda features: self.model(features, training=False))
         self.checkpoint = Checkpoint(setup.name, self._fingerprint(where))
         self._on_report, self._write_events = on_report, TensorBoard(setup.paths.events(self.checkpoint.fingerprint))
-        self.history = History(self.recipe, self.steps, self._batch_accuracy, self._sample_line, self._report)
+        self.history = History(self.recipe, self.steps, self._last_batch, self._report)
 
     def fit(self) -> float:
         """Train from the checkpoint, or from the beginning; return the seconds that all of it took.
@@ -197,19 +198,14 @@ class Training:
             self._write_events(row)
             self._on_report(row)
 
-    def _predict(self, rows: np.ndarray) -> np.ndarray:
-        """The classes of rows of the training split: (rows,), or (rows, steps)."""
-        logits = self.model(self._features(self.encoded[rows]), training=False)
-        return np.asarray(np.argmax(logits, axis=-1))
-
-    def _batch_accuracy(self, step: int) -> float:
+    def _last_batch(self, step: int) -> tuple[float, str]:
+        """The accuracy on the batch of a step, and its first example as text."""
         (rows,) = self.schedule[step - 1 : step]
-        return float(np.mean(self._predict(rows) == self.targets[rows]))
-
-    def _sample_line(self, step: int) -> str:
-        row = self.schedule[step - 1 : step][0, 0]
-        predicted, target = self._predict(np.array([row])).flat[-1], self.targets[row].flat[-1]
-        return self.setup.task.evaluation.sample_line(self.encoded[row], int(predicted), int(target), self.info)
+        logits = self._logits(tf.constant(self._features(self.encoded[rows])))
+        predicted, targets = np.argmax(logits, axis=-1), self.targets[rows]  # (rows,), or (rows, steps)
+        first = int(predicted[0].flat[-1]), int(targets[0].flat[-1])
+        sample = self.setup.task.evaluation.sample_line(self.encoded[rows[0]], *first, self.info)
+        return float(np.mean(predicted == targets)), sample
 
     @property
     def _state(self) -> list[keras.Variable]:

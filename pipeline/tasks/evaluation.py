@@ -1,6 +1,7 @@
 """The base of every task's evaluation.py: its own metrics, its picture of errors, the example that figures show."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -15,6 +16,9 @@ NAMED = 30  # classes that are named below the bars of accuracy, of more only so
 
 class Evaluation:
     """What a task measures and draws. By default, no metrics of its own and the accuracy of each class."""
+
+    # Where the class is a count: what each symbol, 0 or 1, adds to it; see inference.certificate.
+    increments: ClassVar[Mapping[float, int]] = {}
 
     def evaluate(self, examples: Examples, predictions: Predictions, model: Model) -> "tuple[dict[str, float], Figure]":
         """The task's own metrics, beside accuracy and loss, and the picture that shows best what the model gets wrong.

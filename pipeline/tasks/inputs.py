@@ -41,10 +41,6 @@ class Inputs:
         """All examples in one input, encoded. Raises PipelineError if it is not a valid input."""
         return [self.encode(given, info)]
 
-    def steps(self, given: Any, info: DatasetInfo) -> int:
-        """How many steps an input has: a model reads so many of the example's features, the last ones."""
-        return info.shape[0]
-
     def decode(self, code: np.ndarray, info: DatasetInfo) -> str:
         """An encoded example (code,) as an input that `encode` takes; "" if inputs are no text.
 

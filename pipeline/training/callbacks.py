@@ -19,20 +19,19 @@ log = logging.getLogger(__name__)
 class History(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
     """A row for every `recipe.log_every` steps, which Keras calls an epoch here; the last may be shorter.
 
-    `batch_accuracy(step)` is the accuracy on the batch of a step, `sample_line(step)` one example of it as text.
+    `last_batch(step)` is the accuracy on the batch of a step, and one example of it as text.
     """
 
     def __init__(
         self,
         recipe: Recipe,
         steps: int,
-        batch_accuracy: Callable[[int], float],
-        sample_line: Callable[[int], str],
+        last_batch: Callable[[int], tuple[float, str]],
         on_report: OnReport,
     ):
         super().__init__()
         self.recipe, self.steps, self.on_report = recipe, steps, on_report
-        self.batch_accuracy, self.sample_line = batch_accuracy, sample_line
+        self.last_batch = last_batch
         self.rows: list[dict[str, float]] = []
         self.step = 0
 
@@ -56,18 +55,19 @@ class History(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no t
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Add a row, print it, and pass it on."""
-        row = self._row({name: float(value) for name, value in (logs or {}).items()})
+        batch_accuracy, sample = self.last_batch(self.step)
+        row = self._row({name: float(value) for name, value in (logs or {}).items()}, batch_accuracy)
         self.rows.append(row)
-        tqdm.write("  ".join(filter(None, [self._line(row), self.sample_line(self.step)])))
+        tqdm.write("  ".join(filter(None, [self._line(row), sample])))
         self.on_report(row)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Remove the bar."""
         self.bar.close()
 
-    def _row(self, metrics: dict[str, Any]) -> dict[str, float]:
+    def _row(self, metrics: dict[str, Any], batch_accuracy: float) -> dict[str, float]:
         row = {"step": self.step, "loss": metrics["loss"], "accuracy": metrics["accuracy"]}
-        row["batch_accuracy"] = self.batch_accuracy(self.step)
+        row["batch_accuracy"] = batch_accuracy
         if monitor := self.recipe.monitor:
             row |= {f"{monitor}_loss": metrics["val_loss"], f"{monitor}_accuracy": metrics["val_accuracy"]}
         return row

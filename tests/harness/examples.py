@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipeline import tasks
-from pipeline.dataset import DatasetInfo, Examples
+from pipeline.dataset import DatasetInfo, Examples, binary, numbers
 from pipeline.predictions import Predictions, Totals
 
 
@@ -17,7 +17,8 @@ def evaluated(examples: Examples) -> tuple[np.ndarray, np.ndarray]:
     info = examples.info
     if not info.implicit_split:
         return examples.split(info.eval_split)
-    codes = np.setdiff1d(np.arange(sum(info.splits.values())), examples.encoded[:, 0]).astype(np.uint32)[:, None]
+    untrained = np.setdiff1d(np.arange(sum(info.splits.values())), numbers(examples.encoded))
+    codes = binary(untrained, info.shape[0])
     return codes, tasks.load(info.task).step_targets(codes, info)[:, -1]
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline import dataset
 from pipeline import predictions as predictions_module
-from pipeline.dataset import DatasetInfo, Examples
+from pipeline.dataset import DatasetInfo, Examples, binary, numbers
 from pipeline.inference.evaluation import Functions, Store, predict_chunk, predict_split
 from pipeline.inference.onnx_session import Session
 from pipeline.paths import ModelPaths, TaskPaths
@@ -29,8 +29,8 @@ def strings(length: int, train: list[int]) -> Examples:
     sizes = {"train": len(train), "test": 2**length - len(train)}
     names = [str(count) for count in range(length + 1)]
     info = DatasetInfo("bits", f"bits-{length}", False, (length, 1), names, "test", False, "", sizes, True)
-    codes = np.array(train, np.uint32)[:, None]
-    return Examples(info, codes, np.bitwise_count(codes[:, 0]))
+    codes = binary(np.array(train), length)
+    return Examples(info, codes, codes.sum(axis=1))
 
 
 def counting(bits: np.ndarray) -> np.ndarray:
@@ -67,7 +67,7 @@ def test_the_chunks_of_an_implicit_split_add_up_to_the_predictions_of_all(
     assert made.totals.loss == pytest.approx(whole.totals.loss)
     np.testing.assert_allclose(made.totals.bins, whole.totals.bins)
     assert made.totals.examples == 2**length - len(train)
-    assert made.totals.wrong == whole.wrong.sum() == sum(code >> length - 2 == 3 for code in encoded[:, 0].tolist())
+    assert made.totals.wrong == whole.wrong.sum() == sum(code[:2] == [1, 1] for code in encoded.tolist())
     for ours, theirs in (
         (made.encoded, whole.encoded),
         (made.predicted, whole.predicted),
@@ -112,8 +112,8 @@ def test_a_chunk_of_thirty_bits_is_as_small_as_any() -> None:
         patch.setattr(dataset, "CHUNK", 2**12)
         made = predict_chunk(counting, FUNCTIONS, examples, examples.chunks - 1)
     assert made.totals.examples == 2**12 - 1
-    assert made.encoded.max() == 2**30 - 2
-    assert made.targets.tolist() == np.bitwise_count(made.encoded[:, 0]).tolist()
+    assert numbers(made.encoded).max() == 2**30 - 2
+    assert made.targets.tolist() == made.encoded.sum(axis=1).tolist()
 
 
 def test_an_evaluation_that_was_stopped_goes_on(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -333,12 +333,12 @@ def test_show_never_replaces_a_file(exported: Path, tmp_path: Path) -> None:
     assert result.stderr.startswith("error: --show needs the inputs as arguments")
 
 
-@pytest.mark.parametrize("length", [100_001, 100_002, 100_003, 300_000, 1_000_000])
+@pytest.mark.parametrize("length", [1_000_001, 1_099_999, 1_100_000, 1_100_001, 3_000_000])
 def test_a_line_that_is_too_long_is_an_invalid_input_in_its_place(exported: Path, length: int) -> None:
     result = predict("bits-lstm24", "--json", "-", stdin=f"{BITS}\n{'1' * length}\n{BITS}\n", status=1)
     first, second, third = (json.loads(line) for line in result.stdout.splitlines())
     assert first == third
-    assert "has more than 100,000 characters; give a shorter input" in second["error"]
+    assert "has more than 1,000,000 characters; give a shorter input" in second["error"]
     assert len(second["error"]) < 300
 
 

@@ -152,7 +152,7 @@ def test_explain_gives_all_values_as_json(models: Path) -> None:
         (("bits-lstm24", "01", "--output", "x.jpg"), "'x.jpg' is not the name of a PNG file; end it with .png."),
         (("mnist-lstm128", "nothing.png"), "'nothing.png' does not exist"),
         (("fable-lstm512", "xyzzy"), "xyzzy"),
-        (("bits-lstm24", "0" * 100_001), "has more than 100,000 characters; give a shorter input."),
+        (("bits-lstm24", "0" * 1_000_001), "has more than 1,000,000 characters; give a shorter input."),
     ],
 )
 def test_what_cannot_be_explained_is_one_sentence(models: Path, words: tuple[str, ...], sentence: str) -> None:

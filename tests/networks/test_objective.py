@@ -1,12 +1,15 @@
 """The loss and the learning rate against formulas."""
 
 from itertools import pairwise
+from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from pipeline.networks import loss_and_optimizer
+from pipeline.networks.count import CountLogits
 from tests.harness.recipes import recipe
 
 
@@ -70,3 +73,44 @@ def test_a_gradient_longer_than_its_limit_is_shortened_as_one_vector() -> None:
     optimizer.apply_gradients([(tf.constant([30.0, 40.0]), variable)])
     clipped = np.array([0.6, 0.8])
     np.testing.assert_allclose(variable.numpy(), -0.1 * clipped / np.sqrt(0.9 + 0.1 * clipped**2), rtol=1e-4)
+
+
+def test_the_squared_error_of_a_count_is_that_of_its_number() -> None:
+    numbers, targets = np.array([[0.5], [2.0], [-1.25]], np.float32), np.array([1, 2, 0])
+    logits = CountLogits(4)(tf.constant(numbers))
+    value = float(loss_and_optimizer.loss(recipe(readout="count", loss="squared-error"), 4)(targets, logits))
+    assert value == pytest.approx(np.mean((numbers[:, 0] - targets) ** 2))
+
+
+def test_a_squared_error_needs_numbers() -> None:
+    with pytest.raises(ValueError, match="a squared-error is one of numbers, which readout: count gives"):
+        recipe(loss="squared-error")
+
+
+@pytest.mark.parametrize("schedule", ["constant", "one-cycle"])
+@pytest.mark.parametrize("name", sorted(loss_and_optimizer.OPTIMIZERS))
+def test_a_proximal_step_moves_recurrent_weights_towards_zero_and_stops_there(name: str, schedule: str) -> None:
+    layer = keras.layers.SimpleRNN(2)
+    layer.build((None, 3, 1))
+    starts: dict[str, Any] = {
+        "kernel": [[0.5, -0.5]],
+        "recurrent_kernel": [[0.5, -0.5], [0.004, -0.004]],
+        "bias": [0.5, -0.5],
+    }
+    variables = layer.trainable_variables
+    for variable in variables:
+        variable.assign(starts[variable.name])
+    changes: dict[str, Any] = {"optimizer": name, "learning_rate": 0.1, "schedule": schedule}
+    plain, proximal = (
+        loss_and_optimizer.optimizer(recipe(**changes, **more), steps=10) for more in ({}, {"proximal_l1": 0.2})
+    )
+    rate = float(proximal.learning_rate)  # of the first step
+    zero = [tf.zeros_like(variable) for variable in variables]
+    plain.apply(zero, variables)
+    assert all(np.asarray(variable).tolist() == np.float32(starts[variable.name]).tolist() for variable in variables)
+    proximal.apply(zero, variables)
+    after = {variable.name: np.asarray(variable) for variable in variables}
+    assert after["kernel"].tolist() == starts["kernel"], "only recurrent kernels are thresholded"
+    assert after["bias"].tolist() == starts["bias"]
+    expected = np.sign(starts["recurrent_kernel"]) * np.maximum(np.abs(starts["recurrent_kernel"]) - 0.2 * rate, 0)
+    np.testing.assert_allclose(after["recurrent_kernel"], expected, rtol=1e-6)

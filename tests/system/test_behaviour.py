@@ -62,7 +62,8 @@ def test_the_fast_recipe_counts_every_string_of_every_length() -> None:
     metrics = load_json(ModelPaths(BITS).metrics, "")
     assert metrics["examples"] == 1_038_576
     assert metrics["wrong"] == metrics["wrong_shorter"] == 0
-    assert metrics["accuracy_40_bits"] >= 0.99
+    assert metrics["accuracy_10000_bits"] == 1
+    assert metrics["certified_steps"] >= 1_000_000
 
 
 def test_minimum_functionality_ones_are_counted(rows: np.ndarray) -> None:

@@ -1,7 +1,7 @@
 """All strings of `length` bits; some of them train, all others test.
 
-"0110" is the number 6, its highest bit read first; its class is 2, the number of ones. No table of all strings is made:
-the strings that test are the numbers below 2^length that do not train.
+A string is drawn as the number that it writes: "0110" is 6. Its class is 2, the number of ones. No table of all strings
+is made: the strings that test are the numbers below 2^length that do not train.
 """
 
 from math import comb
@@ -11,7 +11,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from pipeline.dataset import DatasetInfo, Examples, Outline
+from pipeline.dataset import DatasetInfo, Examples, Outline, binary
 from pipeline.errors import PipelineError
 from pipeline.files import load_json
 from pipeline.formats import write_json
@@ -74,7 +74,7 @@ class Data(data.Data):
         )
         of_all = np.array([comb(length, count) for count in range(length + 1)])
         test = of_all - np.bincount(ones, minlength=length + 1)
-        return Examples(info, numbers.astype(np.uint32)[:, None], ones, test)
+        return Examples(info, binary(numbers, length), ones, test)
 
 
 def _require_fewer(train: int, length: int) -> None:

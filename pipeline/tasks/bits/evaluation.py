@@ -1,60 +1,72 @@
 """Errors by count of ones, and accuracy by length."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from pipeline.dataset import Examples, Model
+from pipeline.dataset import Examples, Model, binary
 from pipeline.predictions import Predictions
 from pipeline.tasks import evaluation
-from pipeline.tasks.bits.features import bits
+from pipeline.tasks.bits.features import features, step_targets
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 BATCH = 2**14  # strings
-LONGEST = 100  # bits
 ALL = 20  # bits, up to which all shorter strings are counted
-DRAWN = 2000  # strings of each length that is longer than those of training
-SEED = 0  # of these strings
+DRAWN = 2000  # strings of each length between that and the length of training
+LONGER = (50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)  # bits, of drawn strings
+REPORTED = (100, 1_000, 10_000)  # of these, as metrics
+DENSITIES = (0.05, 0.5, 0.95)  # shares of ones in them
+STEPS = 30_000  # of all longer strings of one length and density, about
+SEED = 0  # of drawn strings
 
 
 class Evaluation(evaluation.Evaluation):
     """How often strings are miscounted, by their count and by their length."""
 
+    increments: ClassVar = {0.0: 0, 1.0: 1}
+
     def evaluate(self, examples: Examples, predictions: Predictions, model: Model) -> "tuple[dict[str, float], Figure]":
         """The errors on shorter and longer strings, where the model takes them; the error by count and by length.
 
         wrong_shorter: of all strings with fewer bits than those of training; of those with more than 20 bits, of 2,000
-        random ones of each length. accuracy_N_bits: of 2,000 random strings of N = twice as many bits.
+        random ones of each length. accuracy_N_bits: of random strings of N bits with few, half and many ones, of zeros
+        alone, of ones alone.
         """
         info = predictions.info
-        wrong, strings = _by_length(examples, predictions, model) if info.min_steps else (np.zeros(0), np.ones(0))
+        accuracy = _by_length(examples, predictions, model) if info.min_steps else {}
         metrics: dict[str, float] = {}
-        if len(wrong):
-            metrics["wrong_shorter"] = int(wrong[: info.shape[0] - 1].sum())
-        if len(wrong) == LONGEST:
-            double = 2 * info.shape[0]
-            metrics[f"accuracy_{double}_bits"] = float(1 - wrong[double - 1] / strings[double - 1])
-        return metrics, plot(predictions, 1 - wrong / strings)
+        if accuracy:
+            wrong = [strings - right for length, (right, strings) in accuracy.items() if length < info.shape[0]]
+            metrics["wrong_shorter"] = sum(wrong)
+        for length in REPORTED:
+            if length > info.shape[0] and length in accuracy:
+                right, strings = accuracy[length]
+                metrics[f"accuracy_{length}_bits"] = right / strings
+        return metrics, plot(predictions, {length: right / strings for length, (right, strings) in accuracy.items()})
 
     def example_to_show(self, examples: Examples, predictions: Predictions) -> np.ndarray:
         """The string of ones: its count passes through all values."""
-        return np.array([2 ** examples.info.shape[0] - 1], np.uint32)
+        return np.ones(examples.info.shape[0], np.uint8)
 
 
-def plot(predictions: Predictions, accuracy: np.ndarray) -> "Figure":
+def plot(predictions: Predictions, accuracy: dict[int, float]) -> "Figure":
     """The error for each count of ones, above the number of such strings; the accuracy of each length, if known."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 8 if len(accuracy) else 5.5), layout="constrained")
-    axes = figure.subplots(3 if len(accuracy) else 2, 1, height_ratios=(3, 2, 3)[: 3 if len(accuracy) else 2])
+    figure = Figure(figsize=(9, 8 if accuracy else 5.5), layout="constrained")
+    axes = figure.subplots(3 if accuracy else 2, 1, height_ratios=(3, 2, 3)[: 3 if accuracy else 2])
     _plot_counts(predictions, axes[0], axes[1])
-    if len(accuracy):
-        axes[2].plot(np.arange(1, len(accuracy) + 1), 100 * accuracy, color="#2471a3", marker=".")
-        axes[2].axvspan(0.5, predictions.info.shape[0] + 0.5, color="#d5f5e3", label="lengths of training: all strings")
-        axes[2].set(xlabel="bits of a string", ylabel="right, %", ylim=(-3, 103), xlim=(0.5, len(accuracy) + 0.5))
+    if accuracy:
+        longest = predictions.info.shape[0]
+        axes[2].plot(list(accuracy), [100 * share for share in accuracy.values()], color="#2471a3", marker=".")
+        axes[2].axvspan(0.9, longest + 0.5, color="#d5f5e3", label="lengths of training: all strings")
+        ticks = sorted({1, 2, 5, 10, longest, *(length for length in LONGER if length in accuracy)})
+        axes[2].set(xscale="log", xlabel="bits of a string", ylabel="right, %", ylim=(-3, 103))
+        axes[2].set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        axes[2].set_xticks([], minor=True)
         axes[2].legend(loc="lower left")
     return figure
 
@@ -75,39 +87,42 @@ def _plot_counts(predictions: Predictions, error: "Axes", count: "Axes") -> None
     count.set(yscale="symlog", ylabel="strings tested", xlabel="ones in the string", xticks=ones)
 
 
-def _by_length(examples: Examples, predictions: Predictions, model: Model) -> tuple[np.ndarray, np.ndarray]:
-    """How many strings of each length, from 1, are wrong, and how many were tried.
+def _by_length(examples: Examples, predictions: Predictions, model: Model) -> dict[int, tuple[int, int]]:
+    """For strings of each length how many are right, and how many were tried.
 
     All strings of the length of training, and of up to 20 bits; random ones of the lengths between. If the model gives
     a count, which no list of classes bounds, random longer ones, too.
     """
-    info = predictions.info
+    length, totals = predictions.info.shape[0], predictions.totals
     rng = np.random.default_rng(SEED)
-    wrong, tried = [], []
-    for length in range(1, info.shape[0]):
-        strings = np.arange(2**length) if length <= ALL else rng.integers(0, 2**length, DRAWN)
-        wrong.append(_wrong(strings, length, model))
-        tried.append(len(strings))
-    others = examples.encoded[:, 0]  # `predictions` has those of the evaluated split
-    wrong.append(predictions.totals.wrong + _wrong(others, info.shape[0], model))
-    tried.append(predictions.totals.examples + len(others))
-    if "count" in model(bits(np.arange(1), 1)):
-        for length in range(info.shape[0] + 1, LONGEST + 1):
-            sequence = rng.integers(0, 2, (DRAWN, length, 1)).astype(np.float32)
-            wrong.append(int((np.rint(model(sequence)["count"][:, 0]) != _ones(sequence)).sum()))
-            tried.append(DRAWN)
-    return np.array(wrong), np.array(tried)
+    found = {}
+    for shorter in range(1, length):
+        numbers = np.arange(2**shorter) if shorter <= ALL else rng.integers(0, 2**shorter, DRAWN)
+        found[shorter] = _right(binary(numbers, shorter), model, predictions), len(numbers)
+    trained = _right(examples.encoded, model, predictions)  # `predictions` has the strings of the evaluated split
+    found[length] = totals.examples - totals.wrong + trained, totals.examples + len(examples.encoded)
+    if predictions.info.max_steps:
+        for longer in (each for each in LONGER if each > length):
+            strings = drawn(longer, -(-STEPS // longer), rng)
+            count = np.concatenate([model(features(each, predictions.info))["count"][:, 0] for each in _some(strings)])
+            found[longer] = int((np.rint(count) == strings.sum(axis=1)).sum()), len(strings)
+    return found
 
 
-def _wrong(numbers: np.ndarray, length: int, model: Model) -> int:
-    """How many of these strings are miscounted."""
-    wrong = 0
-    for first in range(0, len(numbers), BATCH):
-        sequence = bits(numbers[first : first + BATCH], length)
-        wrong += int((model(sequence)["probabilities"].argmax(axis=1) != _ones(sequence)).sum())
-    return wrong
+def drawn(length: int, strings: int, rng: np.random.Generator) -> np.ndarray:
+    """So many random strings of each density, one of zeros, one of ones: uint8 (3 strings + 2, length)."""
+    random = [rng.random((strings, length)) < density for density in DENSITIES]
+    return np.concatenate([*random, np.zeros((1, length)), np.ones((1, length))]).astype(np.uint8)
 
 
-def _ones(sequence: np.ndarray) -> np.ndarray:
-    """How many ones each of float32 (strings, length, 1) has: int64 (strings,)."""
-    return np.asarray(sequence.sum(axis=(1, 2)).astype(np.int64))
+def _some(strings: np.ndarray) -> list[np.ndarray]:
+    return [strings[first : first + BATCH] for first in range(0, len(strings), BATCH)]
+
+
+def _right(strings: np.ndarray, model: Model, predictions: Predictions) -> int:
+    """How many of strings (strings, length) are given the class of their count."""
+    info, right = predictions.info, 0
+    for some in _some(strings):
+        predicted = model(features(some, info))["probabilities"].argmax(axis=1)
+        right += int((predicted == step_targets(some, info)[:, -1]).sum())
+    return right
