@@ -16,8 +16,7 @@ from pipeline.inference.trace import Arrays, read_weights
 
 DIGITS = 50  # of the arithmetic of the proof
 UNIT = Decimal(2) ** -53  # the largest relative error of one float64 operation
-# Of ONNX Runtime: the absolute error of a sigmoid, and the relative error of a tanh. tests/inference/test_certificate.py
-# measures both.
+# Of ONNX Runtime: the absolute error of a sigmoid, and the relative error of a tanh, at most. A test measures both.
 FUNCTION = 16 * UNIT
 OPEN = 38  # before the sigmoid: from here on 1 + exp(-z) rounds to 1, and the forget gate is exactly one
 NEAR = Decimal("0.499")  # below one half, a number is rounded to the count
