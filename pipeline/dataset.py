@@ -35,7 +35,7 @@ class DatasetInfo:
     class_names: list[str]  # in class order: a target is an index into this list
     eval_split: str  # the split whose accuracy counts
     autoregressive: bool  # whether a prediction can be fed back as the last step of the next input
-    encoding: str  # how an input becomes (steps, features), for people
+    encoding: str  # how an input becomes (steps, features), for people; it is part of what a model is made from
     splits: dict[str, int]  # how many examples each split has, in the order in which they are stored
     # Whether the evaluated split is every string of shape[0] zeros and ones that did not train: computed, not stored.
     implicit_split: bool = False

@@ -33,8 +33,8 @@ def describe(network: Network, recipe: Recipe) -> dict[str, Any]:
         device = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
     return {
         "device": device,
-        # cuDNN has no plain recurrent layer in Keras, and gives no cell states, from which a count is read.
-        "cudnn": bool(gpus) and network.cell != "rnn" and recipe.readout != "count",
+        # Keras gives cuDNN these two cells. It gives no cell states, from which a count is read.
+        "cudnn": bool(gpus) and network.cell in ("lstm", "gru") and recipe.readout != "count",
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
