@@ -15,7 +15,8 @@ from scipy.special import expit as sigmoid
 from scipy.special import softmax
 
 Arrays = dict[str, np.ndarray]  # by name
-Cell = Callable[[np.ndarray, np.ndarray, Arrays], tuple[Arrays, Arrays]]
+Recur = Callable[[np.ndarray], np.ndarray]  # an output (units,), weighted, with its bias: (gates, units)
+Cell = Callable[[np.ndarray, Recur, Arrays], tuple[Arrays, Arrays]]
 
 
 @dataclass(frozen=True)
@@ -37,36 +38,38 @@ class Trace:
     count: np.ndarray | None  # (steps,): the number that it has counted, if it reads one
 
 
-def lstm(wx: np.ndarray, rh: np.ndarray, before: Arrays) -> tuple[Arrays, Arrays]:
+def lstm(wx: np.ndarray, recur: Recur, before: Arrays) -> tuple[Arrays, Arrays]:
     """One step of Hochreiter and Schmidhuber's cell with a forget gate: its states and its gates, (units,).
 
-    wx, rh: weighted input and weighted output of the step before, with biases, (4, units), a row for each gate
-    in ONNX' order. before: the states of the step before.
+    wx: the weighted input with its bias, (4, units), a row for each gate in ONNX' order. before: the states of the step
+    before.
     """
-    i, o, f = sigmoid(wx[:3] + rh[:3])
-    g = np.tanh(wx[3] + rh[3])
+    z = wx + recur(before["output"])
+    i, o, f = sigmoid(z[:3])
+    g = np.tanh(z[3])
     c = f * before["cell"] + i * g
     h = o * np.tanh(c)
     return {"output": h, "cell": c}, {"input": i, "output": o, "forget": f, "candidate": g}
 
 
-def gru(wx: np.ndarray, rh: np.ndarray, before: Arrays) -> tuple[Arrays, Arrays]:
+def gru(wx: np.ndarray, recur: Recur, before: Arrays) -> tuple[Arrays, Arrays]:
     """One step of Cho's cell, its reset gate after the recurrent product: its state and its gates, (units,).
 
-    wx, rh, before: as of an LSTM, with three rows.
+    wx, before: as of an LSTM, with three rows.
     """
+    rh = recur(before["output"])
     z, r = sigmoid(wx[:2] + rh[:2])
     g = np.tanh(wx[2] + r * rh[2])
     h = z * before["output"] + (1 - z) * g
     return {"output": h}, {"update": z, "reset": r, "candidate": g}
 
 
-def rnn(wx: np.ndarray, rh: np.ndarray, before: Arrays) -> tuple[Arrays, Arrays]:
+def rnn(wx: np.ndarray, recur: Recur, before: Arrays) -> tuple[Arrays, Arrays]:
     """One step of Elman's cell, which has no gates: its state, (units,).
 
-    wx, rh, before: as of an LSTM, with one row.
+    wx, before: as of an LSTM, with one row.
     """
-    return {"output": np.tanh(wx[0] + rh[0])}, {}
+    return {"output": np.tanh(wx[0] + recur(before["output"])[0])}, {}
 
 
 # By the name that a cell has in params.yaml, with which its layers' names begin.
@@ -129,9 +132,8 @@ class Tracer:
         kernel, recurrent, bias = (self._weights[f"{name}.{each}"][0] for each in ("kernel", "recurrent", "bias"))
         of_input, of_output = np.split(bias, 2)
         units = recurrent.shape[1]
-        wx = kernel @ x + of_input
-        rh = recurrent @ before["output"] + of_output
-        return cell(wx.reshape(-1, units), rh.reshape(-1, units), before)
+        wx = (kernel @ x + of_input).reshape(-1, units)
+        return cell(wx, lambda output: (recurrent @ output + of_output).reshape(-1, units), before)
 
 
 def _layer(name: str, steps: Sequence[tuple[Arrays, Arrays]]) -> LayerTrace:

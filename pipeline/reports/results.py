@@ -9,13 +9,13 @@ from tabulate import tabulate
 from pipeline.config import Config, ModelSetup
 from pipeline.formats import write_csv
 from pipeline.lineage import git
-from pipeline.lineage.artifacts import workspace
+from pipeline.lineage.artifacts import trained_weights, workspace
 from pipeline.lineage.provenance import load_training, of_entries
 from pipeline.reports.metrics import metric
 
 COLUMNS = (
     *("model", "dataset", "recipe", "examples", "wrong", "accuracy", "balanced_accuracy", "worst_class"),
-    *("worst_class_accuracy", "ceiling", "reference"),
+    *("worst_class_accuracy", "ceiling", "certified_steps", "reference"),
     *("seconds", "device", "commit"),
 )
 LAST_STEPS = "training_accuracy"  # the mean over the last steps before the end of training, as programs print it
@@ -46,13 +46,14 @@ def show(table: pd.DataFrame) -> str:
             f"{row['wrong']:,} of {row['examples']:,}",
             accuracy.text(row["accuracy"]),
             f"{row['worst_class']}: {accuracy.text(row['worst_class_accuracy'], decimals=1)}",
+            "-" if pd.isna(row["certified_steps"]) else f"{row['certified_steps']:,.0f} steps",
             "-" if pd.isna(row["reference"]) else accuracy.text(row["reference"], decimals=2),
             "-" if pd.isna(row["seconds"]) else seconds.text(row["seconds"], decimals=1),
         ]
         for row in table.to_dict("records")
     ]
-    headers = ["model", "dataset", "recipe", "wrong", "accuracy", "worst class", "reference", "training"]
-    alignment = [*["left"] * 3, *["right"] * 5]
+    headers = ["model", "dataset", "recipe", "wrong", "accuracy", "worst class", "proven to", "reference", "training"]
+    alignment = [*["left"] * 3, *["right"] * 6]
     return tabulate(rows, headers, "pipe", disable_numparse=True, colalign=alignment)
 
 
@@ -93,7 +94,7 @@ def _row(setup: ModelSetup, recipe: str) -> dict[str, Any]:
     task = setup.task.name
     artifacts = workspace(setup.name, task)
     metrics = artifacts.metrics()
-    training = load_training(setup.name, task, artifacts.weights_md5)
+    training = load_training(setup.name, task, trained_weights(artifacts.entries, setup.name))
     environment = training.environment if training else {}
     return {
         "model": setup.name,
@@ -103,6 +104,7 @@ def _row(setup: ModelSetup, recipe: str) -> dict[str, Any]:
         "wrong": metrics["wrong"],
         **{name: metrics[name] for name in ("accuracy", "balanced_accuracy", "worst_class", "worst_class_accuracy")},
         "ceiling": metrics.get("ceiling"),
+        "certified_steps": metrics.get("certified_steps"),
         "reference": _reference(setup, metrics),
         "seconds": environment.get("seconds"),
         "device": environment.get("device"),

@@ -27,7 +27,8 @@ class Inputs:
         expected = int(np.prod(info.shape))
         if len(words) != expected:
             raise PipelineError(
-                f"{quoted(given)} has {len(words)} numbers, expected {expected}; type them with commas between."
+                f"{quoted(given)} has {len(words)} numbers, expected {expected} with commas between, as of an example "
+                f"without its class: {info.encoding}."
             )
         try:
             code = np.array([float(word) for word in words], np.float32)

@@ -1,6 +1,10 @@
 """Recipes for tests that need no params.yaml."""
 
-from pipeline.recipe import Recipe
+from typing import get_args
+
+from pipeline.recipe import Network, Recipe
+
+CELLS = get_args(Network.model_fields["cell"].annotation)
 
 
 def recipe(**changes: object) -> Recipe:

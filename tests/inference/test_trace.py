@@ -19,12 +19,12 @@ from pipeline.networks import keras_network, onnx_network
 from pipeline.paths import ModelPaths
 from pipeline.recipe import Network
 from tests.harness import project
-from tests.harness.recipes import recipe
+from tests.harness.recipes import CELLS, recipe
 
 CLASSES = 5
 NETWORKS = [
     (Network.model_validate({"cell": cell, "units": units, "dense": dense, "embedding": embedding}), readout)
-    for cell, readout in (("lstm", "softmax"), ("lstm", "count"), ("gru", "softmax"), ("rnn", "softmax"))
+    for cell, readout in (*((cell, "softmax") for cell in CELLS), ("lstm", "count"))
     for units, dense, embedding in product(([6], [6, 4]), (None, 5), (None, 3))
 ]
 

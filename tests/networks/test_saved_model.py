@@ -10,7 +10,7 @@ import tensorflow as tf
 from pipeline.networks import keras_network, saved_model
 from pipeline.recipe import Network
 from tests.harness import project
-from tests.harness.recipes import recipe
+from tests.harness.recipes import CELLS, recipe
 
 SHAPE, CLASSES = (5, 3), 4
 
@@ -34,7 +34,7 @@ def write(cell: str, folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", CELLS)
 def test_it_has_the_same_bytes_each_time_and_predicts_what_keras_predicts(cell: str, tmp_path: Path) -> None:
     first, again = (write(cell, tmp_path / name) for name in ("first", "again"))
     assert first == again
@@ -51,9 +51,9 @@ def test_it_has_the_same_bytes_each_time_and_predicts_what_keras_predicts(cell: 
 def test_another_process_writes_the_same_bytes(tmp_path: Path) -> None:
     code = (
         "from pathlib import Path\nfrom tests.networks.test_saved_model import write\n"
-        f"for cell in ('gru', 'lstm', 'rnn'): write(cell, Path({str(tmp_path)!r}) / cell)"
+        f"for cell in {CELLS!r}: write(cell, Path({str(tmp_path)!r}) / cell)"
     )
     project.run(project.ROOT, "python", "-c", code, PYTHONHASHSEED="7", KERAS_HOME=str(tmp_path / "keras"))
-    for cell in ("lstm", "gru", "rnn"):
+    for cell in CELLS:
         for name, content in write(cell, tmp_path / "here" / cell).items():
             assert (tmp_path / cell / name).read_bytes() == content, name

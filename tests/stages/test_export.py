@@ -14,13 +14,14 @@ from pipeline.files import load_json, md5
 from pipeline.networks import keras_network
 from pipeline.stages import export, train
 from tests.harness import documents, project
+from tests.harness.recipes import CELLS
 from tests.harness.stages import prepare
 
 pytestmark = pytest.mark.slow
 BITS = "bits-lstm24"
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("cell", CELLS)
 def test_an_export_that_differs_from_the_trained_model_is_refused(untrained_project: Path, cell: str) -> None:
     project.change(untrained_project, f"models.{BITS}.recipes.fast.readout", "softmax")
     project.change(untrained_project, f"models.{BITS}.recipes.best.readout", "softmax")

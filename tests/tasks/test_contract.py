@@ -294,7 +294,10 @@ def test_by_default_an_input_is_the_numbers_of_an_example(measurements: tasks.Ta
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("1,2,3", "'1,2,3' has 3 numbers, expected 4; type them with commas between"),
+        (
+            "1,2,3",
+            "'1,2,3' has 3 numbers, expected 4 with commas between, as of an example without its class: ",
+        ),
         ("", "'' has 0 numbers, expected 4"),
         ("1,2,3,x", "'1,2,3,x' has something that is no number"),
         ("1,2,3,inf", "'1,2,3,inf' has a number that is not finite"),
