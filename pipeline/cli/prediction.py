@@ -9,10 +9,13 @@ from typer.core import TyperCommand
 
 from pipeline.cli import terminal
 from pipeline.cli.app import ModelName, app
-from pipeline.errors import PipelineError, quoted
+from pipeline.errors import PipelineError, quoted, shortened
 
 if TYPE_CHECKING:
     from pipeline.inference.predict import Result
+
+
+SHOWN = 100  # characters of an input that are printed beside its result
 
 
 class PredictCommand(TyperCommand):
@@ -76,8 +79,11 @@ def predict(
     if seen and show != "-":
         images.save(seen, Path(str(show)))
     if uncertified:
-        proven = f"{predictor.certified_steps:,} steps"
-        typer.echo(f"note: {model}'s count is proven for up to {proven}; an input has more", err=True)
+        longest = predictor.certified_steps
+        proven = (
+            f"{model}'s count is proven for up to {longest:,} steps" if longest else f"no count of {model} is proven"
+        )
+        typer.echo(f"note: {proven}; an input has more", err=True)
     if predictor.info.stand_in and not failed and not streamed:
         typer.echo(f"note: {model} learned {predictor.info.dataset}, which stands in for another dataset", err=True)
     if failed and not asked:
@@ -92,7 +98,7 @@ def _text(result: "Result", as_json: bool, streamed: bool, named: bool) -> str:
     if as_json and (streamed or not failure):
         return json_line(result)
     alone = isinstance(result, Failure) or result.story
-    return f"{result.input}: {result}" if named and not alone else str(result)
+    return f"{shortened(result.input, SHOWN)}: {result}" if named and not alone else str(result)
 
 
 def _check_show(show: str | None, streamed: bool) -> None:

@@ -19,6 +19,7 @@ from typer.testing import CliRunner, Result
 
 from pipeline import cli, manifest
 from pipeline.files import load_json
+from pipeline.inference.onnx_session import Session
 from pipeline.paths import ModelPaths
 from tests.harness import project
 
@@ -278,6 +279,54 @@ def test_shorter_strings_are_read_where_every_step_was_supervised(exported: Path
     for text, line in zip(["0", BITS, "01"], lines, strict=False):
         alone = predict("bits-lstm24", text).stdout.strip()
         assert line == f"{text}: {alone}", "alone as beside strings of other lengths"
+
+
+def test_a_longer_string_than_trained_has_a_count_and_no_probability(exported: Path) -> None:
+    for length in (9, 100, 3000):
+        text = "011" * (length // 3)
+        result = predict("bits-lstm24", text)
+        content = json.loads(predict("bits-lstm24", "--json", text).stdout)
+        assert content["input"] == text
+        assert content["probability"] is None
+        assert content["certified"] is False
+        assert "top" not in content
+        assert result.stdout == f"{content['count']:.0f}\n" == f"{content['label']}\n"
+        assert result.stderr == "note: no count of bits-lstm24 is proven; an input has more\n"
+    assert predict("bits-lstm24", BITS).stderr == ""
+    lines = predict("bits-lstm24", "-", stdin=f"{'01' * 50_000}\n0110\n").stdout.splitlines()
+    assert lines[0].startswith("0101")
+    assert len(lines[0]) < 130, "an input is shortened"
+
+
+def test_the_count_of_a_string_up_to_the_certified_length_is_certified(exported: Path) -> None:
+    path = ModelPaths("bits-lstm24").certificate
+    certificate = load_json(path, "")
+    path.write_text(json.dumps(certificate | {"certified_steps": 12}))
+    shorter, longer = "01" * 6, "01" * 6 + "0"
+    assert predict("bits-lstm24", shorter).stderr == ""
+    assert json.loads(predict("bits-lstm24", "--json", shorter).stdout)["certified"] is True
+    assert json.loads(predict("bits-lstm24", "--json", BITS).stdout)["certified"] is True
+    result = predict("bits-lstm24", "--json", longer)
+    assert json.loads(result.stdout)["certified"] is False
+    assert result.stderr == "note: bits-lstm24's count is proven for up to 12 steps; an input has more\n"
+    path.write_text(json.dumps(certificate | {"certified_steps": 12, "onnx": "of another file"}))
+    assert json.loads(predict("bits-lstm24", "--json", shorter).stdout)["certified"] is False
+    path.unlink()
+    assert json.loads(predict("bits-lstm24", "--json", shorter).stdout)["certified"] is False
+
+
+def test_strings_with_common_beginnings_are_counted_as_each_alone(trained: Path) -> None:
+    rng = np.random.default_rng(5)
+    sequences = rng.integers(0, 2, (40, 30, 1)).astype(np.float32)
+    sequences[5:9] = sequences[4]
+    sequences[20:30, :12] = sequences[19, :12]
+    sequences[30, :29] = sequences[31, :29]
+    session = Session(ModelPaths("bits-lstm24", trained).onnx, "again")
+    together = session.run(sequences)
+    for row, sequence in enumerate(sequences):
+        alone = session.run(sequence[None])
+        for name, values in together.items():
+            np.testing.assert_allclose(values[row], alone[name][0], rtol=1e-12, atol=1e-7)
 
 
 def test_show_prints_what_the_model_sees(exported: Path, tmp_path: Path) -> None:

@@ -132,6 +132,24 @@ def test_explain_draws_a_figure_and_prints_each_step(models: Path) -> None:
     assert md5(models / "bits.png") == first
 
 
+def test_of_a_long_string_some_steps_are_explained_with_their_counts(models: Path) -> None:
+    text = "011" * 333
+    result = project.invoke("explain", "bits-lstm24", text, "--output", str(models / "long.png"))
+    assert result.exit_code == 0, result.output
+    lines = [line.strip() for line in result.stdout.splitlines()[:-1]]
+    assert len(lines) == 200
+    assert lines[0].startswith("step 1: 0  ")
+    assert lines[-1].startswith("step 999: 1  ")
+    count = json.loads(project.invoke("predict", "bits-lstm24", text, "--json").stdout)["count"]
+    assert float(lines[-1].split()[-1]) == pytest.approx(count, abs=1e-4)
+    shown = json.loads(
+        project.invoke("explain", "bits-lstm24", text, "--json", "--output", str(models / "l.png")).stdout
+    )
+    assert np.shape(shown["layers"][0]["cell"]) == (200, 8)
+    assert shown["count"][-1] == pytest.approx(count, abs=1e-5)
+    assert "probabilities" not in shown
+
+
 def test_explain_gives_all_values_as_json(models: Path) -> None:
     words = ("fable-lstm512", "there came a", "--json", "--output", str(models / "fable.png"))
     content = json.loads(project.invoke("explain", *words).stdout)

@@ -23,6 +23,7 @@ TABLE = pd.DataFrame(
     ],
     columns=list(results.COLUMNS),
 )
+# ruff: noqa: E501
 MARKDOWN = """\
 | model         | dataset    | recipe   |            wrong |   accuracy |   worst class |       proven to |   reference |   training |
 |:--------------|:-----------|:---------|-----------------:|-----------:|--------------:|----------------:|------------:|-----------:|
