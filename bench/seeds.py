@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import pandas as pd
 import typer
 
@@ -19,12 +20,19 @@ from bench.clone import DVC, clone_with_cache, set_params
 from pipeline.dataset import load_info
 from pipeline.files import md5, parse_yaml
 from pipeline.formats import write_csv
+from pipeline.inference.onnx_session import Session
 from pipeline.paths import ModelPaths, TaskPaths, stage
+from pipeline.tasks.bits.evaluation import drawn
 
 KEPT = (
-    *("examples", "wrong", "accuracy", "ceiling", "expected_calibration_error", "wrong_shorter", "accuracy_40_bits"),
+    *("examples", "wrong", "accuracy", "ceiling", "expected_calibration_error", "wrong_shorter", "certified_steps"),
     *("test_accuracy", "test_perplexity", "test_perplexity_kneser_ney"),
 )
+LONG, DRAWN = (
+    (100, 1_000, 10_000),
+    1000,
+)  # bits, and strings of each density, that a counter counts beside these metrics
+SEED = 20_000  # of these strings: not those of an evaluation
 ROW = ["model", "dataset", "recipe", "seed"]  # what a row is known by
 
 
@@ -81,12 +89,24 @@ def _run(clone: Path, model: str, recipe: str, seed: int, as_printed: bool) -> d
         "recipe": recipe,
         "seed": seed,
         **{name: metrics[name] for name in KEPT if name in metrics},
+        **(_long_strings(paths) if "certified_steps" in metrics else {}),
         "validation_accuracy": history.iloc[-1].get("validation_accuracy"),
         **({"training_accuracy": history.iloc[-1]["accuracy"]} if as_printed else {}),
         "reference": reference["accuracy"] if reference.get("dataset") in (None, metrics["dataset"]) else None,
         "seconds": environment.get("seconds"),
         "device": environment.get("device"),
     }
+
+
+def _long_strings(paths: ModelPaths) -> dict[str, int]:
+    """How many long strings the exported model miscounts, of those of bits.evaluation.drawn."""
+    session, rng = Session(paths.onnx, "dvc repro"), np.random.default_rng(SEED)
+    wrong = {}
+    for length in LONG:
+        strings = drawn(length, DRAWN, rng)
+        count = session.run(strings[:, :, None].astype(np.float32))["count"][:, 0]
+        wrong[f"wrong_{length}_bits"] = int((np.rint(count) != strings.sum(axis=1)).sum())
+    return wrong
 
 
 def _models(clone: Path) -> dict[str, Any]:

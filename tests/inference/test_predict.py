@@ -18,7 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from pipeline import cli, manifest
-from pipeline.files import load_json
+from pipeline.files import load_json, md5
 from pipeline.inference.onnx_session import Session
 from pipeline.paths import ModelPaths
 from tests.harness import project
@@ -63,7 +63,7 @@ def test_a_person_gets_the_class_its_probability_and_the_runners_up(
 def test_it_predicts_what_evaluate_measured(exported: Path, evaluated: dict[str, tuple[str, float]]) -> None:
     lines = predict("bits-lstm24", "--json", "-", stdin="\n".join(evaluated)).stdout.splitlines()
     results = [json.loads(line) for line in lines]
-    assert {tuple(result) for result in results} == {("input", "label", "probability", "top")}
+    assert {tuple(result) for result in results} == {("input", "label", "probability", "count", "certified", "top")}
     assert all(result["top"][0] == {key: result[key] for key in ("label", "probability")} for result in results)
     assert all(len(result["top"]) == 3 for result in results)
     assert [result["input"] for result in results] == list(evaluated)
@@ -117,8 +117,8 @@ def test_a_stream_has_a_line_for_each_line_valid_or_not(exported: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["bits-lstm24", "010101010"], "'010101010' has 9 bits, expected 1 to 8; type 1 to 8 zeros and ones."),
-        (["bits-lstm24", "01010102"], "'01010102' contains '2', expected 1 to 8 characters, each 0 or 1; remove it."),
+        (["bits-lstm24", ""], "'' has 0 bits, expected 1 to 1,000,000; type 1 to 1,000,000 zeros and ones."),
+        (["bits-lstm24", "01010102"], "'01010102' contains '2', expected 1 to 1,000,000 characters, each 0 or"),
         (
             ["bits-lstm42", BITS],
             "there is no exported model 'bits-lstm42'; use one of bits-lstm24, fable-lstm512, mnist-lstm128, or run "
@@ -209,7 +209,7 @@ def test_it_asks_in_a_terminal_until_an_empty_line_or_the_end(exported: Path, en
     os.close(theirs)
     assert asking.returncode == 0
     assert predict("bits-lstm24", BITS).stdout in out
-    assert "contains '2', expected 1 to 8" in error
+    assert "contains '2', expected 1 to 1,000,000" in error
     assert (out + error).count("input, or nothing to end") == 3
 
 
@@ -299,9 +299,8 @@ def test_a_longer_string_than_trained_has_a_count_and_no_probability(exported: P
 
 
 def test_the_count_of_a_string_up_to_the_certified_length_is_certified(exported: Path) -> None:
-    path = ModelPaths("bits-lstm24").certificate
-    certificate = load_json(path, "")
-    path.write_text(json.dumps(certificate | {"certified_steps": 12}))
+    path, onnx_md5 = ModelPaths("bits-lstm24").certificate, md5(ModelPaths("bits-lstm24").onnx)
+    path.write_text(json.dumps({"onnx": onnx_md5, "certified_steps": 12}))
     shorter, longer = "01" * 6, "01" * 6 + "0"
     assert predict("bits-lstm24", shorter).stderr == ""
     assert json.loads(predict("bits-lstm24", "--json", shorter).stdout)["certified"] is True
@@ -309,7 +308,7 @@ def test_the_count_of_a_string_up_to_the_certified_length_is_certified(exported:
     result = predict("bits-lstm24", "--json", longer)
     assert json.loads(result.stdout)["certified"] is False
     assert result.stderr == "note: bits-lstm24's count is proven for up to 12 steps; an input has more\n"
-    path.write_text(json.dumps(certificate | {"certified_steps": 12, "onnx": "of another file"}))
+    path.write_text(json.dumps({"onnx": "of another file", "certified_steps": 12}))
     assert json.loads(predict("bits-lstm24", "--json", shorter).stdout)["certified"] is False
     path.unlink()
     assert json.loads(predict("bits-lstm24", "--json", shorter).stdout)["certified"] is False

@@ -23,8 +23,9 @@ BITS = "bits-lstm24"
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_an_export_that_differs_from_the_trained_model_is_refused(untrained_project: Path, cell: str) -> None:
-    project.change(untrained_project, f"models.{BITS}.recipes.fast.readout", "softmax")
-    project.change(untrained_project, f"models.{BITS}.recipes.best.readout", "softmax")
+    for name in ("fast", "best"):
+        project.change(untrained_project, f"models.{BITS}.recipes.{name}.loss", "cross-entropy")
+        project.change(untrained_project, f"models.{BITS}.recipes.{name}.readout", "softmax")
     project.change(untrained_project, f"models.{BITS}.network.cell", cell)
     setup = prepare(BITS)
     train.run(setup)
