@@ -29,7 +29,7 @@ def tab(page: gr.Blocks, exports: Exports, names: list[str]) -> None:
             answer = exports.answer(name, text)
         except PipelineError as error:
             return None, tables.error(str(error))
-        return dict(answer.prediction.top), tables.counter(answer)
+        return dict(answer.prediction.top) or answer.prediction.label, tables.counter(answer)
 
     first = exports.open(names[0]).info
     start = FIRST if (first.min_steps or first.shape[0]) <= len(FIRST) else (FIRST * 20)[: first.shape[0]]

@@ -43,8 +43,10 @@ def counter(answer: Answer) -> str:
     """A column for each bit: the count after it, and the gates and cell states of the units that change most."""
     trace = answer.trace
     rows: dict[str, np.ndarray] = {}
-    best = trace.probabilities.argmax(axis=1)
-    counts = [answer.class_names[i] for i in best]
+    best, probability = trace.probabilities.argmax(axis=1), [_percent(each) for each in trace.probabilities.max(axis=1)]
+    counts = [answer.class_names[i] for i in best] if answer.class_names else []
+    if not answer.class_names and trace.count is not None:  # a longer string than trained has counts alone
+        counts, probability = [f"{count:.0f}" for count in trace.count], [""] * len(trace.count)
     layer = trace.layers[-1]
     for unit in _most_active(layer):
         for gate in GATES:
@@ -59,7 +61,6 @@ def counter(answer: Answer) -> str:
     gates, steps = [name for name in rows if name not in states], table.columns
     style = style.background_gradient("Blues", vmin=0, vmax=1, axis=None, subset=(gates, steps))
     style = style.background_gradient("RdBu_r", vmin=-largest, vmax=largest, axis=None, subset=(states, steps))
-    probability = [_percent(value) for value in trace.probabilities.max(axis=1)]
     read = pd.DataFrame({"bit": answer.labels, "count": counts, "probability": probability}, index=steps).T
     return _html(read.style, "the count after each bit") + _html(style, "the units that change most")
 

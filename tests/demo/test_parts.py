@@ -44,6 +44,13 @@ def test_a_table_has_a_row_for_each_step(exports: Exports) -> None:
     assert len(re.findall("<tr", table)) == 1 + 28
 
 
+def test_a_longer_string_than_trained_is_shown_with_its_counts(exports: Exports) -> None:
+    answer = exports.answer(BITS, "0110" * 100)
+    shown = tables.counter(answer)
+    assert f">{answer.prediction.label}<" in shown
+    assert "%" not in shown.partition("the units that change most")[0].rpartition("</style>")[2]
+
+
 def test_a_damaged_model_is_left_out_and_named(exported: Path, caplog: pytest.LogCaptureFixture) -> None:
     (exported / "models" / BITS / "export" / "info.json").write_text("{")
     assert Exports().names == [FABLE, MNIST]
