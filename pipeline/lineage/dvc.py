@@ -21,12 +21,12 @@ MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
 INVALID = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # what reading a damaged entry raises
 
 
-def lock_entries(revision: str | None = None) -> dict[str, Any]:
+def lock_entries(revision: str = "") -> dict[str, Any]:
     """The entries of dvc.lock, in the workspace or at a revision, by stage address; empty if there is no dvc.lock.
 
     Raises PipelineError if it is damaged.
     """
-    content = git.show(revision, str(LOCK)) if revision else _read(LOCK)
+    content = git.show(revision, str(LOCK))
     if not content:
         return {}
     try:
@@ -44,11 +44,9 @@ def _damaged(where: str = "") -> PipelineError:
 
 def run_cache_entries() -> list[dict[str, Any]]:
     """Every stage that ran here, as an entry of dvc.lock, oldest first (DVC's run cache); damaged ones are left out."""
-    with repository() as repo:
-        folder = Path(repo.stage_cache.cache_dir)
-    files = sorted((path for path in folder.glob("*/*/*") if path.is_file()), key=lambda path: path.stat().st_mtime_ns)
+    files = [path for path in Cache().runs.glob("*/*/*") if path.is_file()]
     entries = []
-    for path in files:
+    for path in sorted(files, key=lambda path: path.stat().st_mtime_ns):
         try:
             entry = parse_yaml(path.read_bytes())
             _check(entry)
@@ -199,10 +197,6 @@ class Cache:
                 "a remote that has it, `dvc repro` makes the files of the commit that is checked out."
             )
         return cached
-
-
-def _read(path: Path) -> bytes | None:
-    return path.read_bytes() if path.is_file() else None
 
 
 def _check(entry: dict[str, Any]) -> None:

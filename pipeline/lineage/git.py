@@ -83,7 +83,9 @@ def _is_source(path: str, source: str) -> bool:
 
 
 def show(revision: str, path: str) -> bytes | None:
-    """A file as it was at a revision; None if the revision does not have it."""
+    """A file as it was at a revision, or as it is in the workspace if that is empty; None if it does not exist."""
+    if not revision:
+        return Path(path).read_bytes() if Path(path).is_file() else None
     result = _git("show", f"{revision}:{path}")
     return None if result.returncode else result.stdout
 

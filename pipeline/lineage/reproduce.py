@@ -1,11 +1,13 @@
 """Make a run's model again, from its commit, changes, parameters and data, in a temporary work tree."""
 
+import itertools
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from pipeline.config import flatten
 from pipeline.errors import PipelineError
@@ -50,7 +52,7 @@ def run(provenance: Provenance) -> tuple[Difference | None, list[Difference]]:
             dvc.inside(folder, path)
             if is_split_data(path):
                 cache.checkout(hash_name, folder, path)
-        if difference := _differing_input(provenance, folder) or _differing_parameter(provenance, folder):
+        if difference := _differing_input(provenance, folder):
             return difference, versions
         for verb in MODEL_STAGES:
             _run_stage(verb, provenance.model, folder)
@@ -77,13 +79,10 @@ def foreign_code(provenance: Provenance) -> str:
 
 def differing_versions(provenance: Provenance) -> list[Difference]:
     """The versions of Python and of the libraries that are not those of the run."""
-    differences = []
-    for name in ("python", *LIBRARIES):
-        if (was := provenance.environment.get(name)) is None:
-            continue
-        if (now := _installed(name)) != was:
-            differences.append(Difference("library version", name, was, now))
-    return differences
+    used = {name: provenance.environment[name] for name in ("python", *LIBRARIES) if name in provenance.environment}
+    return [
+        Difference("library version", name, was, now) for name, was in used.items() if (now := _installed(name)) != was
+    ]
 
 
 def _installed(name: str) -> str:
@@ -96,27 +95,25 @@ def _installed(name: str) -> str:
 
 
 def _differing_input(provenance: Provenance, folder: Path) -> Difference | None:
-    for path, was in provenance.inputs.items():
-        if (now := _hash(folder / path)) != was:
-            return Difference(input_kind(path), path, was, now)
-    return None
-
-
-def _differing_parameter(provenance: Provenance, folder: Path) -> Difference | None:
+    """The first file of code or data, or the first parameter, that the work tree has otherwise."""
     present = flatten(parse_yaml((folder / PARAMS).read_bytes()))
-    for key, was in {"recipe": provenance.recipe, **provenance.params}.items():
-        if present.get(key) != was:
-            return Difference("parameter", key, str(was), str(present.get(key, "missing")))
-    return None
+    files = (_compared(input_kind(path), path, was, _hash(folder / path)) for path, was in provenance.inputs.items())
+    values = {"recipe": provenance.recipe, **provenance.params}
+    params = (_compared("parameter", key, was, present.get(key, "missing")) for key, was in values.items())
+    return next(filter(None, itertools.chain(files, params)), None)
 
 
 def _differing_output(provenance: Provenance, folder: Path) -> Difference | None:
     """The first file that the stages wrote otherwise; the weights come first."""
     weights = str(ModelPaths(provenance.model).weights)
-    for path, was in sorted(provenance.outputs.items(), key=lambda output: output[0] != weights):
-        if (now := _hash(folder / path)) != was:
-            return Difference("weights" if path == weights else "output", path, was, now)
-    return None
+    outputs = {weights: provenance.weights_md5} | provenance.outputs
+    kinds = {weights: "weights"}
+    files = (_compared(kinds.get(path, "output"), path, was, _hash(folder / path)) for path, was in outputs.items())
+    return next(filter(None, files), None)
+
+
+def _compared(kind: str, what: str, was: Any, now: Any) -> Difference | None:
+    return None if was == now else Difference(kind, what, str(was), str(now))
 
 
 def _hash(path: Path) -> str:

@@ -44,10 +44,10 @@ class RunSummary:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The project at a revision, or in the workspace if there is none."""
+    """The project at a revision, or in the workspace if that is empty."""
 
     name: str
-    revision: str | None
+    revision: str
 
     @cached_property
     def entries(self) -> dict[str, Any]:
@@ -61,9 +61,7 @@ class Snapshot:
 
     def read(self, path: Path) -> bytes | None:
         """The content of a file that git holds; None if it does not exist on this side."""
-        if self.revision:
-            return git.show(self.revision, str(path))
-        return path.read_bytes() if path.is_file() else None
+        return git.show(self.revision, str(path))
 
     def params(self) -> dict[str, Any]:
         """All of params.yaml, by dotted keys; empty if it does not exist."""

@@ -91,7 +91,15 @@ def record_stopped(setup: ModelSetup, trial: str, sweep: str, commit: str, rows:
             if LIVE in run.data.tags:  # written by the training until it was ended
                 client.delete_run(run.info.run_id)
         # The parameters of a trial are uncommitted changes of params.yaml.
-        made_from = replace(lineage.of_setup(setup, (commit, b""), trial), uncommitted=True)
+        made_from = Provenance(
+            model=setup.name,
+            task=setup.task.name,
+            recipe=setup.recipe_name,
+            commit=commit,
+            uncommitted=True,
+            experiment=trial,
+            params=setup.used_params(),
+        )
         tags = schema.tags(made_from) | {SWEEP: sweep}
         run_id = str(client.create_run(experiment, tags=tags, run_name=name).info.run_id)
         writer.log_params(client, run_id, made_from)
