@@ -53,7 +53,7 @@ def train(
     from pipeline.cluster.progress import reported
     from pipeline.files import md5
     from pipeline.lineage import provenance
-    from pipeline.tracking.writer import live_run
+    from pipeline.tracking.record import live_run
 
     setup = config.load().model(model)
     setup.used_params()  # raises if the model does not have the recipe; before TensorFlow, which takes seconds

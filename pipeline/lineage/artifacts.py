@@ -1,7 +1,7 @@
 """The files of a trained model: in the workspace, at a revision of git, or in DVC's cache."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -85,6 +85,16 @@ def trained_weights(entries: Entries, model: str) -> str:
     """The MD5 of the weights that the model's train entry wrote; empty if there is no such entry."""
     outs = dvc.hashes(entries.get(stage("train", model), {}), "outs")
     return outs.get(str(ModelPaths(model).weights), "")
+
+
+def trained_models(revision: str, models: Iterable[str]) -> dict[str, str]:
+    """The MD5 of the weights of each of these models at a revision. Raises PipelineError if it has none of them."""
+    entries = dvc.lock_entries(git.commit(revision))
+    if trained := {model: weights for model in models if (weights := trained_weights(entries, model))}:
+        return trained
+    raise PipelineError(
+        f"revision {revision} has no trained model of params.yaml in its dvc.lock; choose another revision."
+    )
 
 
 @contextmanager

@@ -84,18 +84,22 @@ def of_entries(entries: dict[str, Any], model: str, task: str) -> Provenance:
     return Provenance(model, task, recipe, params=params, inputs=dvc.hashes(train, "deps"))
 
 
-def of_artifacts(artifacts: Artifacts, source: Source | None = None) -> Provenance:
-    """The provenance of a trained model, as its lock entries, its files, and the logs or else git have it.
+def of_artifacts(artifacts: Artifacts, source: Source | None = None, recorded: Provenance | None = None) -> Provenance:
+    """The provenance of a trained model, as its lock entries and its files have it.
 
-    `evaluate` gives the present `source`, since code that only `evaluate` uses may have changed after the training.
-    Environment and experiment stay those of the training.
+    The logs have commit, changes, experiment and environment; else those that are `recorded` elsewhere count, else git
+    is searched for the commit. `evaluate` gives the present `source`, since code that only `evaluate` uses may have
+    changed after the training.
     """
     model, task, weights = artifacts.model, artifacts.task.name, artifacts.weights_md5
     locked_weights = trained_weights(artifacts.entries, model)
     locked = of_entries(artifacts.entries if locked_weights == weights else {}, model, task)
-    training = load_training(model, task, weights) or (locked if source else _find_source(locked, weights))
+    training = load_training(model, task, weights) or recorded
+    training = training or (locked if source else _find_source(locked, weights))
     return replace(
         training.with_source(source) if source else training,
+        model=model,
+        task=task,
         recipe=locked.recipe or training.recipe,
         experiment=training.experiment or os.environ.get("DVC_EXP_NAME", ""),
         params=locked.params or training.params,

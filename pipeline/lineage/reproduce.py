@@ -1,13 +1,12 @@
 """Make a run's model again, from its commit, changes, parameters and data, in a temporary work tree."""
 
-import itertools
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from pipeline.config import flatten
 from pipeline.errors import PipelineError
@@ -52,11 +51,11 @@ def run(provenance: Provenance) -> tuple[Difference | None, list[Difference]]:
             dvc.inside(folder, path)
             if is_split_data(path):
                 cache.checkout(hash_name, folder, path)
-        if difference := _differing_input(provenance, folder):
+        if difference := next(_differing_inputs(provenance, folder), None):
             return difference, versions
         for verb in MODEL_STAGES:
             _run_stage(verb, provenance.model, folder)
-        difference = _differing_output(provenance, folder)
+        difference = next(_differing_outputs(provenance, folder), None)
     return (versions[0] if difference and versions else difference), versions
 
 
@@ -80,9 +79,8 @@ def foreign_code(provenance: Provenance) -> str:
 def differing_versions(provenance: Provenance) -> list[Difference]:
     """The versions of Python and of the libraries that are not those of the run."""
     used = {name: provenance.environment[name] for name in ("python", *LIBRARIES) if name in provenance.environment}
-    return [
-        Difference("library version", name, was, now) for name, was in used.items() if (now := _installed(name)) != was
-    ]
+    versions = [Difference("library version", name, was, _installed(name)) for name, was in used.items()]
+    return [version for version in versions if version.was != version.now]
 
 
 def _installed(name: str) -> str:
@@ -94,26 +92,23 @@ def _installed(name: str) -> str:
         return "not installed"
 
 
-def _differing_input(provenance: Provenance, folder: Path) -> Difference | None:
-    """The first file of code or data, or the first parameter, that the work tree has otherwise."""
+def _differing_inputs(provenance: Provenance, folder: Path) -> Iterator[Difference]:
+    """The files of code and data, then the parameters, that the work tree has otherwise."""
+    for path, was in provenance.inputs.items():
+        if (now := _hash(folder / path)) != was:
+            yield Difference(input_kind(path), path, was, now)
     present = flatten(parse_yaml((folder / PARAMS).read_bytes()))
-    files = (_compared(input_kind(path), path, was, _hash(folder / path)) for path, was in provenance.inputs.items())
-    values = {"recipe": provenance.recipe, **provenance.params}
-    params = (_compared("parameter", key, was, present.get(key, "missing")) for key, was in values.items())
-    return next(filter(None, itertools.chain(files, params)), None)
+    for key, value in {"recipe": provenance.recipe, **provenance.params}.items():
+        if present.get(key) != value:
+            yield Difference("parameter", key, str(value), str(present.get(key, "missing")))
 
 
-def _differing_output(provenance: Provenance, folder: Path) -> Difference | None:
-    """The first file that the stages wrote otherwise; the weights come first."""
+def _differing_outputs(provenance: Provenance, folder: Path) -> Iterator[Difference]:
+    """The files that the stages wrote otherwise, the weights first."""
     weights = str(ModelPaths(provenance.model).weights)
-    outputs = {weights: provenance.weights_md5} | provenance.outputs
-    kinds = {weights: "weights"}
-    files = (_compared(kinds.get(path, "output"), path, was, _hash(folder / path)) for path, was in outputs.items())
-    return next(filter(None, files), None)
-
-
-def _compared(kind: str, what: str, was: Any, now: Any) -> Difference | None:
-    return None if was == now else Difference(kind, what, str(was), str(now))
+    for path, was in ({weights: provenance.weights_md5} | provenance.outputs).items():
+        if (now := _hash(folder / path)) != was:
+            yield Difference("weights" if path == weights else "output", path, was, now)
 
 
 def _hash(path: Path) -> str:

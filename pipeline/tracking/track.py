@@ -6,11 +6,17 @@ from typing import TYPE_CHECKING
 from pipeline.config import Config
 from pipeline.errors import PipelineError, quoted
 from pipeline.lineage import dvc, git
-from pipeline.lineage.artifacts import Artifacts, checked_out, from_run_cache, trained_weights, verified_workspace
+from pipeline.lineage.artifacts import (
+    Artifacts,
+    checked_out,
+    from_run_cache,
+    trained_models,
+    trained_weights,
+    verified_workspace,
+)
 from pipeline.tracking import connection
-from pipeline.tracking.record import record
+from pipeline.tracking.record import delete_killed_runs, experiment_id, record
 from pipeline.tracking.schema import WEIGHTS, recorded_runs, run_name
-from pipeline.tracking.writer import delete_killed_runs, experiment_id
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -56,13 +62,7 @@ def _track_revision(revision: str, config: Config) -> Iterator[str]:
             f"there is no revision {quoted(revision)}; `git log` and `dvc exp list` show those that are here, "
             "`git fetch` and `dvc exp pull` fetch others."
         )
-    entries = dvc.lock_entries(commit)
-    models = [model for model in config.models if trained_weights(entries, model)]
-    if not models:
-        raise PipelineError(
-            f"revision {revision} has no trained model of params.yaml in its dvc.lock; choose another revision."
-        )
-    failures = 0
+    entries, models, failures = dvc.lock_entries(commit), trained_models(revision, config.models), 0
     with connection.connected(create=True) as client:
         recorded = _recorded_weights(client)
         for model in models:
