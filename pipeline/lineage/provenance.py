@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -130,7 +131,7 @@ def strip_prefixes(dotted: dict[str, Any]) -> dict[str, Any]:
     models.NAME.recipes.RECIPE.learning_rate is learning_rate, models.NAME.network.units is network.units,
     tasks.NAME.split.train is split.train.
     """
-    return {_strip_prefix(key): value for key, value in dotted.items()}
+    return {re.sub(r"^(models|tasks)\.[^.]+\.(recipes\.[^.]+\.)?", "", key): value for key, value in dotted.items()}
 
 
 def save(provenance: Provenance, path: Path) -> None:
@@ -155,13 +156,6 @@ def load(path: Path) -> Provenance:
 def input_kind(path: str) -> Literal["code", "data"]:
     """What an input of a training is, by its path in the repository."""
     return "data" if Path(path).is_relative_to(RAW.parent) else "code"
-
-
-def _strip_prefix(key: str) -> str:
-    match key.split("."):
-        case ["models", _, "recipes", _, *rest] | ["models", _, *rest] | ["tasks", _, *rest]:
-            return ".".join(rest)
-    return key
 
 
 def _workspace_source(sources: Sequence[str]) -> Source:

@@ -124,18 +124,18 @@ class _Store:
     def find(self, text: str) -> list[Match]:
         """The trained models that `text` names, never none: see MATCHERS. Raises PipelineError if it names nothing."""
         if text in self._config.models:
-            if newest := self._newest(text):
-                return newest
-            raise PipelineError(f"no run of {text} is recorded yet; `{repro('evaluate', text)}` records one.")
-        if text == WORKSPACE:
-            files = [ModelPaths(model).weights for model in self._config.models]
-            if matches := self._with_weights({md5(file) for file in files if file.is_file()}):
-                return matches
-            raise PipelineError("workspace has no recorded run; run `dvc repro`, then `pipeline track` first.")
-        if text == CHAMPIONS:
-            if matches := self._champions():
-                return matches
-            raise PipelineError("champion has no recorded run; run `pipeline promote` first.")
+            matches, advice = self._newest(text), f"`{repro('evaluate', text)}`"
+        elif text == WORKSPACE:
+            matches, advice = self._in_workspace(), "`dvc repro`, then `pipeline track`"
+        elif text == CHAMPIONS:
+            matches, advice = self._champions(), "`pipeline promote`"
+        else:
+            return self._find_any(text)
+        if not matches:
+            raise PipelineError(f"{text} has no recorded run; run {advice} first.")
+        return matches
+
+    def _find_any(self, text: str) -> list[Match]:
         for fits in MATCHERS.values():
             if runs := [run for run in self._runs if fits(run, text)]:
                 return _matches(reversed(runs))
@@ -166,6 +166,10 @@ class _Store:
 
     def _newest(self, model: str) -> list[Match]:
         return _matches(run for run in self._runs if run.data.tags["model"] == model)[:1]
+
+    def _in_workspace(self) -> list[Match]:
+        files = [ModelPaths(model).weights for model in self._config.models]
+        return self._with_weights({md5(file) for file in files if file.is_file()})
 
     def _with_weights(self, weights: set[str]) -> list[Match]:
         return _matches(run for run in self._runs if run.data.tags[WEIGHTS] in weights)

@@ -6,7 +6,7 @@ The title is an alias of the registered model: champion-mnist. Only `promote` gi
 import re
 import shutil
 import tempfile
-from dataclasses import fields
+from dataclasses import asdict
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from pipeline.config import Gate
 from pipeline.dataset import load_examples
 from pipeline.files import load_json, md5
 from pipeline.inference import evaluation
-from pipeline.inference.predict import Options
+from pipeline.inference.predict import DEFAULT
 from pipeline.lineage.artifacts import Artifacts
 from pipeline.lineage.provenance import Provenance
 from pipeline.paths import MANIFEST, ModelPaths, TaskPaths, repro
@@ -28,7 +28,6 @@ from pipeline.tracking.schema import CHAMPION
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
-    from mlflow.models import ModelSignature
 
 TAKES = "It takes texts, pictures in base64, or features, float32 `sequence`."
 REQUIREMENTS = (  # what a packaged model needs to predict
@@ -36,6 +35,7 @@ REQUIREMENTS = (  # what a packaged model needs to predict
     "ruamel.yaml",
 )
 SERVED_MODEL = "pipeline.tracking.served_model"  # the module that predicts
+ANSWER = [{"label": "", "probability": 0.0, "top": [{"label": "", "probability": 0.0}]}]  # the types of an answer
 ONNX = "onnx"  # the tag that holds the MD5 of the ONNX file
 
 
@@ -45,18 +45,15 @@ def log_model(client: "MlflowClient", run: "Run", artifacts: Artifacts) -> str:
 
     experiment, run_id, onnx_md5 = run.info.experiment_id, run.info.run_id, md5(artifacts.paths.onnx)
     same = f"source_run_id = '{run_id}' AND tags.{ONNX} = '{onnx_md5}'"
-    if found := client.search_logged_models([experiment], same):
-        model = found[0]
-        if model.status == "READY" and client.list_logged_model_artifacts(model.model_id):  # its folder may be lost
-            return str(model.model_id)
-    else:
+    model = next(iter(client.search_logged_models([experiment], same)), None)
+    if model is None:
         model = client.create_logged_model(experiment, artifacts.model, run_id, {ONNX: onnx_md5})
         client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
-    with tempfile.TemporaryDirectory() as folder:
-        package = Path(folder) / "package"
-        write_package(artifacts, package, run_id=run_id, model_id=model.model_id)
-        client.log_model_artifacts(model.model_id, str(package))
-    if model.status != "READY":
+    if model.status != "READY" or not client.list_logged_model_artifacts(model.model_id):  # its folder may be lost
+        with tempfile.TemporaryDirectory() as folder:
+            package = Path(folder) / "package"
+            write_package(artifacts, package, run_id=run_id, model_id=model.model_id)
+            client.log_model_artifacts(model.model_id, str(package))
         client.finalize_logged_model(model.model_id, "READY")
     return str(model.model_id)
 
@@ -64,7 +61,7 @@ def log_model(client: "MlflowClient", run: "Run", artifacts: Artifacts) -> str:
 def write_package(artifacts: Artifacts, folder: Path, run_id: str = "", model_id: str = "") -> None:
     """Write the package: the ONNX file, the facts of its dataset, and the code that predicts; no pickle."""
     import mlflow.pyfunc
-    from mlflow.models import Model
+    from mlflow.models import Model, infer_signature
 
     paths, examples = artifacts.paths, load_examples(artifacts.task)
     encoded, _ = examples.split("train")
@@ -79,7 +76,7 @@ def write_package(artifacts: Artifacts, folder: Path, run_id: str = "", model_id
         data_path=data,
         code_paths=[str(Path(pipeline.__file__).parent)],
         pip_requirements=[f"{name}=={installed(name)}" for name in REQUIREMENTS],
-        signature=_signature(),
+        signature=infer_signature(model_output=ANSWER, params=asdict(DEFAULT)),  # the input: texts or an array
         input_example={"sequence": features(encoded[:1], examples.info)},
         metadata=load_json(paths.info, repro("export", artifacts.model)),
         mlflow_model=Model(run_id=run_id, model_id=model_id),
@@ -139,20 +136,6 @@ def promote(
 def alias(dataset: str) -> str:
     """The alias of the champion: MLflow takes letters, digits, _ and -."""
     return CHAMPION + re.sub(r"[^A-Za-z0-9_-]+", "-", dataset)
-
-
-def _signature() -> "ModelSignature":
-    """The options of a prediction as parameters, and the columns of its result. The input may be texts or an array."""
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
-    from mlflow.types.schema import Array, Object, Property
-
-    types = {int: DataType.long, float: DataType.double, bool: DataType.boolean}
-    params = [ParamSpec(field.name, types[type(field.default)], field.default) for field in fields(Options)]
-    label, probability = ("label", DataType.string), ("probability", DataType.double)
-    top = Array(Object([Property(*label), Property(*probability)]))
-    result = Schema([ColSpec(dtype, name) for name, dtype in (label, probability, ("top", top))])
-    return ModelSignature(outputs=result, params=ParamSchema(params))
 
 
 def _champion(client: "MlflowClient", model: str, version: str, examples_md5: str, task: TaskPaths) -> Champion:
