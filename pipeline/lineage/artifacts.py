@@ -1,7 +1,7 @@
 """The files of a trained model: in the workspace, at a revision of git, or in DVC's cache."""
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -95,6 +95,13 @@ def trained_models(revision: str, models: Iterable[str]) -> dict[str, str]:
     raise PipelineError(
         f"revision {revision} has no trained model of params.yaml in its dvc.lock; choose another revision."
     )
+
+
+def numeric(content: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics of metrics.json, without what else it holds: names, and whether the dataset is a stand-in."""
+    return {
+        name: value for name, value in content.items() if isinstance(value, int | float) and not isinstance(value, bool)
+    }
 
 
 @contextmanager

@@ -1,9 +1,10 @@
 """What a trained model was made from: enough to reproduce it."""
 
 import json
+import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,11 +15,15 @@ from pipeline.config import ModelSetup, Name, TaskName, flatten
 from pipeline.errors import PipelineError
 from pipeline.files import md5_of, parse_yaml
 from pipeline.formats import write_json
-from pipeline.lineage import credentials, dvc, git
+from pipeline.lineage import dvc, git
 from pipeline.lineage.artifacts import Artifacts, trained_weights
 from pipeline.paths import LOCK, PARAMS, RAW, ModelPaths, is_split_data, stage
 
+LINES = 5000  # of a file that are looked at for credentials: more are a text, such as a story
+
 Source = tuple[str, bytes]  # the code and parameters: a commit, and the uncommitted changes in the form of `git apply`
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,17 @@ class Provenance:
     def weights_md5(self) -> str:
         """The MD5 of the weights, which identifies a trained model."""
         return self.outputs[str(ModelPaths(self.model).weights)]
+
+    @property
+    def shared_params(self) -> dict[str, Any]:
+        """The recipe and the parameters, under names that all models share."""
+        return {"recipe": self.recipe} | strip_prefixes(self.params)
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """The seconds and the memory of the training, by the names of metrics, if they are recorded."""
+        names = {"training_seconds": "seconds", "peak_memory_mib": "peak_memory_mib"}
+        return {name: self.environment[key] for name, key in names.items() if key in self.environment}
 
     def with_source(self, source: Source) -> "Provenance":
         """The same, made from this commit and these changes."""
@@ -158,10 +174,37 @@ def input_kind(path: str) -> Literal["code", "data"]:
     return "data" if Path(path).is_relative_to(RAW.parent) else "code"
 
 
+def warn_of_credentials(patch: bytes) -> None:
+    """Log a warning for each file of a patch that adds a line with a credential, since MLflow will hold the patch."""
+    for path, kind in sorted(set(credentials(patch))):
+        log.warning(
+            "the changes of %s add what looks like a credential (%s), and MLflow will hold them for all who read its "
+            "store; if it is one, take it out and train again.",
+            path,
+            kind,
+        )
+
+
+def credentials(patch: bytes) -> Iterator[tuple[str, str]]:
+    """The file and the kind of whatever looks like a credential to detect-secrets, in the lines that a patch adds."""
+    from detect_secrets.core.scan import scan_line
+    from detect_secrets.settings import default_settings
+
+    path, lines = "", 0
+    with default_settings():
+        for line in patch.decode(errors="replace").splitlines():
+            if line.startswith("+++ b/"):
+                path, lines = line.removeprefix("+++ b/"), 0
+            elif line.startswith("+") and lines < LINES:
+                lines += 1
+                # High entropy alone is no sign of a credential: hashes and numbers have it.
+                yield from ((path, each.type) for each in scan_line(line[1:]) if "Entropy" not in each.type)
+
+
 def _workspace_source(sources: Sequence[str]) -> Source:
     """The last commit, and the uncommitted changes; logs a warning if these seem to hold a credential."""
     changes = git.patch(sources)
-    credentials.warn(changes)
+    warn_of_credentials(changes)
     return git.commit(), changes
 
 

@@ -1,22 +1,21 @@
 """Find runs by what a user types, and load what comparing or reproducing them takes."""
 
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.config import Config
-from pipeline.errors import PipelineError, printable, quoted, redact
+from pipeline.errors import PipelineError, quoted, redact
 from pipeline.files import md5
 from pipeline.lineage import git
 from pipeline.lineage.artifacts import trained_models
 from pipeline.lineage.provenance import Provenance
-from pipeline.lineage.snapshot import RunSummary, Snapshot
+from pipeline.lineage.snapshot import RunSummary, Snapshot, summarize
 from pipeline.paths import ModelPaths, repro
-from pipeline.predictions import load_parquet
 from pipeline.tracking import connection, schema
-from pipeline.tracking.schema import CHAMPION, PATCH, WEIGHTS, history_column, is_curve
+from pipeline.tracking.schema import CHAMPION, PATCH, WEIGHTS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -143,26 +142,11 @@ class _Store:
 
     def load(self, match: Match) -> RunSummary:
         """What comparing a match takes."""
-        import pandas as pd
-
         if not match.run:
             return match.snapshot.summary(match.model, self._config.model(match.model).task.name)
-        run_id, metrics = match.run.info.run_id, match.run.data.metrics
-        curves = {}
-        for metric in filter(is_curve, metrics):
-            points = self._client.get_metric_history(run_id, metric)
-            curves[history_column(metric)] = pd.Series({point.step: point.value for point in points})
-        with tempfile.TemporaryDirectory() as folder:
-            path = schema.download(self._client, run_id, ModelPaths(match.model).predictions.name, folder)
-            predictions = load_parquet(path, "pipeline track") if path else None
-        return RunSummary(
-            id=run_id,
-            name=printable(match.name),
-            provenance=schema.load_provenance(self._client, match.run),
-            metrics={key: value for key, value in metrics.items() if not is_curve(key)},
-            history=pd.DataFrame(curves).rename_axis("step").sort_index(),
-            predictions=predictions,
-        )
+        run_id, provenance = match.run.info.run_id, schema.load_provenance(self._client, match.run)
+        copy = partial(schema.download, self._client, run_id)
+        return summarize(match.name, provenance, copy, run_id)
 
     def _newest(self, model: str) -> list[Match]:
         return _matches(run for run in self._runs if run.data.tags["model"] == model)[:1]

@@ -8,7 +8,7 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,9 +19,8 @@ from pipeline.errors import PipelineError, redact
 from pipeline.files import md5, md5_of
 from pipeline.formats import write_json
 from pipeline.lineage import provenance as lineage
-from pipeline.lineage.artifacts import Artifacts, checked_out, trained_weights, verified_workspace
-from pipeline.lineage.provenance import Provenance, input_kind, strip_prefixes
-from pipeline.lineage.snapshot import numeric
+from pipeline.lineage.artifacts import Artifacts, checked_out, numeric, trained_weights, verified_workspace
+from pipeline.lineage.provenance import Provenance, input_kind
 from pipeline.paths import ModelPaths, TaskPaths
 from pipeline.recipe import OnReport
 from pipeline.tracking import connection, registry, schema, ui
@@ -30,10 +29,9 @@ from pipeline.tracking.schema import DATASET, LIVE, PROVENANCE, SWEEP, WEIGHTS, 
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import Metric, Param, Run
 
 EXAMPLES = TaskPaths("").examples.name
-MEASURED = {"training_seconds": "seconds", "peak_memory_mib": "peak_memory_mib"}  # metrics from the environment
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def live_run(provenance: Provenance) -> Iterator[OnReport]:
     run_id = attempt("the training", lambda: _begin(client, provenance))
 
     def on_report(row: dict[str, float]) -> None:
-        attempt(f"the training from step {row['step']:.0f} on", lambda: _log_report(client, run_id, row))
+        attempt(f"the training from step {row['step']:.0f} on", lambda: _log_row(client, run_id, row))
 
     try:
         yield on_report
@@ -89,10 +87,8 @@ def record(artifacts: Artifacts, gate: Gate) -> Recorded:
         run, provenance = _find_or_create(client, artifacts)
         run_id = run.info.run_id
         model_id = registry.log_model(client, run, artifacts)
-        _log_params(client, run_id, provenance)
         _log_history(client, run_id, artifacts.history())
-        _log_results(client, run_id, model_id, metrics, provenance)
-        _log_inputs(client, run_id, metrics[DATASET], provenance.inputs)
+        _log_results(client, run, model_id, metrics, provenance)
         _log_artifacts(client, run_id, artifacts, provenance)
         version, verdict = registry.register(client, run_id, model_id, artifacts, provenance, gate)
         if verdict:
@@ -146,7 +142,7 @@ def record_stopped(setup: ModelSetup, trial: str, sweep: str, commit: str, rows:
         )
         tags = schema.tags(provenance) | {SWEEP: sweep}
         run_id = str(client.create_run(experiment, tags=tags, run_name=name).info.run_id)
-        _log_params(client, run_id, provenance)
+        client.log_batch(run_id, params=_params(provenance))
         _log_history(client, run_id, rows)
         client.set_terminated(run_id, "KILLED")
     return name
@@ -165,31 +161,26 @@ def experiment_id(client: "MlflowClient", task: str) -> str:
     return str(experiment.experiment_id)
 
 
-def _log_params(client: "MlflowClient", run_id: str, provenance: Provenance) -> None:
-    """Write the parameters that the run does not have yet; their names are those that all models share."""
+def _params(provenance: Provenance, present: Collection[str] = ()) -> "list[Param]":
+    """The parameters for MLflow, without those that are present."""
     from mlflow.entities import Param
 
-    params = {"recipe": provenance.recipe} | strip_prefixes(provenance.params)
-    present = client.get_run(run_id).data.params
-    missing = [Param(key, redact(str(value))) for key, value in params.items() if key not in present]
-    client.log_batch(run_id, params=missing)
+    params = provenance.shared_params.items()
+    return [Param(key, redact(str(value))) for key, value in params if key not in present]
 
 
-def _log_metrics(
-    client: "MlflowClient", run_id: str, step: int, metrics: Mapping[str, float], model_id: str | None = None
-) -> None:
-    """Write the metrics of one step, of the run and, with `model_id`, of its model."""
+def _metrics(values: Mapping[str, float], step: int = 0, model_id: str | None = None) -> "list[Metric]":
+    """The metrics of a step for MLflow; with `model_id`, also those of the run's model."""
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    rows = [Metric(key, float(value), now, step, model_id=model_id) for key, value in metrics.items()]
-    client.log_batch(run_id, metrics=rows)
+    return [Metric(key, float(value), now, step, model_id=model_id) for key, value in values.items()]
 
 
-def _log_report(client: "MlflowClient", run_id: str, row: Mapping[str, float]) -> None:
+def _log_row(client: "MlflowClient", run_id: str, row: Mapping[str, float]) -> None:
     """Write a row of history.csv as points of the curves."""
     points = {schema.curve(column): value for column, value in row.items() if column != "step"}
-    _log_metrics(client, run_id, int(row["step"]), points)
+    client.log_batch(run_id, _metrics(points, int(row["step"])))
 
 
 def _log_history(client: "MlflowClient", run_id: str, rows: Iterable[Mapping[str, float]]) -> None:
@@ -197,18 +188,7 @@ def _log_history(client: "MlflowClient", run_id: str, rows: Iterable[Mapping[str
     present = {point.step for point in client.get_metric_history(run_id, schema.curve("loss"))}
     for row in rows:
         if int(row["step"]) not in present:
-            _log_report(client, run_id, row)
-
-
-def _log_inputs(client: "MlflowClient", run_id: str, dataset: str, inputs: Mapping[str, str]) -> None:
-    """Write the examples as MLflow's dataset, with their MD5, and an MD5 of the code's MD5s as a tag."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-
-    for path in (path for path in inputs if Path(path).name == EXAMPLES):
-        entity = Dataset(dataset, inputs[path], "dvc", json.dumps({"path": path, "md5": inputs[path]}))
-        client.log_inputs(run_id, datasets=[DatasetInput(entity, [InputTag("mlflow.data.context", "training")])])
-    code = sorted((path, was) for path, was in inputs.items() if input_kind(path) == "code")
-    client.set_tag(run_id, "code", md5_of(json.dumps(code).encode())[:7])
+            _log_row(client, run_id, row)
 
 
 def _artifacts(task: str) -> str | None:
@@ -225,7 +205,7 @@ def _begin(client: "MlflowClient", provenance: Provenance) -> str:
     delete_killed_runs(client, experiment)  # their training is resumed in a new run
     tags = {LIVE: f"{socket.gethostname()} {os.getpid()}"} | schema.tags(provenance)
     run = client.create_run(experiment, tags=tags, run_name=f"{provenance.model}@training")
-    _log_params(client, run.info.run_id, provenance)
+    client.log_batch(run.info.run_id, params=_params(provenance))
     return str(run.info.run_id)
 
 
@@ -259,22 +239,31 @@ def _find_or_create(client: "MlflowClient", artifacts: Artifacts) -> "tuple[Run,
 
 
 def _log_results(
-    client: "MlflowClient", run_id: str, model_id: str, metrics: dict[str, Any], provenance: Provenance
+    client: "MlflowClient", run: "Run", model_id: str, metrics: dict[str, Any], provenance: Provenance
 ) -> None:
-    """Write the final metrics, also as those of the run's model, the tags and the run's description."""
-    from mlflow.entities import RunTag
+    """Write parameters, final metrics, tags, the run's description, and its examples as MLflow's dataset."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag, RunTag
 
-    environment = provenance.environment
-    final = numeric(metrics) | {name: environment[key] for name, key in MEASURED.items() if key in environment}
+    run_id, inputs = run.info.run_id, provenance.inputs
     present = {metric.key: metric.value for metric in client.get_logged_model(model_id).metrics or []}
-    _log_metrics(client, run_id, 0, {key: value for key, value in final.items() if present.get(key) != value}, model_id)
-    run = client.get_run(run_id)
+    final = {key: value for key, value in (numeric(metrics) | provenance.costs).items() if present.get(key) != value}
+    code = sorted((path, was) for path, was in inputs.items() if input_kind(path) == "code")
+    tags = schema.tags(provenance) | {
+        ui.DESCRIPTION: ui.run_description(run.info, metrics),
+        ui.COLOUR: run.data.tags.get(ui.COLOUR) or ui.next_colour(client, run.info.experiment_id),
+        "code": md5_of(json.dumps(code).encode())[:7],
+    }
+    client.log_batch(
+        run_id,
+        _metrics(final, model_id=model_id),
+        _params(provenance, run.data.params),
+        [RunTag(key, value) for key, value in tags.items()],
+    )
+    for path in (path for path in inputs if Path(path).name == EXAMPLES):
+        entity = Dataset(metrics[DATASET], inputs[path], "dvc", json.dumps({"path": path, "md5": inputs[path]}))
+        client.log_inputs(run_id, datasets=[DatasetInput(entity, [InputTag("mlflow.data.context", "training")])])
     if run.info.status != "FINISHED":
         client.update_run(run_id, "FINISHED")  # without an end time: when the training ended is not known here
-    tags = {ui.DESCRIPTION: ui.run_description(run.info, metrics)} | schema.tags(provenance)
-    if ui.COLOUR not in run.data.tags:
-        tags[ui.COLOUR] = ui.next_colour(client, run.info.experiment_id)
-    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
 
 def _log_artifacts(client: "MlflowClient", run_id: str, artifacts: Artifacts, provenance: Provenance) -> None:
@@ -284,6 +273,6 @@ def _log_artifacts(client: "MlflowClient", run_id: str, artifacts: Artifacts, pr
         lineage.save(provenance, Path(folder) / PROVENANCE)
         files = [path for path in sorted(artifacts.paths.folder.glob("*")) if path.suffix in kinds]
         for path in [Path(folder) / PROVENANCE, *files]:
-            copy = schema.download(client, run_id, path.name, present)
+            copy = schema.download(client, run_id, path, Path(present))
             if copy is None or md5(copy) != md5(path):
                 client.log_artifact(run_id, str(path))

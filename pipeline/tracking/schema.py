@@ -49,16 +49,6 @@ def curve(column: str) -> str:
     return f"{split}/{metric}" if f"{split}/" in CURVES[1:] else CURVES[0] + column
 
 
-def history_column(curve_name: str) -> str:
-    """The column of history.csv that a curve is made from: the inverse of `curve`."""
-    return curve_name.removeprefix(CURVES[0]).replace("/", "_")
-
-
-def is_curve(metric: str) -> bool:
-    """Whether a metric of MLflow is a curve of the training, not a final metric."""
-    return metric.startswith(CURVES)
-
-
 def recorded_runs(client: "MlflowClient", filter_string: str = "", deleted: bool = False) -> list["Run"]:
     """All recorded runs that match MLflow's filter, newest first; with `deleted`, also those that were deleted.
 
@@ -80,22 +70,22 @@ def runs_with_weights(client: "MlflowClient", experiment_id: str, model: str, we
     return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
 
-def download(client: "MlflowClient", run_id: str, name: str, folder: str) -> Path | None:
-    """An artifact of a run, in `folder`; None if the run does not have it."""
-    if name not in {file.path for file in client.list_artifacts(run_id)}:
+def download(client: "MlflowClient", run_id: str, path: Path, folder: Path) -> Path | None:
+    """A copy of the artifact of a run that has the name of `path`, in `folder`; None if the run does not have it."""
+    if path.name not in {file.path for file in client.list_artifacts(run_id)}:
         return None
-    return Path(client.download_artifacts(run_id, name, folder))
+    return Path(client.download_artifacts(run_id, path.name, str(folder)))
 
 
 def load_provenance(client: "MlflowClient", run: "Run") -> Provenance:
     """The provenance of a run. Raises PipelineError if it is missing or damaged."""
     with tempfile.TemporaryDirectory() as folder:
-        path = download(client, run.info.run_id, PROVENANCE, folder)
+        path = download(client, run.info.run_id, Path(PROVENANCE), Path(folder))
         if path is None:
             raise PipelineError(
                 f"the run {run.info.run_name} has no {PROVENANCE}: its training did not end, or its artifacts are "
                 "gone; run `dvc repro`, then `pipeline track`, or choose another run."
             )
         provenance = lineage.load(path)
-        patch = None if provenance.patch else download(client, run.info.run_id, PATCH, folder)
+        patch = None if provenance.patch else download(client, run.info.run_id, Path(PATCH), Path(folder))
         return replace(provenance, patch=patch.read_bytes().decode("latin-1")) if patch else provenance
