@@ -179,5 +179,5 @@ def _files(model: str, entries: Entries, verbs: Sequence[str]) -> dict[str, str]
 
 
 def _file(entry: dict[str, Any], kind: str, path: Path) -> tuple[str, str]:
-    """A path and its hash in an entry; a hash that no file has if the entry does not name it."""
+    """A path with its hash in an entry; with an empty hash, which no file has, if the entry does not name it."""
     return str(path), dvc.hashes(entry, kind).get(str(path), "")

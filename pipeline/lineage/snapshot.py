@@ -77,13 +77,10 @@ class Snapshot:
         """The MD5 of the examples that the model was evaluated on."""
         return dvc.hashes(self.entry("evaluate", model), "deps").get(str(TaskPaths(task).examples))
 
-    def provenance(self, model: str, task: str) -> Provenance:
-        """What the model was made from, as dvc.lock has it."""
-        return replace(of_entries(self.entries, model, task), commit=git.commit(self.revision or "HEAD"))
-
     def summary(self, model: str, task: str) -> RunSummary:
         """The model as a run that can be compared; it has no id."""
-        return summarize(f"{model}@{self.name}", self.provenance(model, task), self._copy)
+        provenance = replace(of_entries(self.entries, model, task), commit=git.commit(self.revision or "HEAD"))
+        return summarize(f"{model}@{self.name}", provenance, self._copy)
 
     def _copy(self, path: Path, folder: Path) -> Path | None:
         """A copy of a model's file, from git or else from DVC; None if neither has it any more."""

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,8 +167,7 @@ def short_error(error: Exception) -> str:
     return shortened(redact(str(error).split("\n[SQL:")[0].replace("\n", " ")), 200).rstrip(".")
 
 
-@contextmanager
-def exclusive() -> Iterator[None]:
+def exclusive() -> AbstractContextManager[Any]:
     """One process of this machine at a time, if the store is a SQLite file: its lock lies beside it.
 
     For creating tables, and for changes that read first: two processes would each create a run.
@@ -176,8 +175,4 @@ def exclusive() -> Iterator[None]:
     from filelock import FileLock
 
     file = database_file()
-    if file is None:
-        yield
-        return
-    with FileLock(f"{file}.lock", timeout=30):
-        yield
+    return FileLock(f"{file}.lock", timeout=30) if file else nullcontext()

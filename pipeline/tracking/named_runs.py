@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from pipeline.config import Config
 from pipeline.errors import PipelineError, quoted, redact
@@ -49,7 +49,7 @@ class Match:
 
     @property
     def key(self) -> str:
-        """What no two different matches have in common."""
+        """The id of the run, or else the name: the same for the same model."""
         return str(self.run.info.run_id) if self.run else self.name
 
 
@@ -100,41 +100,28 @@ class _Store:
 
     def groups(self, texts: list[str]) -> list[list[Match]]:
         """The groups of `find_groups`."""
-        if not texts:
-            newest = [self._newest(model)[0] for model in self._config.models if self._newest(model)]
-            pairs = [[before, match] for match in newest if (before := self._previous(match))]
-            if not pairs:
-                raise PipelineError(
-                    "no model has two runs yet; change a parameter, run `dvc repro`, and compare again."
-                )
-            return pairs
-        found = [self.find(text) for text in texts]
-        matches = list({match.key: match for each in found for match in each}.values())
-        if not all(len(each) == 1 for each in found):
+        named = [self.find(text) if texts else self._newest(text) for text in texts or self._config.models]
+        matches = list({match.key: match for each in named for match in each}.values())
+        if texts and not all(len(each) == 1 for each in named):
             return _by_model(matches)
         if len(texts) > 1:
             return [matches]
-        (match,) = matches
-        if before := self._previous(match):
-            return [[before, match]]
-        which = "the first run of its model" if match.run else "one run"
-        raise PipelineError(f"{match.name} is {which}; name another to compare it with, such as workspace.")
+        pairs = [[before, match] for match in matches if (before := self._previous(match))]
+        if not pairs:
+            raise PipelineError(
+                f"{texts[0] if texts else 'no model'} has no earlier run to compare with; change a parameter and run "
+                "`dvc repro`, or name another run, such as workspace."
+            )
+        return pairs
 
     def find(self, text: str) -> list[Match]:
         """The trained models that `text` names, never none: see MATCHERS. Raises PipelineError if it names nothing."""
         if text in self._config.models:
-            matches, advice = self._newest(text), f"`{repro('evaluate', text)}`"
-        elif text == WORKSPACE:
-            matches, advice = self._in_workspace(), "`dvc repro`, then `pipeline track`"
-        elif text == CHAMPIONS:
-            matches, advice = self._champions(), "`pipeline promote`"
-        else:
-            return self._find_any(text)
-        if not matches:
-            raise PipelineError(f"{text} has no recorded run; run {advice} first.")
-        return matches
-
-    def _find_any(self, text: str) -> list[Match]:
+            return self._newest(text) or _none(text, f"`{repro('evaluate', text)}`")
+        if text == WORKSPACE:
+            return self._in_workspace() or _none(text, "`dvc repro`, then `pipeline track`")
+        if text == CHAMPIONS:
+            return self._champions() or _none(text, "`pipeline promote`")
         for fits in MATCHERS.values():
             if runs := [run for run in self._runs if fits(run, text)]:
                 return _matches(reversed(runs))
@@ -190,6 +177,10 @@ class _Store:
         alike = [other for other in earlier if other.data.params.get("seed") == run.data.params.get("seed")]
         single = [other for other in alike if not other.data.tags.get("experiment")]
         return next(iter(_matches(single or alike or earlier)), None)
+
+
+def _none(text: str, advice: str) -> NoReturn:
+    raise PipelineError(f"{text} has no recorded run; run {advice} first.")
 
 
 def _matches(runs: Iterable["Run"]) -> list[Match]:

@@ -19,7 +19,7 @@ from pipeline.errors import PipelineError, redact
 from pipeline.files import md5, md5_of
 from pipeline.formats import write_json
 from pipeline.lineage import provenance as lineage
-from pipeline.lineage.artifacts import Artifacts, checked_out, numeric, trained_weights, verified_workspace
+from pipeline.lineage.artifacts import Artifacts, checked_out, numeric, verified_workspace
 from pipeline.lineage.provenance import Provenance, input_kind
 from pipeline.paths import ModelPaths, TaskPaths
 from pipeline.recipe import OnReport
@@ -74,8 +74,8 @@ def delete_killed_runs(client: "MlflowClient", experiment: str) -> None:
             client.delete_run(run.info.run_id)
 
 
-def record(artifacts: Artifacts, gate: Gate) -> Recorded:
-    """Bring the run of a model, and its version in the registry, up to date.
+def record(artifacts: Artifacts, gate: Gate, sweep: str = "") -> Recorded:
+    """Bring the run of a model, or of a trial of a sweep, and its version in the registry up to date.
 
     Writes only what they do not have, or have damaged: it completes what a call that failed left undone. Raises
     PipelineError if the files do not belong together, and whatever MLflow raises.
@@ -94,6 +94,8 @@ def record(artifacts: Artifacts, gate: Gate) -> Recorded:
         if verdict:
             write_json(asdict(verdict), artifacts.paths.verdict)
             client.log_artifact(run_id, str(artifacts.paths.verdict))
+        if sweep:
+            client.set_tag(run_id, SWEEP, sweep)
         client.set_tag(run_id, DATASET, metrics[DATASET])
     return Recorded(str(run.info.run_name), version, verdict)
 
@@ -112,13 +114,8 @@ def promote(setup: ModelSetup) -> tuple[bool, str]:
 
 def record_finished(setup: ModelSetup, entries: dict[str, Any], gate: Gate, sweep: str) -> str:
     """Record a trial from DVC's cache, and return the name of its run. Raises PipelineError if MLflow fails."""
-    with connection.connected(create=True) as client:
-        with checked_out(setup.name, entries) as artifacts:
-            name = record(artifacts, gate).run
-        experiment = experiment_id(client, setup.task.name)
-        for run in runs_with_weights(client, experiment, setup.name, trained_weights(entries, setup.name)):
-            client.set_tag(run.info.run_id, SWEEP, sweep)
-    return name
+    with connection.connected(create=True), checked_out(setup.name, entries) as artifacts:
+        return record(artifacts, gate, sweep).run
 
 
 def record_stopped(setup: ModelSetup, trial: str, sweep: str, commit: str, rows: Sequence[dict[str, float]]) -> str:
