@@ -67,7 +67,7 @@ def train(
     if not train.is_chief(setup):  # of several workers; the chief writes and records
         train.run(setup)
         return
-    made_from = provenance.of_setup(setup)
+    made_from = provenance.of_setup(setup).with_source(provenance.current_source(setup))
     with live_run(made_from) as on_report:
         environment = train.run(setup, reported(on_report))
         outputs = {str(setup.paths.weights): md5(setup.paths.weights)}

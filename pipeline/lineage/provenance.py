@@ -79,15 +79,14 @@ def current_source(setup: ModelSetup) -> Source:
 
 
 def of_setup(setup: ModelSetup) -> Provenance:
-    """What a training that begins now is made from."""
-    provenance = Provenance(
+    """What a training that begins now is made from, without its source."""
+    return Provenance(
         model=setup.name,
         task=setup.task.name,
         recipe=setup.recipe_name,
         experiment=os.environ.get("DVC_EXP_NAME", ""),
         params=setup.used_params(),
     )
-    return provenance.with_source(current_source(setup))
 
 
 def of_entries(entries: dict[str, Any], model: str, task: str) -> Provenance:

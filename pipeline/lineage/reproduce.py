@@ -1,6 +1,7 @@
 """Make a run's model again, from its commit, changes, parameters and data, in a temporary work tree."""
 
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -84,10 +85,8 @@ def differing_versions(provenance: Provenance) -> list[Difference]:
 
 
 def _installed(name: str) -> str:
-    if name == "python":
-        return ".".join(map(str, sys.version_info[:3]))
     try:
-        return version(name)
+        return platform.python_version() if name == "python" else version(name)
     except PackageNotFoundError:
         return "not installed"
 

@@ -29,9 +29,10 @@ class Verdict:
 
 def judge(model: str, metrics: Mapping[str, Any], gate: Gate, champion: Champion | None) -> Verdict:
     """Judge a model by its metrics.json. The verdict has the reason of each check, passed or not."""
-    accuracy = float(metrics["accuracy"])
+    accuracy, stand_in = float(metrics["accuracy"]), metrics["stand_in"]
+    itself = ", which only stands in for another dataset" if stand_in else " itself"
     checks = [
-        _check_dataset(metrics["dataset"], metrics["stand_in"]),
+        (not stand_in, f"it was measured on {metrics['dataset']}{itself}"),
         _check_floor("its accuracy", accuracy, gate.floor),
     ]
     if gate.worst_class:
@@ -40,12 +41,6 @@ def judge(model: str, metrics: Mapping[str, Any], gate: Gate, champion: Champion
     checks.append(_check_champion(accuracy, champion))
     passed, reasons = zip(*checks, strict=True)
     return Verdict(model, all(passed), accuracy, gate.floor, champion, list(reasons))
-
-
-def _check_dataset(dataset: str, stand_in: bool) -> tuple[bool, str]:
-    if stand_in:
-        return False, f"it was measured on {dataset}, which only stands in for another dataset"
-    return True, f"it was measured on {dataset} itself"
 
 
 def _check_floor(name: str, accuracy: float, floor: float) -> tuple[bool, str]:

@@ -39,18 +39,9 @@ class Match:
     """A trained model that a text names: a run, or what git holds of a revision that MLflow does not have."""
 
     model: str
-    run: "Run | None"
-    snapshot: Snapshot
-
-    @property
-    def name(self) -> str:
-        """The name of the run, or model and revision."""
-        return str(self.run.info.run_name) if self.run else f"{self.model}@{self.snapshot.name}"
-
-    @property
-    def key(self) -> str:
-        """The id of the run, or else the name: the same for the same model."""
-        return str(self.run.info.run_id) if self.run else self.name
+    key: str  # the id of the run, or model and revision
+    load: Callable[[], RunSummary]  # what comparing it takes
+    run: "Run | None" = None
 
 
 def find_run(text: str, config: Config) -> tuple[str, Provenance]:
@@ -88,7 +79,7 @@ def find_groups(texts: list[str], config: Config) -> list[list[RunSummary]]:
     """
     with connection.connected() as client:
         store = _Store(client, config)
-        return [[store.load(match) for match in group] for group in store.groups(texts)]
+        return [[match.load() for match in group] for group in store.groups(texts)]
 
 
 class _Store:
@@ -124,26 +115,25 @@ class _Store:
             return self._champions() or _none(text, "`pipeline promote`")
         for fits in MATCHERS.values():
             if runs := [run for run in self._runs if fits(run, text)]:
-                return _matches(reversed(runs))
+                return self._matches(reversed(runs))
         return self._at_revision(text)
 
-    def load(self, match: Match) -> RunSummary:
-        """What comparing a match takes."""
-        if not match.run:
-            return match.snapshot.summary(match.model, self._config.model(match.model).task.name)
-        run_id, provenance = match.run.info.run_id, schema.load_provenance(self._client, match.run)
-        copy = partial(schema.download, self._client, run_id)
-        return summarize(match.name, provenance, copy, run_id)
+    def _matches(self, runs: Iterable["Run"]) -> list[Match]:
+        return [Match(run.data.tags["model"], run.info.run_id, partial(self._load, run), run) for run in runs]
+
+    def _load(self, run: "Run") -> RunSummary:
+        copy = partial(schema.download, self._client, run.info.run_id)
+        return summarize(run.info.run_name, schema.load_provenance(self._client, run), copy, run.info.run_id)
 
     def _newest(self, model: str) -> list[Match]:
-        return _matches(run for run in self._runs if run.data.tags["model"] == model)[:1]
+        return self._matches(run for run in self._runs if run.data.tags["model"] == model)[:1]
 
     def _in_workspace(self) -> list[Match]:
         files = [ModelPaths(model).weights for model in self._config.models]
         return self._with_weights({md5(file) for file in files if file.is_file()})
 
     def _with_weights(self, weights: set[str]) -> list[Match]:
-        return _matches(run for run in self._runs if run.data.tags[WEIGHTS] in weights)
+        return self._matches(run for run in self._runs if run.data.tags[WEIGHTS] in weights)
 
     def _champions(self) -> list[Match]:
         ids = {
@@ -153,7 +143,7 @@ class _Store:
             for alias, version in model.aliases.items()
             if alias.startswith(CHAMPION)
         }
-        return _matches(run for run in self._runs if run.info.run_id in ids)
+        return self._matches(run for run in self._runs if run.info.run_id in ids)
 
     def _at_revision(self, revision: str) -> list[Match]:
         if not (commit := git.commit(revision)):
@@ -164,7 +154,8 @@ class _Store:
             )
         matches = []
         for model, weights in trained_models(revision, self._config.models).items():
-            matches += self._with_weights({weights})[:1] or [Match(model, None, Snapshot(revision, commit))]
+            summary = partial(Snapshot(revision, commit).summary, model, self._config.model(model).task.name)
+            matches += self._with_weights({weights})[:1] or [Match(model, f"{model}@{revision}", summary)]
         return matches
 
     def _previous(self, match: Match) -> Match | None:
@@ -176,15 +167,11 @@ class _Store:
         earlier = [other for other in runs if other.info.start_time < run.info.start_time]
         alike = [other for other in earlier if other.data.params.get("seed") == run.data.params.get("seed")]
         single = [other for other in alike if not other.data.tags.get("experiment")]
-        return next(iter(_matches(single or alike or earlier)), None)
+        return next(iter(self._matches(single or alike or earlier)), None)
 
 
 def _none(text: str, advice: str) -> NoReturn:
     raise PipelineError(f"{text} has no recorded run; run {advice} first.")
-
-
-def _matches(runs: Iterable["Run"]) -> list[Match]:
-    return [Match(run.data.tags["model"], run, Snapshot("", "")) for run in runs]
 
 
 def _by_model(matches: Sequence[Match]) -> list[list[Match]]:

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,11 +64,11 @@ def live_run(provenance: Provenance) -> Iterator[OnReport]:
     attempt("the end of the training", lambda: _finish(client, run_id, provenance))
 
 
-def delete_killed_runs(client: "MlflowClient", experiment: str) -> None:
+def delete_killed_runs(client: "MlflowClient", task: str) -> None:
     """Delete the live runs of this machine whose process has ended: it was killed and could not end them."""
     if not Path("/proc").is_dir():
         return
-    for run in client.search_runs([experiment], f"tags.{LIVE} LIKE '{socket.gethostname()} %'"):
+    for run in client.search_runs([experiment_id(client, task)], f"tags.{LIVE} LIKE '{socket.gethostname()} %'"):
         process = run.data.tags[LIVE].split()[-1]
         if not Path(f"/proc/{process}").exists():
             client.delete_run(run.info.run_id)
@@ -128,18 +128,9 @@ def record_stopped(setup: ModelSetup, trial: str, sweep: str, commit: str, rows:
                 return name
             if LIVE in run.data.tags:  # written by the training until it was ended
                 client.delete_run(run.info.run_id)
-        provenance = Provenance(
-            model=setup.name,
-            task=setup.task.name,
-            recipe=setup.recipe_name,
-            commit=commit,
-            uncommitted=True,  # the parameters of a trial are uncommitted changes of params.yaml
-            experiment=trial,
-            params=setup.used_params(),
-        )
-        tags = schema.tags(provenance) | {SWEEP: sweep}
-        run_id = str(client.create_run(experiment, tags=tags, run_name=name).info.run_id)
-        client.log_batch(run_id, params=_params(provenance))
+        # The parameters of a trial are uncommitted changes of params.yaml.
+        provenance = replace(lineage.of_setup(setup), commit=commit, uncommitted=True, experiment=trial)
+        run_id = _create(client, provenance, name, {SWEEP: sweep}).info.run_id
         _log_history(client, run_id, rows)
         client.set_terminated(run_id, "KILLED")
     return name
@@ -198,12 +189,9 @@ def _artifacts(task: str) -> str | None:
 
 
 def _begin(client: "MlflowClient", provenance: Provenance) -> str:
-    experiment = experiment_id(client, provenance.task)
-    delete_killed_runs(client, experiment)  # their training is resumed in a new run
-    tags = {LIVE: f"{socket.gethostname()} {os.getpid()}"} | schema.tags(provenance)
-    run = client.create_run(experiment, tags=tags, run_name=f"{provenance.model}@training")
-    client.log_batch(run.info.run_id, params=_params(provenance))
-    return str(run.info.run_id)
+    delete_killed_runs(client, provenance.task)  # their training is resumed in a new run
+    process = f"{socket.gethostname()} {os.getpid()}"
+    return str(_create(client, provenance, f"{provenance.model}@training", {LIVE: process}).info.run_id)
 
 
 def _finish(client: "MlflowClient", run_id: str, provenance: Provenance) -> None:
@@ -224,15 +212,22 @@ def _end(client: "MlflowClient", run_id: str, status: str, name: str) -> None:
 def _find_or_create(client: "MlflowClient", artifacts: Artifacts) -> "tuple[Run, Provenance]":
     """The run of a trained model, and its provenance: what the logs do not have of the training, the run may have."""
     model, task, weights = artifacts.model, artifacts.task.name, artifacts.weights_md5
-    experiment = experiment_id(client, task)
-    if runs := runs_with_weights(client, experiment, model, weights):
+    if runs := runs_with_weights(client, experiment_id(client, task), model, weights):
         try:
             return runs[0], lineage.of_artifacts(artifacts, recorded=schema.load_provenance(client, runs[0]))
         except PipelineError:  # it was not recorded completely, or is damaged
             return runs[0], lineage.of_artifacts(artifacts)
     provenance = lineage.of_artifacts(artifacts)
-    tags, name = {WEIGHTS: weights} | schema.tags(provenance), run_name(model, weights, provenance.experiment)
-    return client.create_run(experiment, tags=tags, run_name=name), provenance
+    name = run_name(model, weights, provenance.experiment)
+    return _create(client, provenance, name, {WEIGHTS: weights}), provenance
+
+
+def _create(client: "MlflowClient", provenance: Provenance, name: str, tags: dict[str, str]) -> "Run":
+    """A new run, with these and the tags and parameters that say what was trained."""
+    experiment = experiment_id(client, provenance.task)
+    run = client.create_run(experiment, tags=tags | schema.tags(provenance), run_name=name)
+    client.log_batch(run.info.run_id, params=_params(provenance))
+    return run
 
 
 def _log_results(

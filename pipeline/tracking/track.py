@@ -15,7 +15,7 @@ from pipeline.lineage.artifacts import (
     verified_workspace,
 )
 from pipeline.tracking import connection
-from pipeline.tracking.record import delete_killed_runs, experiment_id, record
+from pipeline.tracking.record import delete_killed_runs, record
 from pipeline.tracking.schema import WEIGHTS, recorded_runs, run_name
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def _track_all(client: "MlflowClient", config: Config, recorded: set[str]) -> It
     A run that a user deleted in MLflow stays deleted, unless its model is in the workspace.
     """
     for task in config.tasks:
-        delete_killed_runs(client, experiment_id(client, task))
+        delete_killed_runs(client, task)
     present = _weights(recorded_runs(client, deleted=True))
     for model, entries in from_run_cache():
         weights = trained_weights(entries, model)
