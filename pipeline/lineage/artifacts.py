@@ -87,9 +87,8 @@ def trained_weights(entries: Entries, model: str) -> str:
     return outs.get(str(ModelPaths(model).weights), "")
 
 
-def trained_models(revision: str, models: Iterable[str]) -> dict[str, str]:
-    """The MD5 of the weights of each of these models at a revision. Raises PipelineError if it has none of them."""
-    entries = dvc.lock_entries(git.commit(revision))
+def trained_models(entries: Entries, models: Iterable[str], revision: str) -> dict[str, str]:
+    """The MD5 of the weights of each of these models in the entries of a revision. Raises PipelineError without any."""
     if trained := {model: weights for model in models if (weights := trained_weights(entries, model))}:
         return trained
     raise PipelineError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 from pipeline.config import Config
 from pipeline.errors import PipelineError, quoted, redact
 from pipeline.files import md5
-from pipeline.lineage import git
+from pipeline.lineage import dvc, git
 from pipeline.lineage.artifacts import trained_models
 from pipeline.lineage.provenance import Provenance
 from pipeline.lineage.snapshot import RunSummary, Snapshot, summarize
@@ -100,8 +100,8 @@ class _Store:
         pairs = [[before, match] for match in matches if (before := self._previous(match))]
         if not pairs:
             raise PipelineError(
-                f"{texts[0] if texts else 'no model'} has no earlier run to compare with; change a parameter and run "
-                "`dvc repro`, or name another run, such as workspace."
+                f"there is no earlier run of {texts[0] if texts else 'any model'} to compare with; change a parameter "
+                "and run `dvc repro`, or name another run, such as workspace."
             )
         return pairs
 
@@ -153,7 +153,7 @@ class _Store:
                 "run that `mlflow ui` lists."
             )
         matches = []
-        for model, weights in trained_models(revision, self._config.models).items():
+        for model, weights in trained_models(dvc.lock_entries(commit), self._config.models, revision).items():
             summary = partial(Snapshot(revision, commit).summary, model, self._config.model(model).task.name)
             matches += self._with_weights({weights})[:1] or [Match(model, f"{model}@{revision}", summary)]
         return matches

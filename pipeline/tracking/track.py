@@ -64,7 +64,8 @@ def _track_revision(revision: str, config: Config, recorded: set[str]) -> Iterat
             f"there is no revision {quoted(revision)}; `git log` and `dvc exp list` show those that are here, "
             "`git fetch` and `dvc exp pull` fetch others."
         )
-    entries, models, failures = dvc.lock_entries(commit), trained_models(revision, config.models), 0
+    entries, failures = dvc.lock_entries(commit), 0
+    models = trained_models(entries, config.models, revision)
     for model in models:
         try:
             with checked_out(model, entries, commit) as artifacts:
