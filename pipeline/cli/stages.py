@@ -53,7 +53,7 @@ def train(
     from pipeline.cluster.progress import reported
     from pipeline.files import md5
     from pipeline.lineage import provenance
-    from pipeline.tracking.writer import live_run
+    from pipeline.tracking.record import live_run
 
     setup = config.load().model(model)
     setup.used_params()  # raises if the model does not have the recipe; before TensorFlow, which takes seconds
@@ -67,7 +67,7 @@ def train(
     if not train.is_chief(setup):  # of several workers; the chief writes and records
         train.run(setup)
         return
-    made_from = provenance.of_setup(setup, provenance.current_source(setup))
+    made_from = provenance.of_setup(setup).with_source(provenance.current_source(setup))
     with live_run(made_from) as on_report:
         environment = train.run(setup, reported(on_report))
         outputs = {str(setup.paths.weights): md5(setup.paths.weights)}

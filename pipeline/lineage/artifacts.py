@@ -1,7 +1,7 @@
 """The files of a trained model: in the workspace, at a revision of git, or in DVC's cache."""
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -55,30 +55,14 @@ class Artifacts:
 
         return pd.read_csv(self.paths.history).to_dict("records")  # type: ignore[return-value]
 
-    def check_consistent(self) -> None:
-        """Raise PipelineError unless the examples, the training's files and the export are those of the entries.
+    def check_consistent(self, verbs: Sequence[str] = ("train", "export")) -> None:
+        """Raise PipelineError unless the examples and the outputs of these stages are those of the entries.
 
-        And unless the export was made from these weights.
+        And unless each stage read what those before it wrote.
         """
         require(self.paths.weights, repro("train", self.model))
-        train, export = (self.entries.get(stage(verb, self.model), {}) for verb in ("train", "export"))
-        read = dvc.hashes(export, "deps")
-        if read.get(str(ModelPaths(self.model).weights)) != trained_weights(self.entries, self.model):
-            raise _inconsistent(self.model)
-        data = {path: hash_name for path, hash_name in read.items() if is_split_data(path)}
-        self._check_files(data | dvc.hashes(train, "outs") | dvc.hashes(export, "outs"))
-
-    def check_evaluated(self) -> None:
-        """Raise PipelineError unless all is consistent, and the evaluation was made from this export."""
-        self.check_consistent()
-        evaluate, export = (self.entries.get(stage(verb, self.model), {}) for verb in ("evaluate", "export"))
-        if not dvc.hashes(export, "outs").items() <= dvc.hashes(evaluate, "deps").items():
-            raise _inconsistent(self.model)
-        self._check_files(dvc.hashes(evaluate, "outs"))
-
-    def _check_files(self, hashes: dict[str, str]) -> None:
-        for path, was in hashes.items():
-            if dvc.hash_of(self.paths.root / path) != was:
+        for path, hash_name in _files(self.model, self.entries, verbs).items():
+            if dvc.hash_of(self.paths.root / path) != hash_name:
                 restore, again = f"rm -rf {path} && dvc checkout {path}", repro("evaluate", self.model)
                 raise PipelineError(
                     f"{path} is not the file that {LOCK} names; run `{restore}` to restore it, or `{again}` to make it."
@@ -93,7 +77,7 @@ def workspace(model: str, task: str) -> Artifacts:
 def verified_workspace(model: str, task: str) -> Artifacts:
     """The model in the workspace. Raises PipelineError unless every file is as dvc.lock has it."""
     artifacts = workspace(model, task)
-    artifacts.check_evaluated()
+    artifacts.check_consistent(MODEL_STAGES)
     return artifacts
 
 
@@ -103,12 +87,28 @@ def trained_weights(entries: Entries, model: str) -> str:
     return outs.get(str(ModelPaths(model).weights), "")
 
 
+def trained_models(entries: Entries, models: Iterable[str], revision: str) -> dict[str, str]:
+    """The MD5 of the weights of each of these models in the entries of a revision. Raises PipelineError without any."""
+    if trained := {model: weights for model in models if (weights := trained_weights(entries, model))}:
+        return trained
+    raise PipelineError(
+        f"revision {revision} has no trained model of params.yaml in its dvc.lock; choose another revision."
+    )
+
+
+def numeric(content: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics of metrics.json, without what else it holds: names, and whether the dataset is a stand-in."""
+    return {
+        name: value for name, value in content.items() if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
 @contextmanager
 def checked_out(model: str, entries: Entries, revision: str = "") -> Iterator[Artifacts]:
     """The files of a model in a temporary folder, as its entries name them by their hashes.
 
-    They come from git, if `revision` has them, else from DVC's cache or its remote. Raises PipelineError if one is
-    gone, or if the model was not exported and evaluated.
+    They come from the revision, by default the workspace, if it has them, else from DVC's cache or its remote. Raises
+    PipelineError if one is gone, or if the model was not exported and evaluated.
     """
     addresses = [stage(verb, model) for verb in MODEL_STAGES]
     task = dvc.params(entries[stage("train", model)])[f"models.{model}.task"]
@@ -117,18 +117,13 @@ def checked_out(model: str, entries: Entries, revision: str = "") -> Iterator[Ar
             f"{model} was trained, but DVC has no entry of {' and '.join(missing)}; check that revision out and run "
             f"`{repro('evaluate', model)}`."
         )
-    files: dict[str, str] = {}
-    for address in addresses:
-        deps = dvc.hashes(entries[address], "deps")
-        files |= {path: hash_name for path, hash_name in deps.items() if is_split_data(path)}
-        files |= dvc.hashes(entries[address], "outs")
     cache = dvc.Cache()
     with tempfile.TemporaryDirectory(prefix="lstm-") as name:
         root = Path(name)
-        for path, hash_name in files.items():
-            content = git.show(revision, path) if revision else None
+        for path, hash_name in _files(model, entries, MODEL_STAGES).items():
+            target = dvc.inside(root, path)
+            content = git.show(revision, path)
             if content is not None and md5_of(content) == hash_name:
-                target = dvc.inside(root, path)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(content)
             else:
@@ -143,50 +138,45 @@ def from_run_cache() -> list[tuple[str, Entries]]:
     hash, that the other read.
     """
     cached = dvc.run_cache_entries()
+    # The newest entry that read or wrote a file: a path and a hash.
+    readers = {file: entry for entry in cached for file in dvc.hashes(entry, "deps").items()}
+    writers = {file: entry for entry in cached for file in dvc.hashes(entry, "outs").items()}
     models = []
     for train in cached:
-        model = _trained_model(train)
-        if not model:
-            continue
-        paths = ModelPaths(model)
-        export = _last(cached, _reads(train, paths.weights))
-        evaluate = _last(cached, _reads(export, paths.export)) if export else None
-        if not (export and evaluate):
-            continue
-        entries = {stage("train", model): train, stage("export", model): export, stage("evaluate", model): evaluate}
-        task = TaskPaths(str(dvc.params(train).get(f"models.{model}.task")))
-        if split := _last(cached, _writes(train, task.examples)):
-            entries[stage("split", task.name)] = split
-            if generate := _last(cached, _writes(split, task.raw)):
-                entries[stage("generate", task.name)] = generate
-        models.append((model, entries))
+        outs = dvc.hashes(train, "outs")
+        names = (Path(path).parent.name for path in outs)
+        model = next((name for name in names if str(ModelPaths(name).weights) in outs), "")
+        paths, task = ModelPaths(model), TaskPaths(str(dvc.params(train).get(f"models.{model}.task")))
+        export = readers.get(_file(train, "outs", paths.weights), {})
+        evaluate = readers.get(_file(export, "outs", paths.export), {})
+        split = writers.get(_file(train, "deps", task.examples), {})
+        generate = writers.get(_file(split, "deps", task.raw), {})
+        if export and evaluate:
+            entries = dict(zip((stage(verb, model) for verb in MODEL_STAGES), (train, export, evaluate), strict=True))
+            entries |= {stage("split", task.name): split, stage("generate", task.name): generate}
+            models.append((model, {address: entry for address, entry in entries.items() if entry}))
     return models
 
 
-def _inconsistent(model: str) -> PipelineError:
-    return PipelineError(
-        f"the files of {model} are not those of {LOCK}; run `{repro('evaluate', model)}` to make them again, or "
-        "`dvc checkout` to restore them."
-    )
+def _files(model: str, entries: Entries, verbs: Sequence[str]) -> dict[str, str]:
+    """The hash of each file that these stages of a model wrote, and of the examples that they read, by its path.
+
+    Raises PipelineError unless each stage read what those before it wrote.
+    """
+    files: dict[str, str] = {}
+    for verb in verbs:
+        entry = entries.get(stage(verb, model), {})
+        read = dvc.hashes(entry, "deps")
+        if not entry or any(files.get(path, hash_name) != hash_name for path, hash_name in read.items()):
+            raise PipelineError(
+                f"the files of {model} are not those of {LOCK}; run `{repro('evaluate', model)}` to make them again, "
+                "or `dvc checkout` to restore them."
+            )
+        files |= {path: hash_name for path, hash_name in read.items() if is_split_data(path)}
+        files |= dvc.hashes(entry, "outs")
+    return files
 
 
-def _trained_model(entry: dict[str, Any]) -> str:
-    """The model whose weights a stage wrote; empty if it wrote none."""
-    names = {path: Path(path).parent.name for path in dvc.hashes(entry, "outs")}
-    return next((name for path, name in names.items() if path == str(ModelPaths(name).weights)), "")
-
-
-def _reads(writer: dict[str, Any], path: Path) -> Callable[[dict[str, Any]], bool]:
-    """Whether an entry read `path` as `writer` wrote it."""
-    hash_name = dvc.hashes(writer, "outs")[str(path)]
-    return lambda entry: dvc.hashes(entry, "deps").get(str(path)) == hash_name
-
-
-def _writes(reader: dict[str, Any], path: Path) -> Callable[[dict[str, Any]], bool]:
-    """Whether an entry wrote `path` as `reader` read it."""
-    hash_name = dvc.hashes(reader, "deps").get(str(path))
-    return lambda entry: hash_name is not None and dvc.hashes(entry, "outs").get(str(path)) == hash_name
-
-
-def _last(entries: list[dict[str, Any]], fits: Callable[[dict[str, Any]], bool]) -> dict[str, Any] | None:
-    return next((entry for entry in reversed(entries) if fits(entry)), None)
+def _file(entry: dict[str, Any], kind: str, path: Path) -> tuple[str, str]:
+    """A path with its hash in an entry; with an empty hash, which no file has, if the entry does not name it."""
+    return str(path), dvc.hashes(entry, kind).get(str(path), "")

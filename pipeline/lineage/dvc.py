@@ -21,18 +21,18 @@ MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
 INVALID = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # what reading a damaged entry raises
 
 
-def lock_entries(revision: str | None = None) -> dict[str, Any]:
+def lock_entries(revision: str = "") -> dict[str, Any]:
     """The entries of dvc.lock, in the workspace or at a revision, by stage address; empty if there is no dvc.lock.
 
     Raises PipelineError if it is damaged.
     """
-    content = git.show(revision, str(LOCK)) if revision else _read(LOCK)
+    content = git.show(revision, str(LOCK))
     if not content:
         return {}
     try:
         entries: dict[str, Any] = parse_yaml(content)["stages"]
         for entry in entries.values():
-            _check(entry)
+            check(entry)
     except INVALID:
         raise _damaged(f" of {revision}" if revision else "") from None
     return entries
@@ -44,32 +44,28 @@ def _damaged(where: str = "") -> PipelineError:
 
 def run_cache_entries() -> list[dict[str, Any]]:
     """Every stage that ran here, as an entry of dvc.lock, oldest first (DVC's run cache); damaged ones are left out."""
-    with repository() as repo:
-        folder = Path(repo.stage_cache.cache_dir)
-    files = sorted((path for path in folder.glob("*/*/*") if path.is_file()), key=lambda path: path.stat().st_mtime_ns)
+    files = [path for path in Cache().runs.glob("*/*/*") if path.is_file()]
     entries = []
-    for path in files:
+    for path in sorted(files, key=lambda path: path.stat().st_mtime_ns):
         try:
             entry = parse_yaml(path.read_bytes())
-            _check(entry)
+            check(entry)
         except INVALID:
             continue  # DVC, too, ignores a damaged entry, and runs the stage
         entries.append(entry)
     return entries
 
 
-def changed_stages(kind: str = "", addresses: Sequence[str] = ()) -> list[str]:
+def changed_stages(addresses: Sequence[str] = ()) -> list[str]:
     """The stages whose inputs or outputs differ from dvc.lock, of these addresses or of all.
 
-    With a `kind`, such as "changed outs", only those with changes of that kind. Raises PipelineError if dvc.lock is
-    damaged.
+    Raises PipelineError if dvc.lock is damaged.
     """
     try:
         with repository() as repo:
-            status = repo.status(targets=list(addresses) or None)
+            return sorted(repo.status(targets=list(addresses) or None))
     except (*INVALID, NotImplementedError):
         raise _damaged() from None
-    return sorted(name for name, changes in status.items() if not kind or any(kind in change for change in changes))
 
 
 def commit(address: str) -> None:
@@ -126,16 +122,13 @@ def params(entry: dict[str, Any]) -> dict[str, Any]:
 
 def inside(root: Path, path: str) -> Path:
     """Resolve an untrusted relative path. Raises PipelineError if it leads out of `root`, also by a link."""
-    if (
-        Path(path).is_absolute()
-        or ".." in Path(path).parts
-        or not (root / path).resolve().is_relative_to(root.resolve())
-    ):
-        raise PipelineError(
-            f"{quoted(path, 200)} is not a path inside the project; whoever wrote it may have meant to overwrite a "
-            "file of yours: look where it comes from before you use it."
-        )
-    return root / path
+    relative = not Path(path).is_absolute() and ".." not in Path(path).parts
+    if relative and (root / path).resolve().is_relative_to(root.resolve()):
+        return root / path
+    raise PipelineError(
+        f"{quoted(path, 200)} is not a path inside the project; whoever wrote it may have meant to overwrite a file of "
+        "yours: look where it comes from before you use it."
+    )
 
 
 class Cache:
@@ -170,13 +163,10 @@ class Cache:
     def damaged(self, hash_name: str) -> list[Path]:
         """The files of the cache that hold a file or folder with this hash, and are damaged."""
         cached = self.path(hash_name)
-        if not cached.is_file():
-            return []
-        if md5(cached) != hash_name.removesuffix(".dir"):
+        if cached.is_file() and md5(cached) != hash_name.removesuffix(".dir"):
             return [cached]
-        if not hash_name.endswith(".dir"):
-            return []
-        return [path for file in load_json(cached, "dvc pull") for path in self.damaged(file["md5"])]
+        listed = load_json(cached, "dvc pull") if hash_name.endswith(".dir") and cached.is_file() else []
+        return [path for file in listed for path in self.damaged(file["md5"])]
 
     def _cached(self, hash_name: str, path: Path) -> Path:
         """The cache's file with this hash, fetched from the remote if it is not there."""
@@ -201,16 +191,11 @@ class Cache:
         return cached
 
 
-def _read(path: Path) -> bytes | None:
-    return path.read_bytes() if path.is_file() else None
-
-
-def _check(entry: dict[str, Any]) -> None:
+def check(entry: dict[str, Any]) -> None:
     """Raise one of INVALID unless hashes() and params() can read the entry."""
-    for kind in ("deps", "outs"):
-        for path, hash_name in hashes(entry, kind).items():
-            if not (isinstance(path, str) and isinstance(hash_name, str)):
-                raise TypeError(f"{path!r} or {hash_name!r} is not a text")
+    texts = [text for kind in ("deps", "outs") for file in hashes(entry, kind).items() for text in file]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("a path or a hash is not a text")
     params(entry)
 
 

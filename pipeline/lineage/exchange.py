@@ -6,7 +6,7 @@ From then on, DVC knows such a run as if it had happened here.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from pipeline.errors import PipelineError, quoted
@@ -39,8 +39,7 @@ def outputs_of(addresses: Iterable[str]) -> Inputs:
     objects: dict[str, bytes] = {}
     for path, hash_name in files.items():
         if hash_name.endswith(".dir"):
-            below = files_below(Path(path))
-            objects |= {md5(file): file.read_bytes() for file in below}
+            objects |= {md5(file): file.read_bytes() for file in files_below(Path(path))}
             objects[hash_name] = dvc.listing(Path(path))
         else:
             objects[hash_name] = Path(path).read_bytes()
@@ -67,16 +66,17 @@ def add(objects: Mapping[str, bytes], runs: Mapping[str, bytes]) -> None:
 
 
 def _check_entry(content: bytes) -> None:
+    """Raise PipelineError if an entry of the run cache is damaged, runs another program or leads out of the project."""
     try:
         entry: Any = parse_yaml(content)
-        paths = [*dvc.hashes(entry, "deps"), *dvc.hashes(entry, "outs")]
+        dvc.check(entry)
+        command = str(entry["cmd"])
     except dvc.INVALID:
         raise PipelineError("an entry of the run cache came damaged; run the trial again.") from None
-    if not str(entry["cmd"]).startswith("python -m pipeline "):
-        raise PipelineError(f"an entry of the run cache has the command {quoted(str(entry['cmd']))}; it is not taken.")
-    for path in paths:
-        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-            raise PipelineError(f"an entry of the run cache names {quoted(path)}, which is outside of the project.")
+    if not command.startswith("python -m pipeline "):
+        raise PipelineError(f"an entry of the run cache has the command {quoted(command)}; it is not taken.")
+    for path in [*dvc.hashes(entry, "deps"), *dvc.hashes(entry, "outs")]:
+        dvc.inside(Path(), path)
 
 
 def _write(path: Path, content: bytes) -> None:

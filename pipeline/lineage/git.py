@@ -39,8 +39,7 @@ def patch(sources: Sequence[str] = ()) -> bytes:
     """
     if not commit():
         return b""
-    new = [CODE] if any(Path("pipeline").rglob("*.py")) else []
-    new += [source for source in sources if Path(source).exists()]
+    new = [CODE, *(source for source in sources if Path(source).exists())]
     with tempfile.TemporaryDirectory() as folder:
         index = {"GIT_INDEX_FILE": f"{folder}/index"}
         _git("read-tree", "HEAD", environment=index)
@@ -83,7 +82,9 @@ def _is_source(path: str, source: str) -> bool:
 
 
 def show(revision: str, path: str) -> bytes | None:
-    """A file as it was at a revision; None if the revision does not have it."""
+    """A file as it was at a revision, or as it is in the workspace if that is empty; None if it does not exist."""
+    if not revision:
+        return Path(path).read_bytes() if Path(path).is_file() else None
     result = _git("show", f"{revision}:{path}")
     return None if result.returncode else result.stdout
 
@@ -121,17 +122,11 @@ def worktree(revision: str, changes: bytes = b"") -> Iterator[Path]:
         try:
             # Without hooks: the one that `dvc install` sets would look for data there.
             result = _git("-c", "core.hooksPath=/dev/null", *add)
-            if result.returncode:
-                raise PipelineError(
-                    f"git could not make a work tree of {commit_hash} ({_reason(result)}); fix that and try again."
-                )
+            _require(result, f"git could not make a work tree of {commit_hash}", "fix that and try again")
             if changes:
                 result = _git("-C", str(folder), "apply", "--whitespace=nowarn", "-", stdin=changes)
-                if result.returncode:
-                    raise PipelineError(
-                        f"the run's uncommitted changes do not apply to commit {commit_hash[:10]} ({_reason(result)}); "
-                        "the patch is damaged or the commit was rewritten: choose another run."
-                    )
+                problem = f"the run's uncommitted changes do not apply to commit {commit_hash[:10]}"
+                _require(result, problem, "the patch is damaged or the commit was rewritten: choose another run")
             yield folder
         finally:
             _git("worktree", "remove", "--force", str(folder))
@@ -145,9 +140,7 @@ def archive(revision: str) -> bytes:
             ("fetch", "--quiet", "--depth", "1", Path.cwd().as_uri(), revision),
             ("update-ref", "--no-deref", "HEAD", revision),
         ):
-            result = _git("-C", folder, *words)
-            if result.returncode:
-                raise PipelineError(f"git could not pack commit {revision[:10]} ({_reason(result)}); fix that.")
+            _require(_git("-C", folder, *words), f"git could not pack commit {revision[:10]}", "fix that")
         content = io.BytesIO()
         with tarfile.open(fileobj=content, mode="w") as tar:
             tar.add(folder, arcname=".git")
@@ -156,8 +149,6 @@ def archive(revision: str) -> bytes:
 
 def _ignored(sources: list[str]) -> list[str]:
     """The sources that git ignores, files in a folder each by its name. Logs a warning for each."""
-    if not sources:
-        return []
     listed = _git("ls-files", "--others", "--ignored", "--exclude-standard", "-z", "--", *sources).stdout
     ignored = [path for path in listed.decode(errors="replace").split("\0") if path and "__pycache__" not in path]
     for path in ignored:
@@ -185,6 +176,12 @@ def _experiment_refs(name: str) -> list[str]:
     """The refs of a DVC experiment: refs/exps/ab/cdef.../NAME. Others below refs/exps are DVC's own."""
     refs = _git("for-each-ref", "--format=%(refname)", "refs/exps").stdout.decode().split()
     return [ref for ref in refs if ref.split("/")[4:] == [name]]
+
+
+def _require(result: subprocess.CompletedProcess[bytes], problem: str, advice: str) -> None:
+    """Raise PipelineError if git failed."""
+    if result.returncode:
+        raise PipelineError(f"{problem} ({_reason(result)}); {advice}.")
 
 
 def _reason(result: subprocess.CompletedProcess[bytes]) -> str:

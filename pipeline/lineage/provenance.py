@@ -1,8 +1,11 @@
 """What a trained model was made from: enough to reproduce it."""
 
 import json
+import logging
 import os
-from dataclasses import asdict, dataclass, replace
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,18 +13,22 @@ from pydantic import Field, TypeAdapter
 
 from pipeline.config import ModelSetup, Name, TaskName, flatten
 from pipeline.errors import PipelineError
-from pipeline.files import md5, md5_of, parse_yaml
+from pipeline.files import md5_of, parse_yaml
 from pipeline.formats import write_json
-from pipeline.lineage import credentials, dvc, git
+from pipeline.lineage import dvc, git
 from pipeline.lineage.artifacts import Artifacts, trained_weights
 from pipeline.paths import LOCK, PARAMS, RAW, ModelPaths, is_split_data, stage
 
+LINES = 5000  # of a file that are looked at for credentials: more are a text, such as a story
+
 Source = tuple[str, bytes]  # the code and parameters: a commit, and the uncommitted changes in the form of `git apply`
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a model was made from, and the hashes of the files that its stages wrote: the one record of a run.
+    """What a model was made from, and the hashes of the files that its stages wrote.
 
     The end of a training saves it in the logs, `evaluate` completes it, and MLflow holds it as it is. No output of a
     stage may hold it, since it differs from one training to the next.
@@ -29,14 +36,14 @@ class Provenance:
 
     model: Name
     task: TaskName
-    recipe: str
-    commit: Annotated[str, Field(pattern="^([0-9a-f]{40})?$")]
-    uncommitted: bool
-    experiment: str  # DVC's name for it; empty outside of `dvc exp run`
-    params: dict[str, Any]  # by their dotted keys in params.yaml
-    inputs: dict[str, str]  # path: MD5, of all that training depends on, as dvc.lock has them; empty until it has them
-    outputs: dict[str, str]  # path: MD5
-    environment: dict[str, Any]  # device, versions, seconds, memory; empty if it is not known
+    recipe: str = ""
+    commit: Annotated[str, Field(pattern="^([0-9a-f]{40})?$")] = ""
+    uncommitted: bool = False
+    experiment: str = ""  # DVC's name for it; empty outside of `dvc exp run`
+    params: dict[str, Any] = field(default_factory=dict)  # by their dotted keys in params.yaml
+    inputs: dict[str, str] = field(default_factory=dict)  # path: MD5, of all that training depends on, by dvc.lock
+    outputs: dict[str, str] = field(default_factory=dict)  # path: MD5
+    environment: dict[str, Any] = field(default_factory=dict)  # device, versions, seconds, memory
     patch: Annotated[str, Field(pattern=r"^[\x00-\xff]*$")] = ""  # uncommitted changes for `git apply`, as Latin-1
 
     @property
@@ -49,27 +56,36 @@ class Provenance:
         """The MD5 of the weights, which identifies a trained model."""
         return self.outputs[str(ModelPaths(self.model).weights)]
 
+    @property
+    def shared_params(self) -> dict[str, Any]:
+        """The recipe and the parameters, under names that all models share."""
+        return {"recipe": self.recipe} | strip_prefixes(self.params)
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """The seconds and the memory of the training, by the names of metrics, if they are recorded."""
+        names = {"training_seconds": "seconds", "peak_memory_mib": "peak_memory_mib"}
+        return {name: self.environment[key] for name, key in names.items() if key in self.environment}
+
+    def with_source(self, source: Source) -> "Provenance":
+        """The same, made from this commit and these changes."""
+        commit, changes = source
+        return replace(self, commit=commit, uncommitted=bool(changes), patch=changes.decode("latin-1"))
+
 
 def current_source(setup: ModelSetup) -> Source:
     """The code and parameters in the workspace."""
     return _workspace_source([setup.task.params.source])
 
 
-def of_setup(setup: ModelSetup, source: Source, experiment: str | None = None) -> Provenance:
-    """The provenance of a training that has not ended: what it is made from, as far as params.yaml and git have it."""
-    commit, changes = source
+def of_setup(setup: ModelSetup) -> Provenance:
+    """What a training that begins now is made from, without its source."""
     return Provenance(
         model=setup.name,
         task=setup.task.name,
         recipe=setup.recipe_name,
-        commit=commit,
-        uncommitted=bool(changes),
-        experiment=os.environ.get("DVC_EXP_NAME", "") if experiment is None else experiment,
+        experiment=os.environ.get("DVC_EXP_NAME", ""),
         params=setup.used_params(),
-        inputs={},
-        outputs={},
-        environment={},
-        patch=changes.decode("latin-1"),
     )
 
 
@@ -81,39 +97,35 @@ def of_entries(entries: dict[str, Any], model: str, task: str) -> Provenance:
         params |= dvc.params(entry)
     prefix = f"models.{model}.recipes."
     recipe = next((key.removeprefix(prefix).split(".")[0] for key in params if key.startswith(prefix)), "")
-    inputs = dvc.hashes(train, "deps")
-    return Provenance(model, task, recipe, "", False, "", params, inputs, outputs={}, environment={})
+    return Provenance(model, task, recipe, params=params, inputs=dvc.hashes(train, "deps"))
 
 
-def of_artifacts(artifacts: Artifacts, source: Source | None = None) -> Provenance:
-    """The provenance of a trained model, as its lock entries, its files, and the logs or else git have it.
+def of_artifacts(artifacts: Artifacts, source: Source | None = None, recorded: Provenance | None = None) -> Provenance:
+    """The provenance of a trained model, as its lock entries and its files have it.
 
-    `evaluate` gives the present `source`, since code that only `evaluate` uses may have changed after the training.
-    Environment and experiment stay those of the training.
+    The logs have commit, changes, experiment and environment; else those that are `recorded` elsewhere count, else git
+    is searched for the commit. `evaluate` gives the present `source`, since code that only `evaluate` uses may have
+    changed after the training.
     """
     model, task, weights = artifacts.model, artifacts.task.name, artifacts.weights_md5
-    made_these = trained_weights(artifacts.entries, model) == weights
-    locked = of_entries(artifacts.entries if made_these else {}, model, task)
-    training = load_training(model, task, weights)
-    known = training or locked
-    if source is None:
-        source = (training.commit, training.changes) if training else _find_source(weights, locked)
-    commit, changes = source
+    locked_weights = trained_weights(artifacts.entries, model)
+    locked = of_entries(artifacts.entries if locked_weights == weights else {}, model, task)
+    training = load_training(model, task, weights) or recorded
+    training = training or (locked if source else _find_source(locked, weights))
     return replace(
-        locked,
-        recipe=locked.recipe or known.recipe,
-        commit=commit,
-        uncommitted=bool(changes),
-        experiment=known.experiment or os.environ.get("DVC_EXP_NAME", ""),
-        params=locked.params or known.params,
+        training.with_source(source) if source else training,
+        model=model,
+        task=task,
+        recipe=locked.recipe or training.recipe,
+        experiment=training.experiment or os.environ.get("DVC_EXP_NAME", ""),
+        params=locked.params or training.params,
+        inputs=locked.inputs,
         outputs=artifacts.hashes(),
-        environment=known.environment,
-        patch=changes.decode("latin-1"),
     )
 
 
 def save_training(provenance: Provenance) -> None:
-    """Write the provenance into the logs under the MD5 of its weights, where tracking finds it at any later time."""
+    """Write the provenance into the logs under the MD5 of its weights, where tracking reads it at any later time."""
     save(provenance, ModelPaths(provenance.model).provenance(provenance.weights_md5))
 
 
@@ -122,9 +134,9 @@ def load_training(model: str, task: str, weights_md5: str) -> Provenance | None:
     try:
         content = json.loads(ModelPaths(model).provenance(weights_md5).read_bytes())
         # Version 0.3 wrote commit, patch, experiment and environment alone.
-        old = {"recipe": "", "uncommitted": bool(content["patch"]), "params": {}, "inputs": {}, "outputs": {}}
-        return TypeAdapter(Provenance).validate_python(old | content | {"model": model, "task": task})
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        content |= {"model": model, "task": task, "uncommitted": content.get("uncommitted", bool(content["patch"]))}
+        return TypeAdapter(Provenance).validate_python(content)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 
@@ -134,7 +146,7 @@ def strip_prefixes(dotted: dict[str, Any]) -> dict[str, Any]:
     models.NAME.recipes.RECIPE.learning_rate is learning_rate, models.NAME.network.units is network.units,
     tasks.NAME.split.train is split.train.
     """
-    return {_strip_prefix(key): value for key, value in dotted.items()}
+    return {re.sub(r"^(models|tasks)\.[^.]+\.(recipes\.[^.]+\.)?", "", key): value for key, value in dotted.items()}
 
 
 def save(provenance: Provenance, path: Path) -> None:
@@ -146,10 +158,10 @@ def load(path: Path) -> Provenance:
     """Read what `save` wrote. Raises PipelineError if it is missing, damaged or of another version of this project."""
     try:
         provenance = TypeAdapter(Provenance).validate_json(path.read_bytes())
-        if str(ModelPaths(provenance.model).weights) not in provenance.outputs:
+        if not provenance.weights_md5:
             raise ValueError("no weights")
         return provenance
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError):
         raise PipelineError(
             "the run's provenance.json is missing, damaged or of another version of this project; choose another run, "
             "or record this one's commit again with `pipeline track`."
@@ -161,52 +173,58 @@ def input_kind(path: str) -> Literal["code", "data"]:
     return "data" if Path(path).is_relative_to(RAW.parent) else "code"
 
 
-def _strip_prefix(key: str) -> str:
-    match key.split("."):
-        case ["models", _, "recipes", _, *rest] | ["models", _, *rest] | ["tasks", _, *rest]:
-            return ".".join(rest)
-    return key
+def warn_of_credentials(patch: bytes) -> None:
+    """Log a warning for each file of a patch that adds a line with a credential, since MLflow will hold the patch."""
+    for path, kind in sorted(set(credentials(patch))):
+        log.warning(
+            "the changes of %s add what looks like a credential (%s), and MLflow will hold them for all who read its "
+            "store; if it is one, take it out and train again.",
+            path,
+            kind,
+        )
 
 
-def _find_source(weights_md5: str, locked: Provenance) -> Source:
-    """The source of a model that the logs do not have.
+def credentials(patch: bytes) -> Iterator[tuple[str, str]]:
+    """The file and the kind of whatever looks like a credential to detect-secrets, in the lines that a patch adds."""
+    from detect_secrets.core.scan import scan_line
+    from detect_secrets.settings import default_settings
+
+    path, lines = "", 0
+    with default_settings():
+        for line in patch.decode(errors="replace").splitlines():
+            if line.startswith("+++ b/"):
+                path, lines = line.removeprefix("+++ b/"), 0
+            elif line.startswith("+") and lines < LINES:
+                lines += 1
+                # High entropy alone is no sign of a credential: hashes and numbers have it.
+                yield from ((path, each.type) for each in scan_line(line[1:]) if "Entropy" not in each.type)
+
+
+def _workspace_source(sources: Sequence[str]) -> Source:
+    """The last commit, and the uncommitted changes; logs a warning if these seem to hold a credential."""
+    changes = git.patch(sources)
+    warn_of_credentials(changes)
+    return git.commit(), changes
+
+
+def _find_source(locked: Provenance, weights_md5: str) -> Provenance:
+    """The same with the source of a model that the logs do not have.
 
     The first of these that has the inputs and parameters: HEAD; the workspace; the commits, newest first, that added
     the weights to dvc.lock or removed them. HEAD if none has them.
     """
-    head = git.commit()
-    if _commit_has(head, locked):
-        return head, b""
     code = [path for path in locked.inputs if not is_split_data(path)]
-    if _workspace_has(code, locked):
-        return _workspace_source(code)
-    commits = git.commits_with(weights_md5, str(LOCK))
-    return next((commit for commit in commits if _commit_has(commit, locked)), head), b""
+    head = git.commit()
+    if not _has(head, locked, code) and _has("", locked, code):
+        return locked.with_source(_workspace_source(code))
+    commits = (commit for commit in (head, *git.commits_with(weights_md5, str(LOCK))) if _has(commit, locked, code))
+    return locked.with_source((next(commits, head), b""))
 
 
-def _workspace_source(sources: list[str]) -> Source:
-    """The last commit and the uncommitted changes; logs a warning if these seem to hold a credential."""
-    commit, changes = git.commit(), git.patch(sources)
-    credentials.warn(changes)
-    return commit, changes
-
-
-def _workspace_has(code: list[str], locked: Provenance) -> bool:
-    same = all(Path(path).is_file() and md5(Path(path)) == locked.inputs[path] for path in code)
-    return same and _has_params(PARAMS.read_bytes(), locked.params)
-
-
-def _commit_has(commit: str, locked: Provenance) -> bool:
-    for path, hash_name in locked.inputs.items():
-        if is_split_data(path):
-            continue
-        content = git.show(commit, path)
-        if content is None or md5_of(content) != hash_name:
-            return False
-    return _has_params(git.show(commit, str(PARAMS)) or b"", locked.params)
-
-
-def _has_params(text: bytes, params: dict[str, Any]) -> bool:
-    """Whether a params.yaml has these values."""
-    present = flatten(parse_yaml(text))
-    return all(present.get(key) == value for key, value in params.items())
+def _has(revision: str, locked: Provenance, code: list[str]) -> bool:
+    """Whether a revision, or the workspace if that is empty, has this code and these parameters."""
+    contents = {path: git.show(revision, path) for path in code}
+    present = flatten(parse_yaml(git.show(revision, str(PARAMS)) or b""))
+    return all(
+        content is not None and md5_of(content) == locked.inputs[path] for path, content in contents.items()
+    ) and all(present.get(key) == value for key, value in locked.params.items())

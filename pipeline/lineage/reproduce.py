@@ -1,8 +1,10 @@
 """Make a run's model again, from its commit, changes, parameters and data, in a temporary work tree."""
 
 import os
+import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -50,11 +52,11 @@ def run(provenance: Provenance) -> tuple[Difference | None, list[Difference]]:
             dvc.inside(folder, path)
             if is_split_data(path):
                 cache.checkout(hash_name, folder, path)
-        if difference := _differing_input(provenance, folder) or _differing_parameter(provenance, folder):
+        if difference := next(_differing_inputs(provenance, folder), None):
             return difference, versions
         for verb in MODEL_STAGES:
             _run_stage(verb, provenance.model, folder)
-        difference = _differing_output(provenance, folder)
+        difference = next(_differing_outputs(provenance, folder), None)
     return (versions[0] if difference and versions else difference), versions
 
 
@@ -77,46 +79,35 @@ def foreign_code(provenance: Provenance) -> str:
 
 def differing_versions(provenance: Provenance) -> list[Difference]:
     """The versions of Python and of the libraries that are not those of the run."""
-    differences = []
-    for name in ("python", *LIBRARIES):
-        if (was := provenance.environment.get(name)) is None:
-            continue
-        if (now := _installed(name)) != was:
-            differences.append(Difference("library version", name, was, now))
-    return differences
+    used = {name: provenance.environment[name] for name in ("python", *LIBRARIES) if name in provenance.environment}
+    versions = [Difference("library version", name, was, _installed(name)) for name, was in used.items()]
+    return [version for version in versions if version.was != version.now]
 
 
 def _installed(name: str) -> str:
-    if name == "python":
-        return ".".join(map(str, sys.version_info[:3]))
     try:
-        return version(name)
+        return platform.python_version() if name == "python" else version(name)
     except PackageNotFoundError:
         return "not installed"
 
 
-def _differing_input(provenance: Provenance, folder: Path) -> Difference | None:
+def _differing_inputs(provenance: Provenance, folder: Path) -> Iterator[Difference]:
+    """The files of code and data, then the parameters, that the work tree has otherwise."""
     for path, was in provenance.inputs.items():
         if (now := _hash(folder / path)) != was:
-            return Difference(input_kind(path), path, was, now)
-    return None
-
-
-def _differing_parameter(provenance: Provenance, folder: Path) -> Difference | None:
+            yield Difference(input_kind(path), path, was, now)
     present = flatten(parse_yaml((folder / PARAMS).read_bytes()))
-    for key, was in {"recipe": provenance.recipe, **provenance.params}.items():
-        if present.get(key) != was:
-            return Difference("parameter", key, str(was), str(present.get(key, "missing")))
-    return None
+    for key, value in {"recipe": provenance.recipe, **provenance.params}.items():
+        if present.get(key) != value:
+            yield Difference("parameter", key, str(value), str(present.get(key, "missing")))
 
 
-def _differing_output(provenance: Provenance, folder: Path) -> Difference | None:
-    """The first file that the stages wrote otherwise; the weights come first."""
+def _differing_outputs(provenance: Provenance, folder: Path) -> Iterator[Difference]:
+    """The files that the stages wrote otherwise, the weights first."""
     weights = str(ModelPaths(provenance.model).weights)
-    for path, was in sorted(provenance.outputs.items(), key=lambda output: output[0] != weights):
+    for path, was in ({weights: provenance.weights_md5} | provenance.outputs).items():
         if (now := _hash(folder / path)) != was:
-            return Difference("weights" if path == weights else "output", path, was, now)
-    return None
+            yield Difference("weights" if path == weights else "output", path, was, now)
 
 
 def _hash(path: Path) -> str:

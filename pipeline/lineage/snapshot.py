@@ -3,7 +3,7 @@
 import io
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +13,12 @@ import pandas as pd
 
 from pipeline.config import flatten
 from pipeline.errors import PipelineError, printable
-from pipeline.files import parse_yaml
+from pipeline.files import load_json, parse_yaml
 from pipeline.lineage import dvc, git
-from pipeline.lineage.provenance import Provenance, of_entries, strip_prefixes
+from pipeline.lineage.artifacts import numeric
+from pipeline.lineage.provenance import Provenance, of_entries
 from pipeline.paths import PARAMS, ModelPaths, TaskPaths, stage
+from pipeline.predictions import load_parquet
 
 
 @dataclass(frozen=True)
@@ -38,16 +40,15 @@ class RunSummary:
     @property
     def params(self) -> dict[str, str]:
         """The parameters, without the prefixes of model, recipe and task, as text for a terminal."""
-        params = {"recipe": self.provenance.recipe} | strip_prefixes(self.provenance.params)
-        return {key: printable(str(value)) for key, value in params.items()}
+        return {key: printable(str(value)) for key, value in self.provenance.shared_params.items()}
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The project at a revision, or in the workspace if there is none."""
+    """The project at a revision, or in the workspace if that is empty."""
 
     name: str
-    revision: str | None
+    revision: str
 
     @cached_property
     def entries(self) -> dict[str, Any]:
@@ -61,9 +62,7 @@ class Snapshot:
 
     def read(self, path: Path) -> bytes | None:
         """The content of a file that git holds; None if it does not exist on this side."""
-        if self.revision:
-            return git.show(self.revision, str(path))
-        return path.read_bytes() if path.is_file() else None
+        return git.show(self.revision, str(path))
 
     def params(self) -> dict[str, Any]:
         """All of params.yaml, by dotted keys; empty if it does not exist."""
@@ -78,38 +77,41 @@ class Snapshot:
         """The MD5 of the examples that the model was evaluated on."""
         return dvc.hashes(self.entry("evaluate", model), "deps").get(str(TaskPaths(task).examples))
 
-    def provenance(self, model: str, task: str) -> Provenance:
-        """What the model was made from, as dvc.lock has it."""
-        return replace(of_entries(self.entries, model, task), commit=git.commit(self.revision or "HEAD"))
-
     def summary(self, model: str, task: str) -> RunSummary:
         """The model as a run that can be compared; it has no id."""
-        history = self.read(ModelPaths(model).history) or b"step,accuracy\n"
-        return RunSummary(
-            id="",
-            name=f"{model}@{self.name}",
-            provenance=self.provenance(model, task),
-            metrics=numeric(self.metrics(model)),
-            history=pd.read_csv(io.BytesIO(history), index_col="step"),
-            predictions=self._predictions(model),
-        )
+        provenance = replace(of_entries(self.entries, model, task), commit=git.commit(self.revision or "HEAD"))
+        return summarize(f"{model}@{self.name}", provenance, self._copy)
 
-    def _predictions(self, model: str) -> pd.DataFrame | None:
-        """The predictions of the evaluated split; None if neither DVC's cache nor its remote has them any more."""
-        path = ModelPaths(model).predictions
-        md5 = dvc.hashes(self.entry("evaluate", model), "outs").get(str(path))
-        if md5 is None:
+    def _copy(self, path: Path, folder: Path) -> Path | None:
+        """A copy of a model's file, from git or else from DVC; None if neither has it any more."""
+        copy, content = folder / path.name, self.read(path)
+        if content is not None:
+            copy.write_bytes(content)
+            return copy
+        hash_name = dvc.hashes(self.entry("evaluate", path.parent.name), "outs").get(str(path), "")
+        try:
+            dvc.Cache().checkout(hash_name, folder, path.name)
+        except PipelineError:
             return None
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                dvc.Cache().checkout(md5, Path(folder), path.name)
-            except PipelineError:
-                return None
-            return pd.read_parquet(Path(folder) / path.name)
+        return copy
 
 
-def numeric(content: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics of metrics.json, without what else it holds: names, and whether the dataset is a stand-in."""
-    return {
-        name: value for name, value in content.items() if isinstance(value, int | float) and not isinstance(value, bool)
-    }
+def summarize(
+    name: str, provenance: Provenance, copy: Callable[[Path, Path], Path | None], run_id: str = ""
+) -> RunSummary:
+    """Read a run from the files of its model: `copy` puts one into a folder, and returns None if there is none.
+
+    Raises PipelineError if a file is damaged.
+    """
+    paths, command = ModelPaths(provenance.model), "pipeline track"
+    with tempfile.TemporaryDirectory() as folder:
+        files = (paths.metrics, paths.history, paths.predictions)
+        metrics, history, predictions = (copy(path, Path(folder)) for path in files)
+        return RunSummary(
+            id=run_id,
+            name=printable(name),
+            provenance=provenance,
+            metrics=(numeric(load_json(metrics, command)) if metrics else {}) | provenance.costs,
+            history=pd.read_csv(history or io.StringIO("step,accuracy\n"), index_col="step"),
+            predictions=load_parquet(predictions, command) if predictions else None,
+        )

@@ -39,7 +39,7 @@ def make(base: str, config: Config) -> Report:
 
     Raises PipelineError if the revision does not exist or has no dvc.lock, or if the workspace is not up to date.
     """
-    before, now = Snapshot(base, _branch_point(base)), Snapshot("now", None)
+    before, now = Snapshot(base, _branch_point(base)), Snapshot("now", "")
     if not before.entries:
         raise PipelineError(f"{base} holds no {LOCK}: there is nothing to compare with; name another base.")
     _require_up_to_date()

@@ -2,8 +2,8 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,39 +60,16 @@ def client() -> "MlflowClient":
         return MlflowClient(uri, registry_uri=uri)
     with exclusive():
         if not file.exists():
-            _create(file)
-        mlflow_client, experiments = _open(uri, file)
-        _require_here(experiments, file)
+            with draft(file) as new:  # a creation that is interrupted leaves no half of a store
+                MlflowClient(f"{SQLITE}{new}").search_experiments(max_results=1)
+        if not file.is_file():
+            raise PipelineError(f"the MLflow store {quoted(str(file), 200)} is not a file; remove it.")
+        mlflow_client = MlflowClient(uri, registry_uri=uri)
+        _require_here(mlflow_client.search_experiments(), file)
     return mlflow_client
 
 
-def _create(file: Path) -> None:
-    """Create the store's tables beside it and rename it: a creation that is interrupted leaves no half of a store."""
-    from mlflow import MlflowClient
-
-    with draft(file) as new:
-        MlflowClient(f"{SQLITE}{new}").search_experiments(max_results=1)
-
-
-def _open(uri: str, file: Path) -> "tuple[MlflowClient, list[Experiment]]":
-    """The client of a SQLite store, and its experiments. Raises PipelineError if its creation was interrupted."""
-    from mlflow import MlflowClient
-
-    if not file.is_file():
-        raise PipelineError(f"the MLflow store {quoted(str(file), 200)} is not a file; remove it.")
-    try:
-        client = MlflowClient(uri, registry_uri=uri)
-        return client, list(client.search_experiments())
-    except Exception as error:
-        if "already exists" not in str(error):
-            raise
-        raise PipelineError(
-            f"{quoted(str(file), 200)} is incomplete: its creation was interrupted; delete it, and `pipeline track` "
-            "makes it again."
-        ) from None
-
-
-def _require_here(experiments: "list[Experiment]", file: Path) -> None:
+def _require_here(experiments: "Sequence[Experiment]", file: Path) -> None:
     """Raise PipelineError if a SQLite store was made in another folder."""
     here = (file.parent / ARTIFACTS).as_uri()
     for experiment in experiments:
@@ -133,19 +110,31 @@ def connected(create: bool = False) -> Iterator["MlflowClient"]:
             raise MlflowException(str(error)) from error
         yield mlflow_client
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        if "out-of-date database schema" in str(error) or "Can't locate revision" in str(error):
-            raise PipelineError(
-                f"the MLflow store {uri} was made by another version of MLflow; copy it, then run "
-                f"`mlflow db upgrade {uri}`."
-            ) from None
-        if file and (isinstance(error, OSError) or "disk I/O" in str(error) or "readonly" in str(error)):
-            raise PipelineError(
-                f"the MLflow store {uri} could not be read or written ({short_error(error)}); free some space, or "
-                "fix the permissions."
-            ) from None
-        raise PipelineError(
-            f"the MLflow store {uri} does not answer ({short_error(error)}); start it, or fix MLFLOW_TRACKING_URI."
-        ) from None
+        raise PipelineError(f"the MLflow store {uri} {_advice(error, uri, file)}.") from None
+
+
+def _advice(error: Exception, uri: str, file: Path | None) -> str:
+    """What is wrong with a store, and what to do."""
+    said, reason = str(error), short_error(error)
+    if "out-of-date database schema" in said or "Can't locate revision" in said:
+        return f"was made by another version of MLflow; copy it, then run `mlflow db upgrade {uri}`"
+    if file and "already exists" in said:
+        return "is incomplete: its creation was interrupted; delete it, and `pipeline track` makes it again"
+    if file and (isinstance(error, OSError) or "disk I/O" in said or "readonly" in said):
+        return f"could not be read or written ({reason}); free some space, or fix the permissions"
+    return f"does not answer ({reason}); start it, or fix MLFLOW_TRACKING_URI"
+
+
+@contextmanager
+def may_exist() -> Iterator[None]:
+    """Pass over MLflow's error that a name exists: it was made before, or just now by another process."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
 
 
 class BestEffort:
@@ -178,8 +167,7 @@ def short_error(error: Exception) -> str:
     return shortened(redact(str(error).split("\n[SQL:")[0].replace("\n", " ")), 200).rstrip(".")
 
 
-@contextmanager
-def exclusive() -> Iterator[None]:
+def exclusive() -> AbstractContextManager[Any]:
     """One process of this machine at a time, if the store is a SQLite file: its lock lies beside it.
 
     For creating tables, and for changes that read first: two processes would each create a run.
@@ -187,8 +175,4 @@ def exclusive() -> Iterator[None]:
     from filelock import FileLock
 
     file = database_file()
-    if file is None:
-        yield
-        return
-    with FileLock(f"{file}.lock", timeout=30):
-        yield
+    return FileLock(f"{file}.lock", timeout=30) if file else nullcontext()

@@ -29,21 +29,18 @@ class Verdict:
 
 def judge(model: str, metrics: Mapping[str, Any], gate: Gate, champion: Champion | None) -> Verdict:
     """Judge a model by its metrics.json. The verdict has the reason of each check, passed or not."""
-    accuracy = float(metrics["accuracy"])
+    accuracy, stand_in = float(metrics["accuracy"]), metrics["stand_in"]
+    itself = ", which only stands in for another dataset" if stand_in else " itself"
     checks = [
-        _check_dataset(metrics["dataset"], metrics["stand_in"]),
+        (not stand_in, f"it was measured on {metrics['dataset']}{itself}"),
         _check_floor("its accuracy", accuracy, gate.floor),
-        *_check_worst_class(metrics, gate),
-        _check_champion(accuracy, champion),
     ]
-    reasons = [reason for _, reason in checks]
-    return Verdict(model, all(passed for passed, _ in checks), accuracy, gate.floor, champion, reasons)
-
-
-def _check_dataset(dataset: str, stand_in: bool) -> tuple[bool, str]:
-    if stand_in:
-        return False, f"it was measured on {dataset}, which only stands in for another dataset"
-    return True, f"it was measured on {dataset} itself"
+    if gate.worst_class:
+        name = f"the accuracy of its worst class, {metrics['worst_class']},"
+        checks.append(_check_floor(name, float(metrics["worst_class_accuracy"]), gate.worst_class))
+    checks.append(_check_champion(accuracy, champion))
+    passed, reasons = zip(*checks, strict=True)
+    return Verdict(model, all(passed), accuracy, gate.floor, champion, list(reasons))
 
 
 def _check_floor(name: str, accuracy: float, floor: float) -> tuple[bool, str]:
@@ -51,13 +48,6 @@ def _check_floor(name: str, accuracy: float, floor: float) -> tuple[bool, str]:
     how = "at least" if passed else "below"
     own, least = _distinct_percents(accuracy, floor)
     return passed, f"{name} of {own} is {how} the floor of {least}"
-
-
-def _check_worst_class(metrics: Mapping[str, Any], gate: Gate) -> list[tuple[bool, str]]:
-    if not gate.worst_class:
-        return []
-    name = f"the accuracy of its worst class, {metrics['worst_class']},"
-    return [_check_floor(name, float(metrics["worst_class_accuracy"]), gate.worst_class)]
 
 
 def _check_champion(accuracy: float, champion: Champion | None) -> tuple[bool, str]:

@@ -1,43 +1,101 @@
-"""MLflow's registry: each exported model is a version; of each dataset, one that passed the gate is the champion.
+"""MLflow's registry: each exported model, in a package, is a version; of each dataset, one is the champion.
 
-The title is an alias of the registered model: champion-mnist. Only `promote` gives it.
+The title is an alias of the registered model: champion-mnist. Only `promote` gives it, and the gate must pass.
 """
 
 import re
+import shutil
 import tempfile
+from dataclasses import asdict
+from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pipeline
+from pipeline import tasks
 from pipeline.config import Gate
+from pipeline.dataset import load_examples
+from pipeline.files import load_json, md5
 from pipeline.inference import evaluation
+from pipeline.inference.predict import DEFAULT
 from pipeline.lineage.artifacts import Artifacts
 from pipeline.lineage.provenance import Provenance
-from pipeline.paths import ModelPaths, TaskPaths
-from pipeline.tracking.connection import tracking_uri
+from pipeline.paths import MANIFEST, ModelPaths, TaskPaths, repro
+from pipeline.tracking import connection
 from pipeline.tracking.gate import Champion, Verdict, judge
 from pipeline.tracking.schema import CHAMPION
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 TAKES = "It takes texts, pictures in base64, or features, float32 `sequence`."
+REQUIREMENTS = (  # what a packaged model needs to predict
+    *("mlflow", "numpy", "onnxruntime", "opencv-python-headless", "pandas", "pillow", "pyarrow", "pydantic", "regex"),
+    "ruamel.yaml",
+)
+SERVED_MODEL = "pipeline.tracking.served_model"  # the module that predicts
+ANSWER = [{"label": "", "probability": 0.0, "top": [{"label": "", "probability": 0.0}]}]  # the types of an answer
+ONNX = "onnx"  # the tag that holds the MD5 of the ONNX file
 
 
-def register_version(
-    client: "MlflowClient", run_id: str, model_id: str, artifacts: Artifacts, provenance: Provenance
-) -> str:
-    """Make the model of a run a version, unless it is one already, and tag it with what the gate compares.
+def log_model(client: "MlflowClient", run: "Run", artifacts: Artifacts) -> str:
+    """Make the exported model a model of its run, with the package as its files, unless it is one. Returns its id."""
+    from mlflow.entities import LoggedModelOutput
 
-    Returns the version.
+    experiment, run_id, onnx_md5 = run.info.experiment_id, run.info.run_id, md5(artifacts.paths.onnx)
+    same = f"source_run_id = '{run_id}' AND tags.{ONNX} = '{onnx_md5}'"
+    model = next(iter(client.search_logged_models([experiment], same)), None)
+    if model is None:
+        model = client.create_logged_model(experiment, artifacts.model, run_id, {ONNX: onnx_md5})
+        client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    if model.status != "READY" or not client.list_logged_model_artifacts(model.model_id):  # its folder may be lost
+        with tempfile.TemporaryDirectory() as folder:
+            package = Path(folder) / "package"
+            write_package(artifacts, package, run_id=run_id, model_id=model.model_id)
+            client.log_model_artifacts(model.model_id, str(package))
+        client.finalize_logged_model(model.model_id, "READY")
+    return str(model.model_id)
+
+
+def write_package(artifacts: Artifacts, folder: Path, run_id: str = "", model_id: str = "") -> None:
+    """Write the package: the ONNX file, the facts of its dataset, and the code that predicts; no pickle."""
+    import mlflow.pyfunc
+    from mlflow.models import Model, infer_signature
+
+    paths, examples = artifacts.paths, load_examples(artifacts.task)
+    encoded, _ = examples.split("train")
+    features = tasks.load(artifacts.task.name).features
+    data = folder.parent / artifacts.model
+    data.mkdir()
+    for path in (paths.onnx, paths.info, paths.export / MANIFEST):
+        shutil.copy(path, data)
+    mlflow.pyfunc.save_model(
+        folder,
+        loader_module=SERVED_MODEL,
+        data_path=data,
+        code_paths=[str(Path(pipeline.__file__).parent)],
+        pip_requirements=[f"{name}=={installed(name)}" for name in REQUIREMENTS],
+        signature=infer_signature(model_output=ANSWER, params=asdict(DEFAULT)),  # the input: texts or an array
+        input_example={"sequence": features(encoded[:1], examples.info)},
+        metadata=load_json(paths.info, repro("export", artifacts.model)),
+        mlflow_model=Model(run_id=run_id, model_id=model_id),
+    )
+
+
+def register(
+    client: "MlflowClient", run_id: str, model_id: str, artifacts: Artifacts, provenance: Provenance, gate: Gate
+) -> tuple[str, Verdict | None]:
+    """Make the model of a run a version, unless it is one already, and judge it on the artifacts' test data.
+
+    Returns the version, and the verdict, which describes it; None if it is the champion of its dataset already, which
+    keeps what it was judged by.
     """
-    from mlflow.exceptions import MlflowException
-
-    model, onnx_md5, metrics = provenance.model, _onnx_md5(provenance), artifacts.metrics()
-    try:
+    model, dataset = artifacts.model, artifacts.metrics()["dataset"]
+    onnx_md5 = provenance.outputs[str(ModelPaths(model).onnx)]
+    examples_md5 = provenance.inputs.get(str(TaskPaths(provenance.task).examples), "")
+    with connection.may_exist():
         client.create_registered_model(model, description=f"Task {provenance.task}. {TAKES}")
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
     same = f"name = '{model}' and tags.model = '{onnx_md5}' and run_id = '{run_id}'"
     if versions := client.search_model_versions(same):
         version = str(versions[0].version)
@@ -45,35 +103,17 @@ def register_version(
         # Not models:/ID, which MLflow looks up in the store of the working folder.
         source = client.get_logged_model(model_id).artifact_location
         version = str(client.create_model_version(model, source, run_id, model_id=model_id).version)
-    if version != champion_version(client, model, metrics["dataset"]):  # the champion keeps what it was judged by
-        tags = {
-            "model": onnx_md5,
-            "examples": _examples_md5(provenance),
-            "dataset": metrics["dataset"],
-            "accuracy": repr(metrics["accuracy"]),
-        }
-        for key, value in tags.items():
-            client.set_model_version_tag(model, version, key, value)
-    return version
-
-
-def assess(
-    client: "MlflowClient", version: str, artifacts: Artifacts, provenance: Provenance, gate: Gate
-) -> Verdict | None:
-    """Judge a version against the champion on the artifacts' test data, and describe it by the verdict.
-
-    Returns the verdict; None if it is the champion already.
-    """
-    model, metrics = provenance.model, artifacts.metrics()
-    present = champion_version(client, model, metrics["dataset"])
+    present = str(client.get_registered_model(model).aliases.get(alias(dataset), ""))  # MLflow gives a number or a text
     if present == version:
-        return None
-    champion = _champion(client, model, present, _examples_md5(provenance), artifacts.task) if present else None
-    verdict = judge(model, metrics, gate, champion)
+        return version, None
+    champion = _champion(client, model, present, examples_md5, artifacts.task) if present else None
+    verdict = judge(model, artifacts.metrics(), gate, champion)
     outcome = "passed" if verdict.passed else "did not pass"
-    client.set_model_version_tag(model, version, "verdict", outcome)
+    tags = {"model": onnx_md5, "examples": examples_md5, "dataset": dataset, "accuracy": repr(verdict.accuracy)}
+    for key, value in (tags | {"verdict": outcome}).items():
+        client.set_model_version_tag(model, version, key, value)
     client.update_model_version(model, version, f"{outcome}: {'; '.join(verdict.reasons)}.")
-    return verdict
+    return version, verdict
 
 
 def promote(
@@ -98,33 +138,17 @@ def alias(dataset: str) -> str:
     return CHAMPION + re.sub(r"[^A-Za-z0-9_-]+", "-", dataset)
 
 
-def champion_version(client: "MlflowClient", model: str, dataset: str) -> str:
-    """The version that is the champion of a dataset; "" if there is none."""
-    return str(client.get_registered_model(model).aliases.get(alias(dataset), ""))  # MLflow gives a number or a text
-
-
 def _champion(client: "MlflowClient", model: str, version: str, examples_md5: str, task: TaskPaths) -> Champion:
     """The champion with its accuracy on these examples: as recorded, if they are the same, else measured now."""
     from mlflow.artifacts import download_artifacts
 
-    champion = client.get_model_version(model, version)
-    name = f"version {version}"
+    champion, name, uri = client.get_model_version(model, version), f"version {version}", connection.tracking_uri()
     if examples_md5 and champion.tags.get("examples") == examples_md5:
         return Champion(name, float(champion.tags["accuracy"]))
     with tempfile.TemporaryDirectory() as folder:
-        package = download_artifacts(
-            str(champion.source), dst_path=folder, tracking_uri=tracking_uri(), registry_uri=tracking_uri()
-        )
+        package = download_artifacts(str(champion.source), dst_path=folder, tracking_uri=uri, registry_uri=uri)
         (onnx,) = Path(package).rglob(ModelPaths(model).onnx.name)
         try:
             return Champion(name, evaluation.accuracy(onnx, task))
         except ValueError:  # other shapes or classes
             return Champion(name, None)
-
-
-def _onnx_md5(provenance: Provenance) -> str:
-    return provenance.outputs[str(ModelPaths(provenance.model).onnx)]
-
-
-def _examples_md5(provenance: Provenance) -> str:
-    return provenance.inputs.get(str(TaskPaths(provenance.task).examples), "")

@@ -1,7 +1,12 @@
-"""What a run holds, by the names of its tags, curves, artifacts and aliases, and how runs are found by them."""
+"""What a run holds, by the names of its tags, curves, artifacts and aliases, and how runs are found and read."""
 
+import tempfile
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.errors import PipelineError
+from pipeline.lineage import provenance as lineage
 from pipeline.lineage.provenance import Provenance
 from pipeline.paths import stage
 
@@ -10,7 +15,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 WEIGHTS = "weights"  # the tag that identifies a run: the MD5 of the weights, as dvc.lock has it
-CONTENTS = "contents"  # the tag that says which inputs and outputs were recorded: an MD5 of their MD5s
+DATASET = "dataset"  # the tag that a run gets last: it is recorded
 SWEEP = "sweep"  # the tag of a trial: the name of its sweep
 LIVE = "live"  # the tag of a run whose training has not ended: host and process
 # Tags, and keys of the environment.
@@ -18,8 +23,8 @@ ENVIRONMENT = ("device", "cudnn", "workers", "python", "tensorflow", "keras", "n
 CURVES = ("train/", "validation/", "test/")  # prefixes of curves; a metric without one is final
 CHAMPION = "champion-"  # the alias of a version that is the champion of a dataset begins with it
 PROVENANCE = "provenance.json"  # an artifact
-PROVENANCE_MD5 = "provenance"  # the tag that holds its MD5
 PATCH = "changes.patch"  # an artifact of version 0.3, if there were uncommitted changes
+MOST = 50_000  # runs that MLflow returns at once
 
 
 def run_name(model: str, weights_md5: str, experiment: str) -> str:
@@ -40,21 +45,8 @@ def tags(provenance: Provenance) -> dict[str, str]:
 
 def curve(column: str) -> str:
     """The curve of a column of history.csv: `accuracy` is train/accuracy, `test_accuracy` is test/accuracy."""
-    for prefix in CURVES[1:]:
-        split = prefix.rstrip("/")
-        if column.startswith(f"{split}_"):
-            return prefix + column.removeprefix(f"{split}_")
-    return CURVES[0] + column
-
-
-def history_column(curve_name: str) -> str:
-    """The column of history.csv that a curve is made from: the inverse of `curve`."""
-    return curve_name.removeprefix(CURVES[0]).replace("/", "_")
-
-
-def is_curve(metric: str) -> bool:
-    """Whether a metric of MLflow is a curve of the training, not a final metric."""
-    return metric.startswith(CURVES)
+    split, _, metric = column.partition("_")
+    return f"{split}/{metric}" if f"{split}/" in CURVES[1:] else CURVES[0] + column
 
 
 def recorded_runs(client: "MlflowClient", filter_string: str = "", deleted: bool = False) -> list["Run"]:
@@ -66,20 +58,34 @@ def recorded_runs(client: "MlflowClient", filter_string: str = "", deleted: bool
 
     view_type = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
     experiments = [experiment.experiment_id for experiment in client.search_experiments(view_type=view_type)]
-    runs: list[Run] = []
-    page_token = None
-    while experiments:
-        page = client.search_runs(
-            experiments, filter_string, view_type, order_by=["attributes.start_time DESC"], page_token=page_token
-        )
-        runs += [run for run in page if run.data.tags.get(CONTENTS) and {WEIGHTS, "model"} <= set(run.data.tags)]
-        page_token = page.token
-        if not page_token:
-            break
-    return runs
+    if not experiments:
+        return []
+    runs = client.search_runs(experiments, filter_string, view_type, MOST, ["attributes.start_time DESC"])
+    return [run for run in runs if {WEIGHTS, "model", DATASET} <= set(run.data.tags)]
 
 
 def runs_with_weights(client: "MlflowClient", experiment_id: str, model: str, weights_md5: str) -> list["Run"]:
     """The runs of one trained model, oldest first. The oldest is kept if there are several."""
     runs = client.search_runs([experiment_id], f"tags.{WEIGHTS} = '{weights_md5}' and tags.model = '{model}'")
     return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
+
+
+def download(client: "MlflowClient", run_id: str, path: Path, folder: Path) -> Path | None:
+    """A copy of the artifact of a run that has the name of `path`, in `folder`; None if the run does not have it."""
+    if path.name not in {file.path for file in client.list_artifacts(run_id)}:
+        return None
+    return Path(client.download_artifacts(run_id, path.name, str(folder)))
+
+
+def load_provenance(client: "MlflowClient", run: "Run") -> Provenance:
+    """The provenance of a run. Raises PipelineError if it is missing or damaged."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = download(client, run.info.run_id, Path(PROVENANCE), Path(folder))
+        if path is None:
+            raise PipelineError(
+                f"the run {run.info.run_name} has no {PROVENANCE}: its training did not end, or its artifacts are "
+                "gone; run `dvc repro`, then `pipeline track`, or choose another run."
+            )
+        provenance = lineage.load(path)
+        patch = None if provenance.patch else download(client, run.info.run_id, Path(PATCH), Path(folder))
+        return replace(provenance, patch=patch.read_bytes().decode("latin-1")) if patch else provenance

@@ -6,72 +6,73 @@ from typing import TYPE_CHECKING
 from pipeline.config import Config
 from pipeline.errors import PipelineError, quoted
 from pipeline.lineage import dvc, git
-from pipeline.lineage.artifacts import Artifacts, checked_out, from_run_cache, trained_weights, verified_workspace
+from pipeline.lineage.artifacts import (
+    Artifacts,
+    checked_out,
+    from_run_cache,
+    trained_models,
+    trained_weights,
+    verified_workspace,
+)
 from pipeline.tracking import connection
-from pipeline.tracking.record import record
+from pipeline.tracking.record import delete_killed_runs, record
 from pipeline.tracking.schema import WEIGHTS, recorded_runs, run_name
-from pipeline.tracking.writer import delete_killed_runs, experiment_id
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 
 def track(revisions: list[str], config: Config) -> Iterator[str]:
     """Record the models of these revisions; without any, all that the repository has. Yields a line for each model."""
-    if not revisions:
-        yield from _track_all(config)
-    for revision in revisions:
-        yield from _track_revision(revision, config)
+    with connection.connected(create=True) as client:
+        recorded = _weights(recorded_runs(client))
+        if not revisions:
+            yield from _track_all(client, config, recorded)
+        for revision in revisions:
+            yield from _track_revision(revision, config, recorded)
 
 
-def _track_all(config: Config) -> Iterator[str]:
+def _track_all(client: "MlflowClient", config: Config, recorded: set[str]) -> Iterator[str]:
     """Record the models of DVC's run cache that MLflow does not have, oldest first, then those of the workspace.
 
     A run that a user deleted in MLflow stays deleted, unless its model is in the workspace.
     """
-    with connection.connected(create=True) as client:
-        for task in config.tasks:
-            delete_killed_runs(client, experiment_id(client, task))
-        deleted, recorded = _recorded_weights(client, deleted=True), _recorded_weights(client)
-        for model, entries in from_run_cache():
-            weights = trained_weights(entries, model)
-            if model not in config.models or weights in recorded | deleted:
-                continue
-            try:
-                with checked_out(model, entries) as artifacts:
-                    yield _record(artifacts, config, recorded)
-            except PipelineError as error:
-                yield f"note: {run_name(model, weights, '')} is not recorded: {error}"
-        for setup in config.all_models():
-            try:
-                yield _record(verified_workspace(setup.name, setup.task.name), config, recorded)
-            except PipelineError as error:
-                yield f"note: {setup.name} is skipped: {error}"
+    for task in config.tasks:
+        delete_killed_runs(client, task)
+    present = _weights(recorded_runs(client, deleted=True))
+    for model, entries in from_run_cache():
+        weights = trained_weights(entries, model)
+        if model not in config.models or weights in recorded | present:
+            continue
+        try:
+            with checked_out(model, entries) as artifacts:
+                yield _record(artifacts, config, recorded)
+        except PipelineError as error:
+            yield f"note: {run_name(model, weights, '')} is not recorded: {error}"
+    for setup in config.all_models():
+        try:
+            yield _record(verified_workspace(setup.name, setup.task.name), config, recorded)
+        except PipelineError as error:
+            yield f"note: {setup.name} is skipped: {error}"
 
 
-def _track_revision(revision: str, config: Config) -> Iterator[str]:
+def _track_revision(revision: str, config: Config, recorded: set[str]) -> Iterator[str]:
     """Record the models of a commit, branch, tag or DVC experiment, with their files from git and DVC's cache."""
     if not (commit := git.commit(revision)):
         raise PipelineError(
             f"there is no revision {quoted(revision)}; `git log` and `dvc exp list` show those that are here, "
             "`git fetch` and `dvc exp pull` fetch others."
         )
-    entries = dvc.lock_entries(commit)
-    models = [model for model in config.models if trained_weights(entries, model)]
-    if not models:
-        raise PipelineError(
-            f"revision {revision} has no trained model of params.yaml in its dvc.lock; choose another revision."
-        )
-    failures = 0
-    with connection.connected(create=True) as client:
-        recorded = _recorded_weights(client)
-        for model in models:
-            try:
-                with checked_out(model, entries, commit) as artifacts:
-                    yield _record(artifacts, config, recorded)
-            except PipelineError as error:
-                failures += 1
-                yield f"note: {model} at {revision} is not recorded: {error}"
+    entries, failures = dvc.lock_entries(commit), 0
+    models = trained_models(entries, config.models, revision)
+    for model in models:
+        try:
+            with checked_out(model, entries, commit) as artifacts:
+                yield _record(artifacts, config, recorded)
+        except PipelineError as error:
+            failures += 1
+            yield f"note: {model} at {revision} is not recorded: {error}"
     if failures == len(models):
         raise PipelineError(
             f"no model of {revision} could be recorded; `pipeline compare {revision} workspace` shows what git holds."
@@ -86,6 +87,6 @@ def _record(artifacts: Artifacts, config: Config, recorded: set[str]) -> str:
     return f"{outcome} {name}"
 
 
-def _recorded_weights(client: "MlflowClient", deleted: bool = False) -> set[str]:
-    """The MD5s of the weights of all recorded runs; with `deleted`, also of those that were deleted."""
-    return {run.data.tags[WEIGHTS] for run in recorded_runs(client, deleted=deleted)}
+def _weights(runs: "list[Run]") -> set[str]:
+    """The MD5s of the weights of runs."""
+    return {run.data.tags[WEIGHTS] for run in runs}

@@ -7,10 +7,9 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 import webbrowser
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Config
@@ -74,7 +73,7 @@ def serve(config: Config, port: int, browser: bool, report: Callable[[str], None
     }
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
-            _wait(server, address)
+            _wait(server, port)
             report(f"{address}/{start} (Ctrl-C ends it)")
             if browser:
                 webbrowser.open(f"{address}/{start}")
@@ -176,15 +175,11 @@ def _require_free(port: int) -> None:
             raise PipelineError(f"port {port} cannot be used ({error.strerror}); choose another with --port.") from None
 
 
-def _wait(server: "subprocess.Popen[bytes]", address: str) -> None:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy for this machine
+def _wait(server: "subprocess.Popen[bytes]", port: int) -> None:
     for _ in range(SECONDS * 5):
         if server.poll() is not None:
             break
-        try:
-            opener.open(f"{address}/health", timeout=5).close()
-        except (OSError, urllib.error.URLError):
-            time.sleep(0.2)
-        else:
+        with suppress(OSError), socket.create_connection((HOST, port), timeout=5):
             return
-    raise PipelineError(f"`mlflow ui` did not start at {address}; start it yourself to see why.")
+        time.sleep(0.2)
+    raise PipelineError(f"`mlflow ui` did not start at http://{HOST}:{port}; start it yourself to see why.")

@@ -142,10 +142,10 @@ def test_evaluation_gives_it_the_later_source_and_keeps_environment_and_experime
     assert completed.outputs == {str(model.paths.weights): model.weights_md5}
 
 
-def test_a_note_of_version_0_3_is_read(model: artifacts.Artifacts) -> None:
-    note = {"commit": "a" * 40, "patch": "\u00ff", "experiment": "brisk-lynx", "environment": {"numpy": "2.4.0"}}
+def test_what_version_0_3_logged_is_read(model: artifacts.Artifacts) -> None:
+    old = {"commit": "a" * 40, "patch": "\u00ff", "experiment": "brisk-lynx", "environment": {"numpy": "2.4.0"}}
     in_logs(model).parent.mkdir(parents=True)
-    in_logs(model).write_text(json.dumps(note))
+    in_logs(model).write_text(json.dumps(old))
     completed = provenance.of_artifacts(model)
     assert (completed.commit, completed.changes, completed.uncommitted) == ("a" * 40, b"\xff", True)
     assert (completed.experiment, completed.environment) == ("brisk-lynx", {"numpy": "2.4.0"})

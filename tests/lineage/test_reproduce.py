@@ -22,7 +22,7 @@ from pipeline.lineage import reproduce
 from pipeline.lineage.provenance import Provenance
 from pipeline.lineage.reproduce import Difference
 from pipeline.paths import MODEL_STAGES, ModelPaths, TaskPaths, stage
-from pipeline.tracking.schema import CONTENTS, WEIGHTS, recorded_runs
+from pipeline.tracking.schema import DATASET, WEIGHTS, recorded_runs
 from tests.harness import project
 
 MODEL = "bits-lstm24"
@@ -57,7 +57,7 @@ def add_run(folder: Path, name: str, provenance: dict[str, Any] | str | None, pa
     A patch is a file beside the provenance, as version 0.3 recorded it.
     """
     client, original = store(folder), newest_run(folder)
-    tags = {key: original.data.tags[key] for key in ("model", "task", "recipe", WEIGHTS, CONTENTS)}
+    tags = {key: original.data.tags[key] for key in ("model", "task", "recipe", WEIGHTS, DATASET)}
     run_id = str(client.create_run(original.info.experiment_id, tags=tags, run_name=name).info.run_id)
     if provenance is not None:
         text = provenance if isinstance(provenance, str) else json.dumps(provenance)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.lineage.snapshot import numeric
+from pipeline.lineage.artifacts import numeric
 from pipeline.reports.metrics import METRICS, metric
 
 

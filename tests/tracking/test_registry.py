@@ -25,7 +25,7 @@ from pipeline.inference import evaluation, predict
 from pipeline.lineage.artifacts import workspace
 from pipeline.paths import ModelPaths, TaskPaths
 from pipeline.stages import evaluate, export, generate, split, train
-from pipeline.tracking import package as packages
+from pipeline.tracking import registry
 from tests.harness import project
 from tests.harness.process import free_port, responds, running, with_path
 
@@ -338,6 +338,6 @@ def test_a_question_that_cannot_be_answered_gets_a_sentence(
 ) -> None:
     artifacts = workspace(MODEL, "bits")
     artifacts = replace(artifacts, paths=ModelPaths(MODEL, trained), task=TaskPaths("bits", trained))
-    packages.write(artifacts, tmp_path / "package")
+    registry.write_package(artifacts, tmp_path / "package")
     with pytest.raises(MlflowException, match=re.escape(sentence)):
         mlflow.pyfunc.load_model(str(tmp_path / "package")).predict(question, params=params)
