@@ -50,7 +50,10 @@ REFUSED: dict[str, tuple[Edit, str]] = {
     "no word trains": (value("tasks.fable.split.test_share", 0.9999), "too few to train with tasks.fable.split"),
     "a folder as story": (value("tasks.fable.source", "data/fable"), "data/fable is not a text file"),
     "a split that is not stored": (value(f"models.{BITS}.recipes.fast.monitor", "test"), "stores no test split"),
-    "no class of each step": (value(f"models.{FABLE}.recipes.fast.supervise", "every-step"), "does not define the function step_targets"),
+    "no class of each step": (
+        value(f"models.{FABLE}.recipes.fast.supervise", "every-step"),
+        "does not define the function step_targets",
+    ),
     "an embedding of pictures": (value(f"models.{MNIST}.network.embedding", 4), "needs one number at each step"),
     "a walk without end": (
         values({f"models.{FABLE}.recipes.fast.{key}": new for key, new in WALK.items()}),
