@@ -175,6 +175,19 @@ STROKES: dict[int, list[list[Points]]] = {
         ],
     ],
 }
+FLAGGED: dict[int, list[list[Points]]] = {  # a 1 with a long flag, with a base or without
+    1: [
+        [[(0.05, 0.42), (0.4, 0.2), (0.7, 0)], [(0.7, 0), (0.7, 0.5), (0.68, 1)]],
+        [[(0.0, 0.58), (0.4, 0.3), (0.75, 0)], [(0.75, 0), (0.74, 0.5), (0.72, 1)]],
+        [[(0.0, 0.36), (0.4, 0.2), (0.8, 0)], [(0.8, 0), (0.78, 0.5), (0.75, 1)]],
+        [[(0.1, 0.3), (0.3, 0.2), (0.52, 0)], [(0.52, 0), (0.52, 0.5), (0.52, 1)], [(0.1, 1), (0.5, 1), (0.9, 0.99)]],
+        [
+            [(0.05, 0.4), (0.3, 0.25), (0.55, 0)],
+            [(0.55, 0), (0.54, 0.5), (0.53, 1)],
+            [(0.2, 1), (0.5, 1), (0.85, 0.99)],
+        ],
+    ]
+}
 INKS = [(25, 25, 30), (20, 30, 110), (150, 25, 30), (20, 80, 45)]  # black, blue, red, green
 PAPERS = [(246, 244, 238), (235, 228, 205), (225, 232, 240), (250, 250, 250), (240, 232, 160)]
 TABLES = [(95, 62, 38), (60, 60, 66), (150, 120, 85), (30, 30, 30)]
@@ -186,7 +199,7 @@ class Picture:
 
     pixels: np.ndarray  # uint8 (height, width, 3), or (height, width) if grey
     label: str  # the digits, left to right; "" if there is none
-    kind: str  # photo, scan, drawing, crop
+    kind: str  # a key of KINDS
     difficulty: int  # 1 to 3
     jpeg_quality: int | None  # as what it should be saved; None: PNG
 
@@ -251,7 +264,77 @@ def crop(digits: str, seed: int, difficulty: int) -> Picture:
     return Picture(_bytes(255 - grey if rng.random() < 0.5 else grey), digits, "crop", difficulty, None)
 
 
-KINDS: dict[str, Callable[[str, int, int], Picture]] = {"photo": photo, "scan": scan, "drawing": drawing, "crop": crop}
+def tight(digits: str, seed: int, difficulty: int) -> Picture:
+    """A photo or a scan of one digit, cut out so closely that strokes touch the border, or are cut by it."""
+    rng = np.random.default_rng([seed, 6])
+    tall = int(rng.integers(70, 800))
+    shape = (2 * tall, 2 * tall)
+    pen = _pen(rng, shape)
+    mask = np.pad(_mask(shape, digits, rng, pen, (0.5, 0.5)), tall)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    low, high = ((0.02, 0.1), (0.0, 0.06), (-0.03, 0.02))[difficulty - 1]
+    above, below, before, after = (rng.uniform(low, high, 4) * tall).astype(int)
+    cut = mask[rows[0] - above : rows[-1] + 1 + below, columns[0] - before : columns[-1] + 1 + after]
+    canvas = np.full((*cut.shape, 3), PAPERS[rng.integers(len(PAPERS))], np.float32)
+    _paint(canvas, cut, pen)
+    quality = None
+    if rng.random() < 0.6:
+        light = _gradient(cut.shape, rng, 0.2 * difficulty) * _vignette(cut.shape, rng.uniform(0, 0.2))
+        canvas *= light[:, :, None] * rng.uniform(0.6, 1.05) * rng.uniform(0.92, 1.08, 3)
+        canvas = cv2.GaussianBlur(canvas, (0, 0), rng.uniform(0.004, 0.008) * tall)
+        quality = int(rng.integers(60, 96))
+    canvas += rng.normal(0, rng.uniform(0.5, 1.5 * difficulty), canvas.shape)
+    return Picture(_bytes(canvas), digits, "tight", difficulty, quality)
+
+
+def pad(digits: str, seed: int, difficulty: int) -> Picture:
+    """A drawing pad of 280 pixels and its pen of 20: the smaller the digit, the thicker its strokes."""
+    rng = np.random.default_rng([seed, 7])
+    canvas = np.full((280, 280, 3), 255.0, np.float32)
+    low, high = ((0.3, 0.6), (0.2, 0.3), (0.15, 0.2))[difficulty - 1]
+    tall = 280 * rng.uniform(low, high)
+    _write(canvas, digits, rng, Pen((0.0, 0.0, 0.0), 20 / tall, 1.0, False), fill=(tall / 280, tall / 280))
+    return Picture(_bytes(255 - canvas if rng.random() < 0.2 else canvas), digits, "pad", difficulty, None)
+
+
+def flag(digits: str, seed: int, difficulty: int) -> Picture:
+    """A 1 with a long flag, drawn or on a scan; other digits are written as ever."""
+    rng = np.random.default_rng([seed, 8])
+    side = int(rng.integers(120, 700))
+    canvas = np.full((side, side, 3), 250.0, np.float32)
+    _write(canvas, digits, rng, _pen(rng, (side, side)), fill=(0.35, 0.75), ways=STROKES | FLAGGED)
+    canvas += rng.normal(0, difficulty, canvas.shape)
+    return Picture(_bytes(canvas), digits, "flag", difficulty, None)
+
+
+def thin(digits: str, seed: int, difficulty: int) -> Picture:
+    """A picture of 28 to 64 pixels with strokes of about one, with a margin or without, dark or light."""
+    rng = np.random.default_rng([seed, 9])
+    side = 28 if rng.random() < 0.5 else int(rng.integers(28, 65))
+    tall = side * rng.uniform(0.45, 0.95)
+    pen = Pen((), rng.uniform(*((1.0, 2.0), (0.7, 1.2), (0.4, 0.8))[difficulty - 1]) / tall, 1.0, False)
+    large = 8  # times
+    mask = np.pad(_mask((2 * large * side,) * 2, digits, rng, pen, (tall / side / 2,) * 2), large * side)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    top = rows[0] - int(rng.uniform(0, max(1, large * side - (rows[-1] - rows[0] + 1))))
+    left = columns[0] - int(rng.uniform(0, max(1, large * side - (columns[-1] - columns[0] + 1))))
+    cut = mask[top : top + large * side, left : left + large * side]
+    cut = cv2.resize(cut, (side, side), interpolation=cv2.INTER_AREA)
+    grey = 245 - rng.uniform(100, 235) * cut + rng.normal(0, 1.5 * (difficulty - 1), cut.shape)
+    quality = int(rng.integers(75, 96)) if rng.random() < 0.3 else None
+    return Picture(_bytes(255 - grey if rng.random() < 0.5 else grey), digits, "thin", difficulty, quality)
+
+
+KINDS: dict[str, Callable[[str, int, int], Picture]] = {
+    "photo": photo,
+    "scan": scan,
+    "drawing": drawing,
+    "crop": crop,
+    "tight": tight,
+    "pad": pad,
+    "flag": flag,
+    "thin": thin,
+}
 
 
 def save(picture: Picture, folder: Path, name: str) -> Path:
@@ -270,10 +353,89 @@ def without_digit(seed: int) -> Picture:
     return photo("", seed, int(np.random.default_rng([seed, 5]).integers(1, 4)))
 
 
+def noise(seed: int) -> Picture:
+    """Grains of any size and contrast."""
+    rng = np.random.default_rng([seed, 10])
+    shape = (*_sides(rng, 28, 600), 3)
+    grains = cv2.GaussianBlur(rng.normal(0, 1, shape), (0, 0), rng.uniform(0.3, 4))
+    return Picture(_bytes(128 + rng.uniform(5, 60) * grains / grains.std()), "", "noise", 1, None)
+
+
+def text(seed: int) -> Picture:
+    """Lines of printed words."""
+    rng = np.random.default_rng([seed, 11])
+    page = np.full((*_sides(rng, 200, 700), 3), 245, np.uint8)
+    height = int(rng.integers(12, 40))
+    for base in range(2 * height, len(page) - height, 2 * height):
+        words = ("".join(chr(97 + i) for i in rng.integers(0, 26, rng.integers(2, 9))) for _ in range(12))
+        cv2.putText(
+            page, " ".join(words), (height, base), int(rng.integers(4)), height / 25, (30, 30, 30), 1, cv2.LINE_AA
+        )
+    return Picture(_bytes(page + rng.normal(0, 2, page.shape)), "", "text", 1, None)
+
+
+def table(seed: int) -> Picture:
+    """Paper that nobody wrote on, and the table below it at several sides."""
+    rng = np.random.default_rng([seed, 12])
+    shape = _sides(rng, 100, 900)
+    paper = np.full((*shape, 3), PAPERS[rng.integers(5)], np.float32)
+    colour = TABLES[rng.integers(len(TABLES))]
+    for _ in range(rng.integers(1, 4)):
+        _table(paper, rng, 1, (0.01, 0.15), [colour])
+    paper *= _gradient(shape, rng, 0.5)[:, :, None]
+    return Picture(_bytes(paper + rng.normal(0, 3, paper.shape)), "", "table", 1, int(rng.integers(60, 96)))
+
+
+def shadow(seed: int) -> Picture:
+    """Paper that nobody wrote on, and shadows with soft or hard edges."""
+    rng = np.random.default_rng([seed, 13])
+    shape = _sides(rng, 100, 900)
+    paper = np.full((*shape, 3), PAPERS[rng.integers(5)], np.float32)
+    for _ in range(rng.integers(1, 4)):
+        paper *= _shadow(shape, rng)[:, :, None]
+    return Picture(_bytes(paper + rng.normal(0, 3, paper.shape)), "", "shadow", 1, int(rng.integers(60, 96)))
+
+
+def scene(seed: int) -> Picture:
+    """Things of many colours and sizes in front of each other, as in a photograph."""
+    rng = np.random.default_rng([seed, 14])
+    height, width = _sides(rng, 100, 900)
+    canvas = np.full((height, width, 3), rng.integers(0, 256, 3), np.float32)
+    for _ in range(rng.integers(8, 60)):
+        centre, axes = rng.uniform(0, (width, height)), rng.uniform(0.02, 0.4, 2) * max(height, width)
+        place, size = [int(c) for c in centre], [int(a) for a in axes]
+        corners = cv2.ellipse2Poly(place, size, int(rng.integers(180)), 0, 360, int(rng.choice([10, 90, 120])))
+        cv2.fillPoly(canvas, [np.array(corners)], [float(value) for value in rng.integers(0, 256, 3)], cv2.LINE_AA)
+    canvas = cv2.GaussianBlur(canvas * _gradient((height, width), rng, 0.6)[:, :, None], (0, 0), rng.uniform(0.5, 4))
+    return Picture(_bytes(canvas + rng.normal(0, 4, canvas.shape)), "", "scene", 1, int(rng.integers(60, 96)))
+
+
+def _sides(rng: np.random.Generator, least: int, most: int) -> tuple[int, int]:
+    height, width = rng.integers(least, most, 2)
+    return int(height), int(width)
+
+
+WITHOUT: dict[str, Callable[[int], Picture]] = {
+    "paper": without_digit,
+    "noise": noise,
+    "text": text,
+    "table": table,
+    "shadow": shadow,
+    "scene": scene,
+}
+
+
 def collection(count: int, seed: int) -> list[Picture]:
     """Pictures of one digit each, of every kind and difficulty; half of them are photos."""
     kinds = ["photo", "scan", "photo", "drawing", "photo", "crop"]
     return [KINDS[kinds[i % 6]](str((i + i // 6) % 10), seed * 100_000 + i, i // 6 % 3 + 1) for i in range(count)]
+
+
+def hard(count: int, seed: int) -> list[Picture]:
+    """Pictures of one digit each, cut out closely or of a pen too thick or too thin, and 1s with a long flag."""
+    kinds = ["tight", "pad", "flag", "thin"]
+    labels = ["1" if i % 8 == 2 else str((i + i // 4) % 10) for i in range(count)]
+    return [KINDS[kinds[i % 4]](label, seed * 100_000 + i, i // 4 % 3 + 1) for i, label in enumerate(labels)]
 
 
 @dataclass(frozen=True)
@@ -297,12 +459,34 @@ def _pen(rng: np.random.Generator, shape: tuple[int, int]) -> Pen:
 
 
 def _write(
-    canvas: np.ndarray, digits: str, rng: np.random.Generator, pen: Pen, fill: tuple[float, float] = (0.3, 0.6)
+    canvas: np.ndarray,
+    digits: str,
+    rng: np.random.Generator,
+    pen: Pen,
+    fill: tuple[float, float] = (0.3, 0.6),
+    ways: dict[int, list[list[Points]]] = STROKES,
 ) -> None:
     """Write digits somewhere on the canvas, float32 (height, width, 3), in place."""
-    if not digits:
-        return
-    height, width = canvas.shape[:2]
+    if digits:
+        _paint(canvas, _mask(canvas.shape[:2], digits, rng, pen, fill, ways), pen)
+
+
+def _paint(canvas: np.ndarray, mask: np.ndarray, pen: Pen) -> None:
+    cover = (mask * pen.opacity)[:, :, None]
+    canvas *= 1 - cover
+    canvas += cover * np.array(pen.colour, np.float32)
+
+
+def _mask(
+    shape: tuple[int, ...],
+    digits: str,
+    rng: np.random.Generator,
+    pen: Pen,
+    fill: tuple[float, float],
+    ways: dict[int, list[list[Points]]] = STROKES,
+) -> np.ndarray:
+    """How much of each pixel the pen covers, float32 (height, width) of 0 to 1."""
+    height, width = shape
     tall = rng.uniform(*fill) * min(height, 1.4 * width / (0.9 * len(digits)))
     space = 0.62 * tall * rng.uniform(1.0, 1.25)  # from one digit to the next
     line = tall + (len(digits) - 1) * space
@@ -311,9 +495,8 @@ def _write(
     slant, turn = rng.uniform(-0.25, 0.3), np.radians(rng.uniform(-7, 7))
     mask = np.zeros((height, width), np.float32)
     for position, digit in enumerate(digits):
-        ways = STROKES[int(digit)]
         wide = tall * rng.uniform(0.45, 0.62)
-        for stroke in ways[rng.integers(len(ways))]:
+        for stroke in ways[int(digit)][rng.integers(len(ways[int(digit)]))]:
             points = _curve(np.array(stroke) + rng.normal(0, 0.018, (len(stroke), 2)))
             points = (points - 0.5) * (wide, tall)
             points[:, 0] -= slant * points[:, 1]
@@ -324,9 +507,7 @@ def _write(
     if pen.rough:
         grain = cv2.GaussianBlur(rng.normal(0, 1, mask.shape).astype(np.float32), (0, 0), 1.0)
         mask *= np.clip(0.8 + 0.6 * grain, 0.25, 1)
-    cover = (mask * pen.opacity)[:, :, None]
-    canvas *= 1 - cover
-    canvas += cover * np.array(pen.colour, np.float32)
+    return mask
 
 
 def _curve(points: np.ndarray) -> np.ndarray:
@@ -352,13 +533,19 @@ def _rule(paper: np.ndarray, rng: np.random.Generator, squared: bool) -> None:
             cv2.line(paper, (x, 0), (x, height), colour, thick, cv2.LINE_AA)
 
 
-def _table(paper: np.ndarray, rng: np.random.Generator, chance: float) -> None:
+def _table(
+    paper: np.ndarray,
+    rng: np.random.Generator,
+    chance: float,
+    depth: tuple[float, float] = (0.01, 0.05),
+    colours: list[tuple[int, int, int]] = TABLES,
+) -> None:
     """Cover a strip at one side with the table that the paper lies on."""
     if rng.random() > chance:
         return
     height, width = paper.shape[:2]
-    a, b = rng.uniform(0.01, 0.05, 2)
-    colour = tuple(float(value) for value in TABLES[rng.integers(len(TABLES))])
+    a, b = rng.uniform(*depth, 2)
+    colour = tuple(float(value) for value in colours[rng.integers(len(colours))])
     side = rng.integers(4)
     if side < 2:
         corners = np.array([(0, 0), (width, 0), (width, a * height), (0, b * height)])

@@ -18,13 +18,15 @@ SEED = 2027  # of pictures that neither the reader nor a test was tuned on
 
 def accuracy(full: bool) -> dict[str, Any]:
     """The share of pictures read right, by model, kind and difficulty; blank pages and numbers, too."""
-    pictures = handwriting.collection(1800 if full else 360, SEED)
-    blank = [handwriting.without_digit(SEED * 1000 + i) for i in range(60)]
+    pictures = handwriting.collection(1800 if full else 360, SEED) + handwriting.hard(1200 if full else 240, SEED)
+    nothing = {kind: [make(SEED * 1000 + i) for i in range(60)] for kind, make in handwriting.WITHOUT.items()}
     numbers = [handwriting.scan(str(10_000 + 7_919 * i % 90_000), SEED + i, 1 + i % 3) for i in range(60)]
     counted = [len(label) == 5 for label in _labels(MODELS[0], numbers, Options(digits=True))]
     return {
         "models": [_by_group(model, pictures) for model in MODELS],
-        "blank_refused": float(np.mean([not label for label in _labels(MODELS[0], blank)])),
+        "refused": {
+            kind: float(np.mean([not label for label in _labels(MODELS[0], n)])) for kind, n in nothing.items()
+        },
         "five_digits_counted": float(np.mean(counted)),
     }
 

@@ -89,10 +89,11 @@ def _pictures(content: dict[str, Any]) -> list[str]:
         label = f"{group['kind']}, difficulty {group['difficulty']}"
         cells.append([label, group["pictures"], *(f"{share:.1%}" for share in shares)])
     cells.append(["all", models[0]["pictures"], *(f"{model['accuracy']:.1%}" for model in models)])
+    refused = ", ".join(f"{kind} {share:.0%}" for kind, share in content["refused"].items())
     note = (
         "Rendered pictures of one digit that are read right, see bench/handwriting.py. "
-        f"Of pages without writing, {content['blank_refused']:.0%} are refused; of scans with five digits, "
-        f"{content['five_digits_counted']:.0%} are counted right."
+        f"Of scans with five digits, {content['five_digits_counted']:.0%} are counted right. "
+        f"Of pictures without a digit, these are refused: {refused}."
     )
     return ["## Pictures", note, _table(cells, ["pictures", "number", *(model["model"] for model in models)])]
 

@@ -11,6 +11,7 @@ import gradio as gr
 from pipeline.demo import tables
 from pipeline.demo.exports import Exports
 from pipeline.errors import PipelineError
+from pipeline.tasks.inputs import Drawing
 
 HERE = Path(__file__).parent
 LARGEST = 1_000_000  # characters of a drawing
@@ -56,7 +57,7 @@ def tab(page: gr.Blocks, exports: Exports, names: list[str]) -> None:
         seen = "" if answer.image is None else tables.picture(answer.image)
         return dict(answer.prediction.top), seen, tables.probabilities(answer)
 
-    def drawn(name: str, drawing: Any) -> tuple[bytes | None, Any, str, str]:
+    def drawn(name: str, drawing: Any) -> tuple[Drawing | None, Any, str, str]:
         content = _decoded(drawing)
         return (content, *show(name, content))
 
@@ -87,7 +88,7 @@ def tab(page: gr.Blocks, exports: Exports, names: list[str]) -> None:
     model.change(show, [model, picture], outputs, concurrency_id=PICTURES, **quick)
 
 
-def _decoded(drawing: Any) -> bytes | None:
+def _decoded(drawing: Any) -> Drawing | None:
     """The PNG of a drawing, which came in Base64; None of an empty one, or of what is none."""
     if not isinstance(drawing, str) or len(drawing) > LARGEST:
         return None
@@ -96,4 +97,4 @@ def _decoded(drawing: Any) -> bytes | None:
     except binascii.Error:
         return None
     sides = [int.from_bytes(content[at : at + 4]) for at in (16, 20)]  # where a PNG has its width and height
-    return content if content.startswith(b"\x89PNG\r\n") and max(sides) <= SIDE else None
+    return Drawing(content) if content.startswith(b"\x89PNG\r\n") and max(sides) <= SIDE else None

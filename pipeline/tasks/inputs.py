@@ -11,6 +11,10 @@ from pipeline.errors import PipelineError, quoted
 UserInput = str | bytes  # what a user types; where that names a file, also the content of one
 
 
+class Drawing(bytes):
+    """The content of a picture file in which all that differs from the ground is one example, as on a drawing pad."""
+
+
 class Inputs:
     """Inputs of a task: texts, or, if `reads_files`, files, each as its path (str) or its content (bytes).
 

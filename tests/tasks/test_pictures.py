@@ -1,18 +1,20 @@
 """Digits in pictures as people take them: rendered with pens, paper, light and cameras."""
 
 import contextlib
+import io
 import os
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from bench import handwriting
 from bench.handwriting import Picture
 from pipeline.dataset import DatasetInfo
 from pipeline.errors import PipelineError
+from pipeline.tasks.inputs import Drawing
 from pipeline.tasks.mnist.inputs import Inputs
 
 inputs = Inputs()
@@ -44,6 +46,67 @@ def test_one_digit_is_found_in_photos_scans_drawings_and_crops() -> None:
 
 def test_nothing_is_found_on_paper_without_writing() -> None:
     assert np.mean([found(handwriting.without_digit(seed)) == 0 for seed in range(500, 530)]) >= 0.9
+
+
+def test_a_digit_that_was_cut_out_at_its_strokes_is_found_whole() -> None:
+    """Strokes touch the border of such pictures, or cross it."""
+    pictures = [handwriting.tight(str(i % 10), 7000 + i, i % 2 + 2) for i in range(30)]
+    assert np.mean([found(picture) == 1 for picture in pictures]) >= 0.9
+
+
+def test_a_cut_out_digit_is_seen_like_the_same_digit_on_a_page(tmp_path: Path) -> None:
+    page = handwriting.scan("5", 11, 1).pixels
+    ink = page.min(axis=2) < 128
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    cut = page[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    assert np.abs(read(tmp_path / "a.png", cut) - read(tmp_path / "b.png", page)).mean() < 8
+
+
+def test_nothing_is_found_on_paper_with_a_table_around_it() -> None:
+    assert np.mean([found(handwriting.table(seed)) == 0 for seed in range(600, 630)]) >= 0.8
+
+
+def test_strokes_too_thick_for_the_box_become_thinner(tmp_path: Path) -> None:
+    page = np.full((280, 280, 3), 255, np.uint8)
+    page[100:130, 100:150] = page[150:180, 100:150] = page[100:180, 130:150] = 0  # a 3 without its middle bar
+    image = read(tmp_path / "three.png", page)
+    assert (image[:, 10] > 128).sum() <= 13, "pixels of ink in both bars, which are 15 of 20 as drawn"
+
+
+def test_the_grain_of_a_small_picture_is_no_ink(tmp_path: Path) -> None:
+    grain = np.random.default_rng(1).normal(200, 8, (40, 40))
+    Image.fromarray(grain.astype(np.uint8)).save(tmp_path / "grain.png")
+    with pytest.raises(PipelineError, match="no digit found in"):
+        inputs.encode(str(tmp_path / "grain.png"), INFO)
+    light = np.add.outer(np.linspace(90, 200, 40), np.zeros(40))
+    Image.fromarray(light.astype(np.uint8)).save(tmp_path / "light.png")
+    with pytest.raises(PipelineError, match="no digit found in"):
+        inputs.encode(str(tmp_path / "light.png"), INFO)
+
+
+def test_thin_strokes_of_a_small_picture_become_thicker(tmp_path: Path) -> None:
+    small = Image.new("RGB", (64, 64), "white")
+    ImageDraw.Draw(small).ellipse((6, 6, 58, 58), outline="black")
+    assert read(tmp_path / "zero.png", np.asarray(small))[14].sum() / 255 >= 2.5, "pixels of ink in the middle row"
+
+
+def drawn(pixels: np.ndarray) -> bytes:
+    with io.BytesIO() as file:
+        Image.fromarray(pixels).save(file, "PNG")
+        return file.getvalue()
+
+
+def test_all_of_a_drawing_is_the_digit() -> None:
+    pad = np.full((280, 280), 255, np.uint8)
+    pad[100:160, 120:180] = 0  # a blot on paper, but somebody drew it
+    with pytest.raises(PipelineError, match="no digit found in"):
+        inputs.encode(drawn(pad), INFO)
+    blot = inputs.encode(Drawing(drawn(pad)), INFO).reshape(28, 28)
+    pad[240:246, 0:6] = 0  # far away, and on the border
+    both = inputs.encode(Drawing(drawn(pad)), INFO).reshape(28, 28)
+    assert (both > 128).sum() < (blot > 128).sum(), "the blot is smaller in a box that holds both"
+    with pytest.raises(PipelineError, match="no digit found in"):
+        inputs.encode(Drawing(drawn(np.full((280, 280), 255, np.uint8))), INFO)
 
 
 @pytest.mark.parametrize("kind", ["photo", "scan"])

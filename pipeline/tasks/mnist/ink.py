@@ -12,22 +12,28 @@ import numpy as np
 
 from pipeline.tasks.mnist.raw.image import BOX
 
-INSIDE = 0.2  # of the way from ink to paper: what is darker, and enclosed by ink, is the inside of a wide stroke
 NARROW = 20  # pixels: too few for a digit in a picture with paper around it
 FRAME = 0.97  # brightness: a frame that a program drew is white
-SMALL = 64  # pixels: a picture of at most this size is a crop, and has too little paper around for an estimate
-WINDOW = 0.12  # of the longer side: wider than any stroke, narrower than shadows
+SMALL = 64  # pixels: a picture of at most this size is a crop, which holds one digit and nothing else
+FAINT = 0.1  # of the darkest ink of a crop: below is the grain of the paper
+WINDOW = 0.2  # of the longer side: wider than most strokes, narrower than shadows
+WIDE = 0.5  # of the longer side: wider than the strokes of any digit that fills a crop
 WEAK = 0.6  # of Otsu's threshold: what a faint part of a stroke has at least
 MIN_CONTRAST = 0.1  # of black on white: below it, there is nothing but paper and noise
 NOISE = 6.0  # ink is darker than the paper by this many times the paper's own variation
-MAX_INK = 0.45  # share of the picture: more is not writing
+MAX_INK = 0.65  # share of the picture: more is not writing
 SAME_DIGIT = 0.25  # of the longest piece: shorter pieces belong to another one, or are dirt
 TALL = 0.5  # of the tallest piece: a digit of its own
-ALONG_BORDER = 0.3  # of a side: a piece that touches the border for so long is a table's edge or a shadow
-FILLED = 0.8  # of its box: a blot, or the field between the lines of squared paper, not strokes
-STROKE = 2.6  # pixels of MNIST's box of 20: the width of a stroke there
-FINE = 200  # pixels that a digit has at least while its strokes are measured
+SPANS = 0.75  # of the height and of the width of a picture: a digit that was cut out, and may touch the border
+APART = 0.2  # of the longer side: beside such a piece, what spans the picture is no digit
+CORNERED = 0.6  # of each of two sides: what lies along them is a table that the paper lies on
+ALONG_BORDER = 0.3  # of a side: a smaller piece that touches the border for so long is a table's edge or a shadow
 AT_BORDER = 0.35  # weight of another piece that touches the border
+FILLED = 0.9  # of its box: a blot, or the field between the lines of squared paper, not strokes
+STROKE = 2.6  # pixels of MNIST's box of 20: the width of a stroke there
+THICK = 4.5  # pixels of that box: thicker strokes would run into each other
+RANGE = (1.5, 6.5)  # pixels of that box: the strokes of nearly all of MNIST's own images
+FINE = 200  # pixels that a digit has at least while its strokes are measured
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class Piece:
     right: int  # exclusive
     bottom: int  # exclusive
     weight: float
+    spans: bool  # the picture, and touches its border: a digit that was cut out, or lines of the paper
 
     @property
     def height(self) -> int:
@@ -57,28 +64,38 @@ class Piece:
         return max(self.height, self.width)
 
 
-def digits(colours: np.ndarray) -> list[np.ndarray]:
+def digits(colours: np.ndarray, all_ink: bool = False) -> list[np.ndarray]:
     """The ink of each digit of a picture uint8 (height, width, 3), left to right: float32 (height, width) of 0 to 1.
 
-    Strokes are as thick as MNIST's; those of a crop stay as they are.
+    Strokes are about as thick as MNIST's. With `all_ink`, nothing is guessed: all that differs from the ground is one
+    digit, as on a drawing pad.
     """
     grey = _grey(colours)  # 0 to 1
+    if all_ink:
+        return _of_drawing(grey)
     if max(grey.shape) <= SMALL:
         return _of_crop(grey)
     grey = _without_frame(grey)
     if min(grey.shape) < NARROW:
         return []
-    light, contrast = _contrast(grey)
+    found = _of_page(grey, WINDOW)
+    if any(_stroke(ink) > WINDOW / 2 * max(grey.shape) for ink in found):  # a wider one would pass for paper
+        found = _of_page(grey, 2 * WINDOW) or found
+    return [redrawn(ink) for ink in found]
+
+
+def _of_page(grey: np.ndarray, window: float) -> list[np.ndarray]:
+    """The ink of each digit whose strokes are narrower than the window, a share of the longer side."""
+    contrast = _contrast(grey, window)
     threshold = _threshold(contrast)
     if threshold is None:
         return []
-    contrast = _fill_strokes(contrast, light, threshold)
     count, labels, boxes, _ = cv2.connectedComponentsWithStats((contrast > WEAK * threshold).astype(np.uint8))
     strong = np.zeros(count, bool)
     strong[np.unique(labels[contrast > threshold])] = True
     pieces = [_piece(label, boxes[label], labels) for label in range(1, count) if strong[label]]
     groups = _groups(_without_dirt(pieces, grey.shape))
-    return [thicken(_ink(contrast, labels, group, threshold)) for group in groups]
+    return [_ink(contrast, labels, group, threshold) for group in groups]
 
 
 def _grey(colours: np.ndarray) -> np.ndarray:
@@ -91,17 +108,31 @@ def _grey(colours: np.ndarray) -> np.ndarray:
     centred = values.reshape(-1, 3) - values.reshape(-1, 3).mean(axis=0)
     _, axes = np.linalg.eigh(centred.T @ centred)
     along = (centred @ axes[:, -1]).reshape(grey.shape)
-    return np.asarray((along - along.min()) / max(float(np.ptp(along)), 1e-6))
+    return np.asarray((along - along.min()) / max(float(np.ptp(along)), MIN_CONTRAST))
+
+
+def _of_drawing(grey: np.ndarray) -> list[np.ndarray]:
+    """The ink of a drawing: all that differs from the ground, which covers most of it."""
+    contrast = np.abs(grey - np.median(grey))
+    return [redrawn((contrast / contrast.max()).astype(np.float32))] if contrast.max() >= MIN_CONTRAST else []
 
 
 def _of_crop(grey: np.ndarray) -> list[np.ndarray]:
-    """The ink of a small picture, which holds one digit and nothing else: all that differs from its border."""
+    """The ink of a small picture, which holds one digit: all that differs from its border and is no gradient of light.
+
+    Strokes as thin or as thick as some of MNIST's stay as they are.
+    """
     edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    window = _disc(int(WIDE * max(grey.shape)) | 1)
     contrast = np.abs(grey - np.median(edge))
-    if contrast.max() < MIN_CONTRAST:
+    contrast = cv2.morphologyEx(contrast, cv2.MORPH_TOPHAT, window, borderType=cv2.BORDER_REPLICATE)
+    threshold = _threshold(contrast)
+    if threshold is None:
         return []
-    contrast /= contrast.max()
-    return [np.where(contrast < 0.1, 0, contrast).astype(np.float32)]  # below: the grain of the paper
+    ink = contrast / contrast.max()
+    _, labels = cv2.connectedComponents((ink > FAINT).astype(np.uint8))
+    drawn = (ink > FAINT) & np.isin(labels, labels[contrast > threshold])
+    return [redrawn(np.where(drawn, ink, 0).astype(np.float32), *RANGE)]
 
 
 def _without_frame(grey: np.ndarray) -> np.ndarray:
@@ -112,50 +143,35 @@ def _without_frame(grey: np.ndarray) -> np.ndarray:
         return grey
     margin = 1 + max(grey.shape) // 200  # of pixels that are part frame, part photo
     cut = grey[rows[0] + margin : rows[-1] + 1 - margin, columns[0] + margin : columns[-1] + 1 - margin]
-    return cut if min(cut.shape, default=0) > SMALL and np.median(cut) < FRAME else grey
+    return cut if 2 * min(cut.shape, default=0) > max(grey.shape) and np.median(cut) < FRAME else grey
 
 
-def _contrast(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The picture as dark writing on light, and how much darker each pixel is than the paper around it, both 0 to 1.
+def _contrast(grey: np.ndarray, window: float) -> np.ndarray:
+    """How much darker each pixel is than the paper around it, or lighter, where the writing is light: 0 to 1.
 
-    The latter is the share of the paper's light that is missing: a stroke in a shadow counts as much as one in the sun.
+    It is the share of the paper's light that is missing: a stroke in a shadow counts as much as one in the sun.
     """
     smooth = cv2.GaussianBlur(grey, (0, 0), max(0.6, max(grey.shape) / 700))
     if _is_light_on_dark(smooth):
         smooth = 1 - smooth
-    paper = np.maximum(_paper(smooth), 0.05)
-    return smooth, np.asarray(np.clip(1 - smooth / paper, 0, 1))
+    paper = np.maximum(_paper(smooth, window), 0.05)
+    return np.asarray(np.clip(1 - smooth / paper, 0, 1))
 
 
-def _fill_strokes(contrast: np.ndarray, light: np.ndarray, threshold: float) -> np.ndarray:
-    """The contrast with the inside of strokes that are wider than the window: there, the ink passed for paper.
+def _paper(grey: np.ndarray, window: float) -> np.ndarray:
+    """The brightness of the paper at each pixel: dark strokes are closed with what is around them.
 
-    What ink encloses is ink if it is about as dark as the ink around it, beside the paper around both.
+    The edge of a table or a hard shadow stays where it is: what is lost of the light side there is no ink.
     """
-    ink = contrast > WEAK * threshold
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats((~ink).astype(np.uint8), connectivity=4)
-    filled = contrast.copy()
-    for label in range(1, count):
-        left, top, width, height, area = (int(value) for value in boxes[label])
-        touches = left == 0 or top == 0 or left + width == ink.shape[1] or top + height == ink.shape[0]
-        if touches or area < 9:
-            continue
-        around = (slice(max(top - height, 0), top + 2 * height), slice(max(left - width, 0), left + 2 * width))
-        inside = labels[around] == label
-        edge = cv2.dilate(inside.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool) & ink[around]
-        dark, paper = float(np.median(light[around][edge])), float(np.percentile(light[around], 95))
-        if float(np.median(light[around][inside])) < dark + INSIDE * (paper - dark):
-            filled[labels == label] = float(contrast[around][edge].max())
-    return filled
-
-
-def _paper(grey: np.ndarray) -> np.ndarray:
-    """The brightness of the paper at each pixel: dark strokes are closed with what is around them."""
     small = _shrink(grey, 300)
-    size = max(3, int(WINDOW * max(small.shape)) | 1)
-    window = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-    closed = cv2.morphologyEx(small, cv2.MORPH_CLOSE, window, borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(cv2.resize(cv2.GaussianBlur(closed, (0, 0), size / 6), grey.shape[::-1]))
+    size = max(3, int(window * max(small.shape)) | 1)
+    light = cv2.dilate(small, _disc(size), borderType=cv2.BORDER_REPLICATE)
+    closed = cv2.erode(light, _disc(size + 4), borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(cv2.resize(cv2.GaussianBlur(closed, (0, 0), 1), grey.shape[::-1]))
+
+
+def _disc(size: int) -> np.ndarray:
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
 
 
 def _shrink(grey: np.ndarray, longest: int) -> np.ndarray:
@@ -166,13 +182,14 @@ def _shrink(grey: np.ndarray, longest: int) -> np.ndarray:
 
 
 def _is_light_on_dark(grey: np.ndarray) -> bool:
-    """Whether the writing, which covers the smaller part of a picture, is lighter than the rest."""
+    """Whether the writing is lighter than the paper: lighter than what is around it, and most of a picture is dark."""
     small = _shrink(grey, 100)
     height, width = small.shape
     edge = min(1 + max(small.shape) // 20, (min(small.shape) - 1) // 2)  # where a table may show
     around = cv2.medianBlur(np.rint(255 * small).astype(np.uint8), 2 * (max(small.shape) // 6) + 1) / 255
     deviation = (small - around)[edge : height - edge, edge : width - edge]
-    return float((deviation**3).mean()) > 0
+    darkest, most, lightest = np.percentile(small, (2, 50, 98))
+    return float((deviation**3).mean()) > 0 and most - darkest < lightest - most
 
 
 def _threshold(contrast: np.ndarray) -> float | None:
@@ -193,17 +210,24 @@ def _threshold(contrast: np.ndarray) -> float | None:
 def _piece(label: int, box: np.ndarray, labels: np.ndarray) -> Piece:
     left, top, width, height, area = (int(value) for value in box)
     right, bottom = left + width, top + height
+    picture_height, picture_width = labels.shape
     sides = [labels[0], labels[-1], labels[:, 0], labels[:, -1]]
-    along = max(float((side == label).mean()) for side in sides)  # share of a side of the picture
-    across = (left == 0 and right == labels.shape[1]) or (top == 0 and bottom == labels.shape[0])
-    filled = area > FILLED * width * height and max(width, height) < 2 * min(width, height)
-    factor = 0.0 if across or filled or along > ALONG_BORDER else AT_BORDER if along else 1.0
-    return Piece(label, left, top, right, bottom, factor * max(width, height))
+    second, along = sorted(float((side == label).mean()) for side in sides)[2:]  # shares of a side of the picture
+    spans = along > 0 and height > SPANS * picture_height and width > SPANS * picture_width
+    if spans:
+        factor = 1.0 if second < CORNERED else 0.0
+    else:
+        across = (left == 0 and right == picture_width) or (top == 0 and bottom == picture_height)
+        filled = area > FILLED * width * height and max(width, height) < 2 * min(width, height)
+        factor = 0.0 if across or filled or along > ALONG_BORDER else AT_BORDER if along else 1.0
+    return Piece(label, left, top, right, bottom, factor * max(width, height), spans)
 
 
 def _without_dirt(pieces: list[Piece], shape: tuple[int, ...]) -> list[Piece]:
     """The pieces that are long enough beside the one that counts most."""
     pieces = [piece for piece in pieces if piece.weight]
+    if any(not piece.spans and piece.length > APART * max(shape) for piece in pieces):
+        pieces = [piece for piece in pieces if not piece.spans]
     if not pieces:
         return []
     main = max(pieces, key=lambda piece: piece.weight)
@@ -261,21 +285,26 @@ def _ink(contrast: np.ndarray, labels: np.ndarray, group: list[Piece], threshold
     return np.clip(values / full, 0, 1).astype(np.float32)
 
 
-def thicken(ink: np.ndarray) -> np.ndarray:
-    """Ink with strokes as thick as MNIST's; those of a thin pen would vanish in 20 x 20 pixels."""
-    import cv2
-
-    larger = FINE / max(ink.shape)
-    if larger > 1:
-        ink = cv2.resize(ink, None, fx=larger, fy=larger, interpolation=cv2.INTER_LINEAR)
-    pixels = np.pad((ink > 0.5).astype(np.uint8), 1)
-    if not pixels.any():
-        return ink
+def _stroke(ink: np.ndarray) -> float:
+    """The width of the strokes, in pixels; 0 without any."""
+    inside = np.pad((ink > 0.5).astype(np.uint8), 1)
     # In a stroke of width w, the distance to its edge is w / 4 on average.
-    width = 4 * float(cv2.distanceTransform(pixels, cv2.DIST_L2, 5)[pixels > 0].mean())
-    wanted = STROKE * max(ink.shape) / BOX
-    more = round((wanted - width) / 2)  # pixels at each side
-    if more < 1:
-        return ink
-    brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * more + 1, 2 * more + 1))
-    return np.asarray(cv2.dilate(np.pad(ink, more), brush))
+    return 4 * float(cv2.distanceTransform(inside, cv2.DIST_L2, 5)[inside > 0].mean()) if inside.any() else 0.0
+
+
+def redrawn(ink: np.ndarray, least: float = STROKE, most: float = THICK) -> np.ndarray:
+    """Ink with strokes of at least and at most so many pixels of MNIST's box.
+
+    Thinner ones would vanish in 20 x 20 pixels, thicker ones run into each other.
+    """
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    larger = max(1.0, FINE / max(ink.shape))
+    fine = cv2.resize(ink, None, fx=larger, fy=larger, interpolation=cv2.INTER_LINEAR)
+    width, pixel = _stroke(fine), max(fine.shape) / BOX
+    more, less = round((least * pixel - width) / 2), round((width - most * pixel) / 2)  # pixels at each side
+    if width and more >= 1:
+        return np.asarray(cv2.dilate(np.pad(fine, more), _disc(2 * more + 1)))
+    if less >= 1:
+        return np.asarray(cv2.erode(np.pad(fine, 1), _disc(2 * less + 1)))
+    return ink

@@ -42,10 +42,10 @@ class Inputs(inputs.Inputs):
         return digits[0]
 
     def encode_all(self, given: str | bytes, info: DatasetInfo) -> list[np.ndarray]:
-        """The pixels, uint8 (784,), of each digit in a picture file, left to right; at least one."""
+        """The pixels, uint8 (784,), of each digit in a picture file, left to right; at least one. A Drawing has one."""
         from pipeline.tasks.mnist import ink
 
-        found = ink.digits(_colours(_open(given)))
+        found = ink.digits(_colours(_open(given)), all_ink=isinstance(given, inputs.Drawing))
         if not found:
             raise PipelineError(
                 f"no digit found in {_name(given)}; give a picture of a digit, dark on light or light on dark."
