@@ -22,14 +22,14 @@ import json, sys, time
 import numpy as np
 from pathlib import Path
 from pipeline import tasks
-from pipeline.dataset import DatasetInfo, Examples
+from pipeline.dataset import DatasetInfo, Examples, binary
 from pipeline.inference.onnx_session import Session
 from pipeline.inference.evaluation import predict_split
 length, onnx = int(sys.argv[1]), Path(sys.argv[2])
-numbers = np.arange(2**length, dtype=np.uint32)
+strings = binary(np.arange(2**length), length)
 names = [str(i) for i in range(21)]
 info = DatasetInfo("bits", "bits", False, (length, 1), names, "test", False, "", {"test": 2**length})
-examples = Examples(info, numbers[:, None], np.minimum(np.bitwise_count(numbers), 20))
+examples = Examples(info, strings, np.minimum(strings.sum(axis=1), 20))
 started = time.perf_counter()
 predictions = predict_split(Session(onnx, ""), tasks.load("bits"), examples)
 print(json.dumps([time.perf_counter() - started, predictions.totals.wrong]))

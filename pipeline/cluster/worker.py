@@ -125,7 +125,8 @@ def check_out(shipment: Shipment, params: str, root: Path) -> None:
     """The project at the shipment's commit with its patch, these parameters, and the inputs in DVC's cache."""
     root.mkdir()
     with tarfile.open(fileobj=io.BytesIO(shipment.repository)) as archive:
-        archive.extractall(root, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # from 3.11.4 on
+        archive.extractall(root)  # noqa: S202  # of the driver, whose code runs here
     git = ("git", "-c", "core.hooksPath=/dev/null", "-c", "core.autocrlf=false")
     for words, stdin in (
         (("config", "core.bare", "false"), None),
