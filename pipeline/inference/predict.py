@@ -132,8 +132,8 @@ class Predictor:
     def certified_steps(self) -> int:
         """Of how many steps every count is proven, as `evaluate` found for this ONNX file; 0 if it did not."""
         path = self.onnx.parent.parent / ModelPaths(self.name).certificate.name
-        certificate = load_json(path, repro("evaluate", self.name)) if path.is_file() else {}
-        return int(certificate["certified_steps"]) if certificate.get("onnx") == md5(self.onnx) else 0
+        certificates = load_json(path, repro("evaluate", self.name)) if path.is_file() else []
+        return max((each["certified_steps"] for each in certificates if each["onnx"] == md5(self.onnx)), default=0)
 
     @cached_property
     def _task(self) -> tasks.Task:

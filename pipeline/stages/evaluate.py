@@ -42,7 +42,7 @@ def run(setup: ModelSetup) -> None:
     if task.evaluation.increments:
         values["certified_steps"] = certificate.certified_steps
     write_json(values, paths.metrics)
-    write_json({"onnx": md5(paths.onnx)} | asdict(certificate), paths.certificate)
+    write_json([{"onnx": md5(paths.onnx)} | asdict(certificate)], paths.certificate)
     write_csv(confusion(predictions), paths.confusion)
     write_csv(by_class(predictions), paths.by_class)
     write_parquet(table(predictions), paths.predictions)
