@@ -128,7 +128,7 @@ def test_every_metric_is_explained(trained: Path) -> None:
     named = set(METRICS)
     for path in [*(ROOT / "models").glob("*/metrics.json"), *(trained / "models").glob("*/metrics.json")]:
         named |= set(json.loads(path.read_text()))
-    assert {re.sub(r"_\d+_bits", "_40_bits", name) for name in named} <= explained
+    assert {re.sub(r"_\d+_bits", "_100_bits", name) for name in named} <= explained
 
 
 def test_versions_agree() -> None:

@@ -125,7 +125,13 @@ def of_artifacts(artifacts: Artifacts, source: Source | None = None, recorded: P
 
 
 def save_training(provenance: Provenance) -> None:
-    """Write the provenance into the logs under the MD5 of its weights, where tracking reads it at any later time."""
+    """Write the provenance into the logs under the MD5 of its weights, where tracking reads it at any later time.
+
+    If the logs have one of the same outputs, it stays: what made these files first counts.
+    """
+    known = load_training(provenance.model, provenance.task, provenance.weights_md5)
+    if known and provenance.outputs.items() <= known.outputs.items():
+        return
     save(provenance, ModelPaths(provenance.model).provenance(provenance.weights_md5))
 
 
