@@ -14,7 +14,6 @@ from pipeline.errors import PipelineError, quoted, shortened
 if TYPE_CHECKING:
     from pipeline.inference.predict import Result
 
-
 SHOWN = 100  # characters of an input that are printed beside its result
 
 
@@ -79,11 +78,11 @@ def predict(
     if seen and show != "-":
         images.save(seen, Path(str(show)))
     if uncertified:
-        longest = predictor.certified_steps
+        steps = predictor.certified_steps
         proven = (
-            f"{model}'s count is proven for up to {longest:,} steps" if longest else f"no count of {model} is proven"
+            f"counts are proven right up to {steps:,} steps, and an input has more" if steps else "no count is proven"
         )
-        typer.echo(f"note: {proven}; an input has more", err=True)
+        typer.echo(f"note: of {model}, {proven}", err=True)
     if predictor.info.stand_in and not failed and not streamed:
         typer.echo(f"note: {model} learned {predictor.info.dataset}, which stands in for another dataset", err=True)
     if failed and not asked:

@@ -35,7 +35,7 @@ class Explanation:
 def explain(predictor: Predictor, given: UserInput) -> Explanation:
     """Read an input step by step. Raises PipelineError if it is not a valid input."""
     features, labels = predictor.features(given)
-    steps, classes = len(labels), predictor.info.class_names
+    steps, classes = len(features), predictor.info.class_names
     shown = np.unique(np.linspace(0, steps - 1, min(steps, STEPS)).round().astype(int)).tolist()
     trace = predictor.tracer.trace(tqdm(features, unit="step", disable=None if steps > STEPS else True), set(shown))
     if steps > STEPS:

@@ -130,10 +130,18 @@ class Predictor:
 
     @cached_property
     def certified_steps(self) -> int:
-        """Of how many steps every count is proven, as `evaluate` found for this ONNX file; 0 if it did not."""
-        path = self.onnx.parent.parent / ModelPaths(self.name).certificate.name
-        certificates = load_json(path, repro("evaluate", self.name)) if path.is_file() else []
-        return max((each["certified_steps"] for each in certificates if each["onnx"] == md5(self.onnx)), default=0)
+        """Of how many steps every count is proven, as `evaluate` found for this ONNX file; 0 if it did not.
+
+        Raises PipelineError if the certificate is damaged.
+        """
+        path, again = self.onnx.parent.parent / ModelPaths(self.name).certificate.name, repro("evaluate", self.name)
+        if not path.is_file():
+            return 0
+        try:
+            (certificate,) = load_json(path, again)
+            return int(certificate["certified_steps"]) if certificate["onnx"] == md5(self.onnx) else 0
+        except (ValueError, TypeError, KeyError):
+            raise PipelineError(f"{path} is damaged; run `{again}` to make it again.") from None
 
     @cached_property
     def _task(self) -> tasks.Task:
@@ -193,7 +201,7 @@ class Predictor:
         return np.hstack([self._task.inputs.image(code, self.info) for code in prediction.codes])
 
     def _predict(self, batch: dict[int, UserInput], options: Options) -> dict[int, Result]:
-        """The results of numbered inputs. Those with as many steps are predicted at once."""
+        """The results of numbered inputs. Those whose codes are as wide are predicted at once."""
         results: dict[int, Result] = {}
         by_width: defaultdict[int, dict[int, np.ndarray]] = defaultdict(dict)
         for number, given in batch.items():
@@ -231,9 +239,10 @@ class Predictor:
         self, given: UserInput, number: int, codes: np.ndarray, outputs: Mapping[str, np.ndarray], options: Options
     ) -> Prediction:
         """What the outputs for the codes of an input say of it."""
-        names, scores, steps = self.info.class_names, outputs["probabilities"], codes.shape[1]  # (codes, classes)
+        names, scores = self.info.class_names, outputs["probabilities"]  # (codes, classes)
         count, certified = None, None
         if "count" in outputs:
+            steps = self._task.features(codes, self.info).shape[1]
             count, certified = float(outputs["count"][0, 0]), steps <= self.certified_steps
             if steps > self.info.shape[0]:  # there may be more ones than classes
                 return Prediction(name_of(given), f"{count:.0f}", None, (), codes, count, certified)

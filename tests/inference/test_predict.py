@@ -291,7 +291,7 @@ def test_a_longer_string_than_trained_has_a_count_and_no_probability(exported: P
         assert content["certified"] is False
         assert "top" not in content
         assert result.stdout == f"{content['count']:.0f}\n" == f"{content['label']}\n"
-        assert result.stderr == "note: no count of bits-lstm24 is proven; an input has more\n"
+        assert result.stderr == "note: of bits-lstm24, no count is proven\n"
     assert predict("bits-lstm24", BITS).stderr == ""
     lines = predict("bits-lstm24", "-", stdin=f"{'01' * 50_000}\n0110\n").stdout.splitlines()
     assert lines[0].startswith("0101")
@@ -307,11 +307,19 @@ def test_the_count_of_a_string_up_to_the_certified_length_is_certified(exported:
     assert json.loads(predict("bits-lstm24", "--json", BITS).stdout)["certified"] is True
     result = predict("bits-lstm24", "--json", longer)
     assert json.loads(result.stdout)["certified"] is False
-    assert result.stderr == "note: bits-lstm24's count is proven for up to 12 steps; an input has more\n"
+    assert result.stderr == ("note: of bits-lstm24, counts are proven right up to 12 steps, and an input has more\n")
     path.write_text(json.dumps([{"onnx": "of another file", "certified_steps": 12}]))
     assert json.loads(predict("bits-lstm24", "--json", shorter).stdout)["certified"] is False
     path.unlink()
     assert json.loads(predict("bits-lstm24", "--json", shorter).stdout)["certified"] is False
+
+
+@pytest.mark.parametrize("content", ["{", "{}", "[]", "[1]", "7", "[{}]", "[{}, {}]"])
+def test_a_damaged_certificate_is_one_sentence(exported: Path, content: str) -> None:
+    ModelPaths("bits-lstm24").certificate.write_text(content)
+    result = predict("bits-lstm24", "01" * 20, status=2)
+    assert result.stderr.startswith("error: models/bits-lstm24/certificate.json is ")
+    assert "dvc repro evaluate@bits-lstm24" in result.stderr
 
 
 def test_strings_with_common_beginnings_are_counted_as_each_alone(trained: Path) -> None:
