@@ -18,7 +18,10 @@ BINS = 15  # ranges of probability
 KEPT = 1_000_000  # predictions of several chunks
 ROWS = ("encoded", "targets", "predicted", "probability")  # arrays with a row for each prediction
 # The metrics of every model that are shares from 0 to 1, which tables show in per cent.
-SHARES = {"accuracy", "balanced_accuracy", "worst_class_accuracy", "expected_calibration_error"}
+SHARES = {
+    *("accuracy", "balanced_accuracy", "worst_class_accuracy"),
+    *("expected_calibration_error", "expected_calibration_error_by_chance"),
+}
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,9 @@ class Totals:
 
         The balanced accuracy is the mean over the classes that occur, so a rare class counts as much as any. Of classes
         with the same accuracy, the worst is the first. The calibration error is the mean distance between accuracy and
-        probability over the bins, weighted by their sizes.
+        probability over the bins, weighted by their sizes. By chance, it is not zero even if every probability is right:
+        of as many examples with these probabilities, some more or fewer are right. The mean of that distance is exact
+        for examples of a bin that share its mean probability (A. de Moivre, "Miscellanea Analytica", 1730).
         """
         classes, examples, wrong = self.by_class().T
         of_class = 1 - wrong / examples
@@ -77,6 +82,7 @@ class Totals:
             "worst_class_accuracy": float(of_class[worst]),
             "loss": round(self.loss / self.examples, 9),
             "expected_calibration_error": round(float((count * np.abs(accuracy - probability)).sum() / count.sum()), 6),
+            "expected_calibration_error_by_chance": round(float(_deviation(count, probability).sum() / count.sum()), 6),
         }
 
     @property
@@ -101,6 +107,17 @@ class Totals:
         """For each of 15 equal ranges of probability: how many predictions, their accuracy, their mean probability."""
         count, right, probability = self.bins
         return count, right / np.maximum(count, 1), probability / np.maximum(count, 1)
+
+
+def _deviation(examples: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """The mean distance between how many of some examples are right and how many are expected, for each bin.
+
+    De Moivre's: of n examples with probability p, 2 v (1 - p) P(v are right), where v is the whole number above n p.
+    """
+    from scipy.stats import binom
+
+    above = np.floor(examples * probability) + 1
+    return np.asarray(2 * above * (1 - probability) * binom.pmf(above, examples, probability))
 
 
 @dataclass(frozen=True)

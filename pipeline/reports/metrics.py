@@ -61,6 +61,7 @@ METRICS = {
         Metric("ceiling", "%"),  # of the dataset, not of the model
         Metric("loss", "", label="test_loss"),  # not the loss that training minimizes
         Metric("expected_calibration_error", "%", label="calibration_error"),
+        Metric("expected_calibration_error_by_chance", "%", label="calibration_error_by_chance"),
         Metric("examples", ""),
         Metric("wrong", ""),
         Metric("training_seconds", "s"),

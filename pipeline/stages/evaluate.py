@@ -47,7 +47,8 @@ def run(setup: ModelSetup) -> None:
     write_csv(by_class(predictions), paths.by_class)
     write_parquet(table(predictions), paths.predictions)
     write_figure(errors, paths.errors)
-    write_figure(reliability(predictions, values["expected_calibration_error"]), paths.reliability)
+    calibration = (values[f"expected_calibration_error{each}"] for each in ("", "_by_chance"))
+    write_figure(reliability(predictions, *calibration), paths.reliability)
     write_figure(_inside(setup, examples, predictions), paths.inside)
     store.remove()
     print(f"{setup.name}: {values['wrong']:,} of {values['examples']:,} wrong on {values['dataset']}")
@@ -75,7 +76,7 @@ def _inside(setup: ModelSetup, examples: Examples, predictions: Predictions) -> 
     return trace_figure.draw(trace, features, labels, info.class_names, title)
 
 
-def reliability(predictions: Predictions, calibration_error: float) -> "Figure":
+def reliability(predictions: Predictions, calibration_error: float, by_chance: float) -> "Figure":
     """The reliability diagram: the accuracy of each bin beside its probability, above the sizes of the bins."""
     from matplotlib.figure import Figure
 
@@ -87,7 +88,7 @@ def reliability(predictions: Predictions, calibration_error: float) -> "Figure":
     upper.plot(probability[filled], accuracy[filled], color="#2471a3", marker="o", label="predictions")
     upper.set(ylabel="accuracy", xlim=(0, 1.01), ylim=(0, 1.03))
     upper.legend(loc="upper left")
-    upper.set_title(f"{predictions.info.dataset}: expected calibration error {calibration_error:.2%}")
+    upper.set_title(f"{predictions.info.dataset}: calibration error {calibration_error:.2%}, by chance {by_chance:.2%}")
     centres = (np.arange(len(count)) + 0.5) / len(count)
     lower.bar(centres, count, width=0.9 / len(count), color="#34495e")
     lower.set(xlabel="probability of the predicted class", ylabel="examples", yscale="symlog", ylim=(0, None))

@@ -31,11 +31,11 @@ def test_however_certain_the_examples_a_probability_is_as_certain_as_their_numbe
     assert confidence == pytest.approx(examples / (examples + 1), abs=1e-2 / examples)
 
 
-def error(probability: np.ndarray, right: np.ndarray) -> float:
+def error(probability: np.ndarray, right: np.ndarray, of: str = "expected_calibration_error") -> float:
     """The calibration error of predictions with these probabilities, of which these are right."""
     targets = np.zeros(len(right), np.int32)
     made = predictions(INFO, np.zeros((len(right), 1)), targets, np.where(right, 0, 1), probability)
-    return float(made.totals.metrics(INFO.class_names)["expected_calibration_error"])
+    return float(made.totals.metrics(INFO.class_names)[of])
 
 
 def test_the_calibration_error_is_the_distance_of_accuracy_from_probability() -> None:
@@ -44,3 +44,16 @@ def test_the_calibration_error_is_the_distance_of_accuracy_from_probability() ->
     assert error(np.full(1000, 0.9), right) == pytest.approx(0.2, abs=1e-6)
     both = error(np.repeat([0.95, 0.5], 500), np.tile(np.arange(500) < 250, 2))
     assert both == pytest.approx(0.225, abs=1e-6), "0.45 of one half"
+
+
+@pytest.mark.parametrize("size", [20, 1000, 10_000])
+def test_the_calibration_error_by_chance_is_that_of_predictions_that_are_right_as_often_as_they_say(size: int) -> None:
+    rng = np.random.default_rng(size)
+    probability = 1 - 0.5 * rng.random(size) ** 4  # most near 1, as of a good model
+    draws = [error(probability, rng.random(size) < probability) for _ in range(300)]
+    by_chance = error(probability, probability > 0, "expected_calibration_error_by_chance")
+    assert by_chance == pytest.approx(np.mean(draws), rel=0.07)
+
+
+def test_predictions_that_are_certain_have_no_calibration_error_by_chance() -> None:
+    assert error(np.ones(50), np.ones(50, bool), "expected_calibration_error_by_chance") == 0

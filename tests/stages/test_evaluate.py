@@ -120,8 +120,8 @@ def random_model(units: int, length: int) -> onnx.ModelProto:
 def test_the_reliability_diagram_shows_the_filled_bins() -> None:
     zero, predicted = np.zeros(1000, np.int32), np.tile(np.arange(500) >= 250, 2).astype(np.int32)
     made = made_predictions(INFO, zero[:, None], zero, predicted, np.repeat([0.95, 0.5], 500))
-    figure = evaluate.reliability(made, 0.225)
-    assert figure.axes[0].get_title() == "bits-2: expected calibration error 22.50%"
+    figure = evaluate.reliability(made, 0.225, 0.012)
+    assert figure.axes[0].get_title() == "bits-2: calibration error 22.50%, by chance 1.20%"
     points = figure.axes[0].lines[1]
     np.testing.assert_allclose(np.asarray(points.get_xdata(), float), [0.5, 0.95], atol=1e-6)
     np.testing.assert_allclose(np.asarray(points.get_ydata(), float), [0.5, 0.5])
