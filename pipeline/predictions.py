@@ -65,9 +65,9 @@ class Totals:
 
         The balanced accuracy is the mean over the classes that occur, so a rare class counts as much as any. Of classes
         with the same accuracy, the worst is the first. The calibration error is the mean distance between accuracy and
-        probability over the bins, weighted by their sizes. By chance, it is not zero even if every probability is right:
-        of as many examples with these probabilities, some more or fewer are right. The mean of that distance is exact
-        for examples of a bin that share its mean probability (A. de Moivre, "Miscellanea Analytica", 1730).
+        probability over the bins, weighted by their sizes. By chance, it is not zero even if every probability is right: of
+        so many examples with these probabilities, some more or some fewer are right. Examples of a bin count as if all
+        had its mean probability.
         """
         classes, examples, wrong = self.by_class().T
         of_class = 1 - wrong / examples
@@ -112,7 +112,8 @@ class Totals:
 def _deviation(examples: np.ndarray, probability: np.ndarray) -> np.ndarray:
     """The mean distance between how many of some examples are right and how many are expected, for each bin.
 
-    De Moivre's: of n examples with probability p, 2 v (1 - p) P(v are right), where v is the whole number above n p.
+    Of n examples with probability p: 2 v (1 - p) P(v are right), where v is the whole number above n p. Source: A. de
+    Moivre, "Miscellanea Analytica" (1730).
     """
     from scipy.stats import binom
 
