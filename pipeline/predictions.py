@@ -65,9 +65,8 @@ class Totals:
 
         The balanced accuracy is the mean over the classes that occur, so a rare class counts as much as any. Of classes
         with the same accuracy, the worst is the first. The calibration error is the mean distance between accuracy and
-        probability over the bins, weighted by their sizes. By chance, it is not zero even if every probability is right: of
-        so many examples with these probabilities, some more or some fewer are right. Examples of a bin count as if all
-        had its mean probability.
+        probability over the bins, weighted by their sizes; its value by chance is the mean that it has if every
+        probability is right, and each example of a bin counts there with the mean probability of the bin.
         """
         classes, examples, wrong = self.by_class().T
         of_class = 1 - wrong / examples

@@ -24,19 +24,16 @@ def draw(trace: Trace, features: np.ndarray, labels: Sequence[str], class_names:
     """
     from matplotlib.figure import Figure
 
-    columns = len(trace.layers)
-    figure = Figure(figsize=(5 + 4 * columns, 13), layout="constrained")
-    grid = figure.add_gridspec(5, columns, height_ratios=(1.6, 3, 3, 2, 3))
+    layers, first = trace.layers, trace.layers[0]  # all of one cell
+    rows = [(3, _cells)] * (first.cell is not None) + [(3, _outputs)] + [(2, _gates)] * bool(first.gates)
+    heights = [1.6, *(height for height, _ in rows), 3]
+    figure = Figure(figsize=(5 + 4 * len(layers), 0.4 + sum(heights)), layout="constrained")
+    grid = figure.add_gridspec(len(heights), len(layers), height_ratios=heights)
     _input(figure.add_subplot(grid[0, :]), features, labels)
-    for column, layer in enumerate(trace.layers):
-        cells = [figure.add_subplot(grid[row, column]) for row in (1, 2, 3)]
-        if layer.cell is None:
-            cells[0].axis("off")
-        else:
-            _states(cells[0], layer.cell, f"{layer.name}: cell states", float(np.abs(layer.cell).max()) or 1.0)
-        _states(cells[1], layer.output, f"{layer.name}: outputs", 1.0)
-        _gates(cells[2], layer)
-    after = figure.add_subplot(grid[4, :])
+    for column, layer in enumerate(layers):
+        for row, (_, draw_states) in enumerate(rows, start=1):
+            draw_states(figure.add_subplot(grid[row, column]), layer)
+    after = figure.add_subplot(grid[-1, :])
     if class_names:
         _probabilities(after, trace, class_names)
     else:
@@ -70,6 +67,15 @@ def _input(axes: "Axes", features: np.ndarray, labels: Sequence[str]) -> None:
     axes.set_title("the input, one column for each step")
 
 
+def _cells(axes: "Axes", layer: LayerTrace) -> None:
+    cells = np.asarray(layer.cell)
+    _states(axes, cells, f"{layer.name}: cell states", float(np.abs(cells).max()) or 1.0)
+
+
+def _outputs(axes: "Axes", layer: LayerTrace) -> None:
+    _states(axes, layer.output, f"{layer.name}: outputs", 1.0)
+
+
 def _states(axes: "Axes", states: np.ndarray, title: str, largest: float) -> None:
     """States (steps, units) as a heat map, the units that change most on top."""
     order = np.argsort(-np.ptp(states, axis=0), kind="stable")[:UNITS]
@@ -82,9 +88,6 @@ def _states(axes: "Axes", states: np.ndarray, title: str, largest: float) -> Non
 
 
 def _gates(axes: "Axes", layer: LayerTrace) -> None:
-    if not layer.gates:
-        axes.axis("off")
-        return
     for name, colour in COLOURS.items():
         if name in layer.gates:
             axes.plot(layer.gates[name].mean(axis=1), color=colour, marker=".", label=name)
