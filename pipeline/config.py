@@ -139,8 +139,6 @@ class ModelSetup:
                 f"{key}.recipes.{self.recipe_name}: a walk of {rows:,} rows, steps times batch_size, does not fit in "
                 f"memory; use at most {LONGEST_WALK:,}."
             )
-        if recipe.supervise == "every-step":
-            _ = self.task.step_targets  # raises if the task has none
         if self.network.embedding and outline.shape[1] != 1:
             raise PipelineError(
                 f"{key}.network.embedding needs one number at each step, and {self.task.name} has {outline.shape[1]}; "

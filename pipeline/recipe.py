@@ -67,7 +67,10 @@ class Recipe(Section):
     monitor: Literal["validation", "test"] | None = None  # a split that is measured at each log, too
     # count: the class is a number, read from the cell state of the last layer; see networks.count
     readout: Literal["softmax", "count"] = "softmax"
-    supervise: Literal["last-step", "every-step"] = "last-step"  # which steps' classes the loss compares
+    # Which steps the loss compares. every-step: with the task's `step_targets`; if it has none, with the class of
+    # the example.
+    supervise: Literal["last-step", "every-step"] = "last-step"
+    step_power: Annotated[float, Field(ge=0, le=100)] = 0.0  # the loss of step t counts t to this power; 0: all alike
     augment: Augment | None = None
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share dropped from each recurrent layer's output
     optimizer: Literal["adam", "rmsprop", "rmsprop-tensorflow-1"] = "adam"
@@ -92,6 +95,12 @@ class Recipe(Section):
     def _a_squared_error_is_one_of_numbers(self) -> "Recipe":
         if self.loss == "squared-error" and self.readout != "count":
             raise ValueError("a squared-error is one of numbers, which readout: count gives; set one as the other")
+        return self
+
+    @model_validator(mode="after")
+    def _a_step_power_weights_every_step(self) -> "Recipe":
+        if self.step_power and self.supervise != "every-step":
+            raise ValueError("a step_power weights the steps of supervise: every-step; set that, or leave it out")
         return self
 
     def total_steps(self, examples: int) -> int:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from pipeline import manifest, tasks
 from pipeline.dataset import DatasetInfo, Examples, load_examples, load_info
+from pipeline.errors import PipelineError
 from pipeline.files import md5, write_bytes
 from pipeline.inference.onnx_session import Session, batches
 from pipeline.paths import ModelPaths, TaskPaths
@@ -37,6 +38,11 @@ class Functions(NamedTuple):
     @classmethod
     def of(cls, task: tasks.Task, info: DatasetInfo) -> "Functions":
         """Those of a task. Raises PipelineError if the evaluated split is implicit and there is no `step_targets`."""
+        if info.implicit_split and task.step_targets is None:
+            raise PipelineError(
+                f"pipeline/tasks/{task.name}/features.py does not define the function step_targets, which gives the "
+                "classes of an implicit split; add it."
+            )
         return cls(task.features, task.step_targets if info.implicit_split else None)
 
 

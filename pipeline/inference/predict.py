@@ -121,9 +121,9 @@ class Predictor:
 
     @cached_property
     def _session(self) -> Session:
-        return Session(self._verified(), repro("export", self.name, force=True))
+        return Session(self.verified(), repro("export", self.name, force=True))
 
-    def _verified(self) -> Path:
+    def verified(self) -> Path:
         """The ONNX file. Raises PipelineError if it is missing or was changed."""
         manifest.verify(self.onnx.parent, ("export", self.name), self.onnx.name)
         return self.onnx
@@ -177,7 +177,7 @@ class Predictor:
         """What shows the states of the network."""
         from pipeline.inference.trace import Tracer
 
-        return Tracer(self._verified())
+        return Tracer(self.verified())
 
     def features(self, given: UserInput) -> tuple[np.ndarray, list[str]]:
         """What the model reads of one input, float32 (steps, features), and a name for each step.

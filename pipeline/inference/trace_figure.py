@@ -1,6 +1,7 @@
 """A trace as a figure: the input, the states and the gates of each layer, and the probabilities, step by step."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,10 +18,18 @@ NAMED = 60  # steps
 COLOURS = {"input": "#2471a3", "output": "#1e8449", "forget": "#c0392b", "update": "#c0392b", "reset": "#2471a3"}
 
 
-def draw(trace: Trace, features: np.ndarray, labels: Sequence[str], class_names: Sequence[str], title: str) -> "Figure":
+def draw(
+    trace: Trace,
+    features: np.ndarray,
+    labels: Sequence[str],
+    class_names: Sequence[str],
+    title: str,
+    accuracy: Mapping[int, float] = MappingProxyType({}),
+) -> "Figure":
     """The figure of a trace; features (steps, features) are what the network read, `labels` name the steps.
 
-    Without class names, it shows the count instead of probabilities.
+    Without class names, it shows the count instead of probabilities. `accuracy` is the share of all test examples that
+    are right after so many steps, 0 to 1, where it is known.
     """
     from matplotlib.figure import Figure
 
@@ -36,6 +45,8 @@ def draw(trace: Trace, features: np.ndarray, labels: Sequence[str], class_names:
     after = figure.add_subplot(grid[-1, :])
     if class_names:
         _probabilities(after, trace, class_names)
+        if accuracy:
+            _accuracy(after.twinx(), accuracy)
     else:
         after.plot(np.asarray(trace.count), color="#c0392b")
         after.set(title="the number that it has counted after this step", xlabel="step shown", ylabel="count")
@@ -108,3 +119,13 @@ def _probabilities(axes: "Axes", trace: Trace, class_names: Sequence[str]) -> No
     if trace.count is not None and len(shown) == len(class_names):
         axes.plot(trace.count, color="#c0392b", marker=".", label="the number that it has counted")
         axes.legend(loc="lower left", fontsize=8)
+
+
+def _accuracy(axes: "Axes", accuracy: Mapping[int, float]) -> None:
+    """The accuracy after some of the steps, above the probabilities of one example."""
+    steps, shares = np.array(list(accuracy)), 100 * np.array(list(accuracy.values()))
+    axes.plot(steps - 1, shares, color="#c0392b", marker="o", label="all test examples: right after this step, %")
+    for step, share in zip(steps, shares, strict=True):
+        axes.annotate(f"{share:.1f}", (step - 1, share), (-6, -6), textcoords="offset points", ha="right", va="top")
+    axes.set(ylim=(0, 106), ylabel="right, %")
+    axes.legend(loc="lower right", fontsize=8)

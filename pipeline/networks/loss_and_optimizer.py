@@ -14,10 +14,12 @@ Loss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 def loss(recipe: Recipe, classes: int) -> Loss:
     """Softmax cross-entropy in nats, or the squared error of a count, reduced as the recipe says.
 
-    Of targets (batch,) and logits (batch, classes), or of (batch, steps) and (batch, steps, classes).
+    Of targets (batch,) and logits (batch, classes), or of (batch, steps) and (batch, steps, classes). Weights of steps
+    have a mean of 1.
     """
 
     def reduced(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        shape = tf.shape(targets)
         targets = tf.cast(tf.reshape(targets, [-1]), tf.int32)
         logits = tf.reshape(logits, [-1, classes])
         if recipe.loss == "squared-error":
@@ -27,11 +29,23 @@ def loss(recipe: Recipe, classes: int) -> Loss:
             losses = -tf.math.log(tf.clip_by_value(probability, recipe.min_probability, 1.0))
         else:
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+        if recipe.step_power:
+            weights = tf.range(1, shape[1] + 1, dtype=tf.float32) ** recipe.step_power
+            losses *= tf.tile(weights / tf.reduce_mean(weights), shape[:1])
         if recipe.loss_reduction == "sum":
             return tf.reduce_sum(losses)
         return tf.reduce_mean(losses) / (classes if recipe.loss_reduction == "mean-over-classes" else 1)
 
     return reduced
+
+
+class Accuracy(keras.metrics.SparseCategoricalAccuracy):  # type: ignore[misc]  # Keras has no types
+    """The accuracy after the last step, of targets and logits as those of the loss."""
+
+    def update_state(self, targets: tf.Tensor, logits: tf.Tensor, sample_weight: tf.Tensor | None = None) -> None:
+        """Count a batch."""
+        last = (targets[:, -1], logits[:, -1]) if logits.shape.rank == 3 else (targets, logits)
+        super().update_state(*last, sample_weight)
 
 
 def optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:

@@ -19,6 +19,7 @@ from pipeline.inference.onnx_session import Session
 from pipeline.inference.trace import Tracer
 from pipeline.paths import repro
 from pipeline.predictions import Predictions, write_parquet
+from pipeline.tasks.evaluation import AFTER
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,7 +50,7 @@ def run(setup: ModelSetup) -> None:
     write_figure(errors, paths.errors)
     calibration = (values[f"expected_calibration_error{each}"] for each in ("", "_by_chance"))
     write_figure(reliability(predictions, *calibration), paths.reliability)
-    write_figure(_inside(setup, examples, predictions), paths.inside)
+    write_figure(_inside(setup, examples, predictions, values), paths.inside)
     store.remove()
     print(f"{setup.name}: {values['wrong']:,} of {values['examples']:,} wrong on {values['dataset']}")
     if values["accuracy"] < FAR_BELOW * values.get("ceiling", 0.0):
@@ -61,9 +62,12 @@ def run(setup: ModelSetup) -> None:
         )
 
 
-def _inside(setup: ModelSetup, examples: Examples, predictions: Predictions) -> "Figure":
+def _inside(setup: ModelSetup, examples: Examples, predictions: Predictions, metrics: dict[str, Any]) -> "Figure":
     """The states of the network while it reads an example that shows well how it works."""
     task, info = setup.task, examples.info
+    steps = {step: AFTER.format(step) for step in range(1, info.shape[0])}
+    early = {step: metrics[name] for step, name in steps.items() if name in metrics}
+    accuracy = early | {info.shape[0]: metrics["accuracy"]} if early else {}
     code = task.evaluation.example_to_show(examples, predictions)
     (features,) = task.features(code[None], info)
     trace = Tracer(setup.paths.onnx).trace(features)
@@ -73,7 +77,7 @@ def _inside(setup: ModelSetup, examples: Examples, predictions: Predictions) -> 
         target, predicted = (info.class_names[each[row]] for each in (predictions.targets, predictions.predicted))
         title += f" (target {target}, predicted {predicted})"
     labels = task.inputs.step_names(code, info)
-    return trace_figure.draw(trace, features, labels, info.class_names, title)
+    return trace_figure.draw(trace, features, labels, info.class_names, title, accuracy)
 
 
 def reliability(predictions: Predictions, calibration_error: float, by_chance: float) -> "Figure":

@@ -136,7 +136,9 @@ class Training:
         """Encoded examples (examples, code) and targets: (examples,), or (examples, steps) if each step has its own."""
         encoded, targets = self.examples.split(name)
         if self.recipe.supervise == "every-step":
-            targets = self.setup.task.step_targets(encoded, self.info)
+            of_prefixes = self.setup.task.step_targets
+            repeated = np.broadcast_to(targets[:, None], (len(targets), self.info.shape[0]))
+            targets = of_prefixes(encoded, self.info) if of_prefixes else repeated
         return encoded, targets
 
     def _features(self, encoded: np.ndarray) -> np.ndarray:
@@ -150,7 +152,7 @@ class Training:
         model.compile(
             self.workers.optimizer(recipe, loss_and_optimizer.optimizer(recipe, self.steps)),
             loss_and_optimizer.loss(recipe, classes),
-            metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+            metrics=[loss_and_optimizer.Accuracy(name="accuracy")],
             # Workers exchange gradients after each step.
             steps_per_execution=self._steps_per_execution() if self.workers.number == 1 else 1,
             jit_compile=False,  # on CPUs, XLA is slower for these LSTMs
@@ -202,8 +204,11 @@ class Training:
         """The accuracy on the batch of a step, and its first example as text."""
         (rows,) = self.schedule[step - 1 : step]
         logits = self._logits(tf.constant(self._features(self.encoded[rows])))
-        predicted, targets = np.argmax(logits, axis=-1), self.targets[rows]  # (rows,), or (rows, steps)
-        first = int(predicted[0].flat[-1]), int(targets[0].flat[-1])
+        # After the last step, where each step has its own.
+        predicted, targets = (
+            values.reshape(len(rows), -1)[:, -1] for values in (np.argmax(logits, axis=-1), self.targets[rows])
+        )
+        first = int(predicted[0]), int(targets[0])
         sample = self.setup.task.evaluation.sample_line(self.encoded[rows[0]], *first, self.info)
         return float(np.mean(predicted == targets)), sample
 

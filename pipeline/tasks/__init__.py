@@ -14,7 +14,7 @@ import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -51,15 +51,18 @@ class Task:
     @property
     def features(self) -> FromEncoded:
         """Encoded examples (batch, code) and their DatasetInfo to float32 (batch, steps, features), for the model."""
-        return self._function("features", "add it")
+        function: FromEncoded | None = getattr(self._file("features"), "features", None)
+        if not callable(function):
+            raise PipelineError(f"{self._path('features')} does not define the function features; add it.")
+        return function
 
     @property
-    def step_targets(self) -> FromEncoded:
+    def step_targets(self) -> FromEncoded | None:
         """Encoded examples and their DatasetInfo to the class after each step: integers (batch, steps).
 
-        Only tasks whose every prefix has a class define it. Raises PipelineError if the task does not.
+        None unless the task defines it, as one does whose every prefix has a class of its own.
         """
-        return self._function("step_targets", "add it, or use supervise: last-step")
+        return getattr(self._file("features"), "step_targets", None)
 
     def check(self) -> None:
         """Raise PipelineError unless every file that must exist defines what it must."""
@@ -74,12 +77,6 @@ class Task:
         for name in sorted(getattr(own, "__abstractmethods__", ())):
             raise PipelineError(f"{self._path(file)} does not define {base.__name__}.{name}; add it.")
         return own()
-
-    def _function(self, name: str, remedy: str) -> FromEncoded:
-        function: Any = getattr(self._file("features"), name, None)
-        if not callable(function):
-            raise PipelineError(f"{self._path('features')} does not define the function {name}; {remedy}.")
-        return function  # type: ignore[no-any-return]
 
     def _path(self, file: str) -> str:
         return f"pipeline/tasks/{self.name}/{file}.py"

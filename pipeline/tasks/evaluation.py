@@ -11,6 +11,7 @@ from pipeline.predictions import Predictions
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+AFTER = "accuracy_after_{}_steps"  # a metric of a model that names the class of an example before its end
 NAMED = 30  # classes that are named below the bars of accuracy, of more only some
 
 

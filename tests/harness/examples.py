@@ -19,7 +19,9 @@ def evaluated(examples: Examples) -> tuple[np.ndarray, np.ndarray]:
         return examples.split(info.eval_split)
     untrained = np.setdiff1d(np.arange(sum(info.splits.values())), numbers(examples.encoded))
     codes = binary(untrained, info.shape[0])
-    return codes, tasks.load(info.task).step_targets(codes, info)[:, -1]
+    of_prefixes = tasks.load(info.task).step_targets
+    assert of_prefixes is not None
+    return codes, of_prefixes(codes, info)[:, -1]
 
 
 def predictions(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pipeline import dataset
 from pipeline import predictions as predictions_module
 from pipeline.dataset import DatasetInfo, Examples, binary, numbers
+from pipeline.errors import PipelineError
 from pipeline.inference.evaluation import Functions, Store, predict_chunk, predict_split
 from pipeline.inference.onnx_session import Session
 from pipeline.paths import ModelPaths, TaskPaths
@@ -48,6 +49,12 @@ FUNCTIONS = Functions(features, step_targets)
 def in_chunks(examples: Examples) -> Predictions:
     chunks = (predict_chunk(counting, FUNCTIONS, examples, number) for number in range(examples.chunks))
     return reduce(add, chunks)
+
+
+def test_an_implicit_split_needs_the_class_of_each_string() -> None:
+    info = replace(strings(3, [0]).info, task="fable")
+    with pytest.raises(PipelineError, match=r"fable/features\.py does not define the function step_targets"):
+        Functions.of(load("fable"), info)
 
 
 @given(st.integers(3, 8), st.integers(1, 300), st.data())

@@ -103,6 +103,20 @@ def test_any_word_can_be_drawn(tmp_path: Path) -> None:
     assert (tmp_path / "words.png").stat().st_size > 10_000
 
 
+def test_a_figure_shows_the_accuracy_after_a_step_and_no_blank_panel() -> None:
+    layer = LayerTrace("rnn_1", np.zeros((3, 2), np.float32), None, {})
+    trace = Trace((layer,), np.full((3, 2), 0.5, np.float32), None)
+    plain = trace_figure.draw(trace, np.zeros((3, 1)), list("abc"), list("xy"), "title")
+    assert [axes.get_title() for axes in plain.axes if axes.get_label() != "<colorbar>"] == [
+        "the input, one column for each step",
+        "rnn_1: outputs",
+        "probability of each class, if the sequence ended after this step",
+    ]
+    measured = trace_figure.draw(trace, np.zeros((3, 1)), list("abc"), list("xy"), "title", {1: 0.5, 3: 0.75})
+    (line,) = (axes.lines[0] for axes in measured.axes if axes.get_ylabel() == "right, %")
+    assert np.column_stack(line.get_data()).tolist() == [[0, 50], [2, 75]], "steps are counted from 0 in the figure"
+
+
 @pytest.fixture
 def models(trained: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.chdir(trained)

@@ -54,6 +54,25 @@ def test_the_loss_of_every_step_is_the_mean_over_steps() -> None:
     assert float(compute(tf.constant(targets), tf.constant(logits))) == pytest.approx(np.mean(each), rel=1e-5)
 
 
+def test_the_loss_of_every_step_counts_its_number_to_the_power_of_the_recipe() -> None:
+    rng = np.random.default_rng(1)
+    logits, targets = rng.normal(size=(3, 5, 4)).astype(np.float32), rng.integers(0, 4, (3, 5))
+    compute = loss_and_optimizer.loss(recipe(), 4)
+    each = [float(compute(tf.constant(targets[:, t]), tf.constant(logits[:, t]))) for t in range(5)]
+    weighted = loss_and_optimizer.loss(recipe(supervise="every-step", step_power=3.0), 4)
+    expected = np.average(each, weights=np.arange(1, 6) ** 3)
+    assert float(weighted(tf.constant(targets), tf.constant(logits))) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_accuracy_of_a_training_is_that_after_the_last_step() -> None:
+    accuracy, logits = loss_and_optimizer.Accuracy(), np.eye(3, dtype=np.float32)[[[0, 1], [2, 2], [1, 1], [1, 0]]]
+    accuracy.update_state(tf.constant([[0, 1], [0, 2], [1, 0], [0, 0]]), tf.constant(logits))
+    assert float(accuracy.result()) == 0.75
+    accuracy.reset_state()
+    accuracy.update_state(tf.constant([1, 1, 1, 0]), tf.constant(logits[:, -1]))
+    assert float(accuracy.result()) == 0.5
+
+
 def test_rmsprop_as_tensorflow_1_had_it_starts_with_mean_squares_of_one() -> None:
     variable = tf.Variable([2.0, 2.0])
     optimizer = loss_and_optimizer.optimizer(recipe(optimizer="rmsprop-tensorflow-1", learning_rate=0.1), 10)

@@ -50,9 +50,9 @@ REFUSED: dict[str, tuple[Edit, str]] = {
     "no word trains": (value("tasks.fable.split.test_share", 0.9999), "too few to train with tasks.fable.split"),
     "a folder as story": (value("tasks.fable.source", "data/fable"), "data/fable is not a text file"),
     "a split that is not stored": (value(f"models.{BITS}.recipes.fast.monitor", "test"), "stores no test split"),
-    "no class of each step": (
-        value(f"models.{FABLE}.recipes.fast.supervise", "every-step"),
-        "the function step_targets",
+    "weights of one step": (
+        value(f"models.{FABLE}.recipes.fast.step_power", 2.0),
+        "a step_power weights the steps of supervise: every-step",
     ),
     "an embedding of pictures": (value(f"models.{MNIST}.network.embedding", 4), "needs one number at each step"),
     "a walk without end": (

@@ -10,6 +10,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -332,3 +333,19 @@ def test_the_metric_of_the_published_program_is_the_accuracy_on_the_first_256() 
     examples = Examples(INFO, made.encoded, targets)
     metrics, _ = evaluation.evaluate(examples, made, lambda sequence: {})
     assert metrics == {"accuracy_first_256": 254 / 256}
+
+
+def test_a_model_that_reads_fewer_rows_is_measured_after_7_14_and_21() -> None:
+    encoded = np.zeros((3, 784), np.uint8)
+    encoded[1, 10 * 28], encoded[2, 27 * 28] = 255, 255  # in rows 11 and 28
+    targets = np.array([0, 1, 1], np.int32)
+
+    def ink(images: np.ndarray) -> dict[str, np.ndarray]:
+        """The class is 1 if there is ink in the rows that are read, else 0."""
+        return {"probabilities": np.eye(2)[(images.max(axis=(1, 2)) > 0).astype(int)]}
+
+    info = replace(INFO, min_steps=1)
+    made = predictions(info, encoded, targets, targets)
+    metrics, _ = evaluation.evaluate(Examples(info, encoded, targets), made, ink)
+    after = {steps: metrics[f"accuracy_after_{steps}_steps"] for steps in (7, 14, 21)}
+    assert after == pytest.approx({7: 1 / 3, 14: 2 / 3, 21: 2 / 3})

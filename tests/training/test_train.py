@@ -99,8 +99,9 @@ def test_a_folder_that_cannot_hold_tensorboard_s_files_is_a_warning(
     assert setup.paths.weights.is_file()
 
 
-def test_a_monitored_split_has_its_columns_in_the_history(untrained_project: Path) -> None:
-    setup = with_recipe(prepare("mnist-lstm128"), monitor="test", steps=10, epochs=None)
+@pytest.mark.parametrize("supervise", ["last-step", "every-step"])
+def test_a_monitored_split_has_its_columns_in_the_history(untrained_project: Path, supervise: str) -> None:
+    setup = with_recipe(prepare("mnist-lstm128"), monitor="test", steps=10, epochs=None, supervise=supervise)
     train.run(setup)
     (row,) = pd.read_csv(setup.paths.history).to_dict("records")
     assert list(row) == ["step", "loss", "accuracy", "batch_accuracy", "test_loss", "test_accuracy"]
