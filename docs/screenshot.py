@@ -11,14 +11,14 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 from PIL import Image
-from selenium.webdriver import Chrome
 
 from tests.harness import browser, project
-from tests.harness.page import SEVEN, Page
+from tests.harness import page as harness
+from tests.harness.page import Page
 from tests.harness.process import free_port, responds, running
 
 TASK = "mnist"
-PHONE = {"width": 400, "height": 780, "deviceScaleFactor": 1, "mobile": True}
+BITS = "01101011010110101101101011"
 FOLDER = project.ROOT / "docs"
 
 
@@ -47,38 +47,28 @@ def mlflow(folder: Path) -> None:
 
 
 def demo(folder: Path) -> None:
-    """Take a digit that is drawn, and a story on a phone in dark mode."""
+    """Take a counter beyond its training, and a digit on a phone in dark mode."""
     address = f"http://127.0.0.1:{(port := free_port())}"
     command = [str(project.BIN / "pipeline"), "demo", "--no-browser", "--port", str(port)]
     with (
         running(command, folder / "demo.log", lambda: responds(address), cwd=project.ROOT, stop=signal.SIGINT),
-        browser.chromium(folder) as driver,
+        harness.opened(folder, address) as page,
     ):
-        parts = [_digit(driver, address), _phone(driver, address)]
+        parts = [
+            _take(page, 1180, 1010, f"bits?input={BITS}&step=21", False),
+            _take(page, 380, 1010, "mnist?step=20", True),
+        ]
     both = Image.new("RGB", (sum(part.width for part in parts) + 20, max(part.height for part in parts)), "white")
     both.paste(parts[0], (0, 0))
     both.paste(parts[1], (parts[0].width + 20, 0))
     both.quantize(128).save(FOLDER / "demo.png", optimize=True)
 
 
-def _digit(driver: Chrome, address: str) -> Image.Image:
-    driver.set_window_size(1300, 980)
-    page = Page(driver, address)
-    page.draw(SEVEN)
-    page.shows("#digit-answer", "Answer 7 7")
-    return _image(driver.get_screenshot_as_png()).crop((10, 0, 1240, 780))
-
-
-def _phone(driver: Chrome, address: str) -> Image.Image:
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
-    page = Page(driver, address, "?__theme=dark")
-    page.tab("Fable")
-    page.write("#fable-text textarea, #fable-text input", "there came a")
-    page.shows("#fable-story .given", "there came a")
-    page.find("#fable-end").click()
-    page.wait(lambda: page.words("#fable-story").count("%") > 30)
-    driver.execute_script("document.querySelector('#fable-story').scrollIntoView({block: 'start'})")
-    return _image(driver.get_screenshot_as_png())
+def _take(page: Page, width: int, height: int, state: str, dark: bool) -> Image.Image:
+    page.resize(width, height, dark)
+    page.open(state)
+    page.shows("main", "One step, by hand")
+    return _image(page.driver.get_screenshot_as_png())
 
 
 def _image(png: bytes) -> Image.Image:

@@ -16,7 +16,7 @@ BASE = {"errors", "files", "formats", "figure", "manifest", "paths", "section", 
 LAYERS: dict[str, set[str]] = {
     "cli": {
         "cluster",
-        "demo",
+        "site",
         "reports",
         "tracking",
         "lineage",
@@ -28,7 +28,7 @@ LAYERS: dict[str, set[str]] = {
         "tasks",
     },
     "cluster": {"reports", "tracking", "lineage", "inference", "config"},
-    "demo": {"tracking", "inference", "tasks"},
+    "site": {"inference", "tasks"},
     "reports": {"tracking", "lineage", "config"},
     "tracking": {"lineage", "inference", "config", "tasks"},
     "lineage": {"config"},
@@ -50,7 +50,6 @@ LAYERS: dict[str, set[str]] = {
     "errors": set(),
 }
 LIBRARIES = {  # libraries that only these layers import
-    "gradio": {"demo"},
     "ray": {"cluster"},
     "mlflow": {"tracking"},
     "tensorflow": {"stages", "training", "networks"},

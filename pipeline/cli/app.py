@@ -47,9 +47,11 @@ class Commands(TyperGroup):
         raise typer.Exit(2)
 
 
-def exit_on_sigterm() -> None:
-    """Let SIGTERM end the command as an exception does, so that what it has started ends, too."""
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+def exit_on_signals() -> None:
+    """Let SIGTERM, and a terminal that closes, end the command as an exception does: what it has started ends, too."""
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(each) != signal.SIG_IGN:  # which nohup sets
+            signal.signal(each, lambda number, frame: sys.exit(128 + number))
 
 
 def _discard_output() -> None:

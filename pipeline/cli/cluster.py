@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import ClusterAddress, ModelName, app, exit_on_sigterm
+from pipeline.cli.app import ClusterAddress, ModelName, app, exit_on_signals
 
 
 @app.command()
@@ -30,7 +30,7 @@ def sweep(
     from pipeline.cluster import nodes, overrides
 
     nodes.prepare(address)
-    exit_on_sigterm()  # Ray ends, too
+    exit_on_signals()  # Ray ends, too
     settings = config.load()
     planned = overrides.trials(model, grid or [], search or [], trials, settings)
     from pipeline.cluster import plan, sweep

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import app, exit_on_sigterm
+from pipeline.cli.app import app, exit_on_signals
 
 
 @app.command()
@@ -90,7 +90,7 @@ def ui(
     from pipeline.tracking import ui
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for programs in the background
-    exit_on_sigterm()  # the server ends, too
+    exit_on_signals()  # the server ends, too
     ui.serve(config.load(), port, browser, typer.echo)
 
 
@@ -105,7 +105,7 @@ def reproduce(
     from pipeline.lineage import reproduce
     from pipeline.tracking import named_runs
 
-    exit_on_sigterm()  # the work tree is removed
+    exit_on_signals()  # the work tree is removed
     name, provenance = named_runs.find_run(run, config.load())
     typer.echo(f"{name}: commit {provenance.commit[:10]}{' with uncommitted changes' if provenance.patch else ''}")
     foreign = reproduce.foreign_code(provenance)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.app import ClusterAddress, ModelName, TaskName, app, exit_on_sigterm
+from pipeline.cli.app import ClusterAddress, ModelName, TaskName, app, exit_on_signals
 from pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _train_on_cluster(setup: "ModelSetup", workers: int, address: str | None, gp
     with without_notes():  # Ray imports TensorFlow
         from pipeline.cluster import train
 
-    exit_on_sigterm()  # Ray ends, too
+    exit_on_signals()  # Ray ends, too
     train.train(setup, workers, address, gpus)
     typer.echo(f"{setup.name}: trained by {workers} workers; `dvc repro` exports and evaluates it")
 
@@ -118,7 +118,7 @@ def evaluate(model: ModelName, workers: Workers = None, address: ClusterAddress 
         nodes.prepare(address)
         from pipeline.cluster import evaluate as chunks
 
-        exit_on_sigterm()  # Ray ends, too
+        exit_on_signals()  # Ray ends, too
         chunks.evaluate(setup, workers, address)
     evaluate.run(setup)
     if workers:

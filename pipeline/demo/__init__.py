@@ -1,1 +1,0 @@
-"""A page to try the exported models, in the browser. Gradio makes the page; ONNX Runtime computes what it shows."""

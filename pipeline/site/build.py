@@ -1,0 +1,135 @@
+"""Write the page: the files of static/, and of each exported model its weights and what is known of it.
+
+site.json has the names and tasks of the models. models/MODEL/model.json has the network, the dataset, the metrics, the
+curves and some examples; models/MODEL/weights.bin has one tensor after another, little-endian float32 or float16.
+"""
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.dataset import load_examples
+from pipeline.errors import PipelineError
+from pipeline.files import draft, load_json
+from pipeline.inference import predict
+from pipeline.inference.predict import Predictor
+from pipeline.inference.trace import CELLS, Arrays, read_weights
+from pipeline.paths import ModelPaths, TaskPaths, repro
+from pipeline.tasks import load as load_task
+
+STATIC = Path(__file__).parent / "static"
+ROLES = ("kernel", "recurrent", "bias", "table", "sharpness")  # of the tensors that the page computes with
+PRECISIONS = {"float32": "<f4", "float16": "<f2"}
+MARK = "site.json"  # by which a folder is known as a page of this project
+SHOWN = 12  # examples of each model
+DIGITS = 6  # of a feature
+TABLES = ("history", "confusion", "by_class")  # files that the page draws
+
+
+def build(folder: Path, precision: str = "float32", local: bool = False) -> list[str]:
+    """Write the page into a folder, in the place of an older one, and return the names of its models.
+
+    `local`: this project's server, which reads inputs with Python, will serve it.
+
+    Raises PipelineError if no model is exported, one is damaged, or the folder holds something else.
+    """
+    if precision not in PRECISIONS:
+        raise PipelineError(f"precision is {precision!r}, expected {' or '.join(PRECISIONS)}; use one of these.")
+    if folder.is_symlink() or (folder.exists() and not _replaceable(folder)):
+        raise PipelineError(f"{folder} exists and is no page of this project; name a new or an empty folder.")
+    root, names = predict.exports()
+    models = [predict.load(name) for name in names]
+    with draft(folder) as written:
+        shutil.copytree(STATIC, written)
+        for model in models:
+            _write_model(model, ModelPaths(model.name, root), written / "models" / model.name, precision)
+        site = [{"name": model.name, "task": model.info.task} for model in models]
+        _write_json({"models": site, "local": local}, written / MARK)
+    return names
+
+
+def _replaceable(folder: Path) -> bool:
+    return folder.is_dir() and ((folder / MARK).is_file() or not any(folder.iterdir()))
+
+
+def _write_model(model: Predictor, paths: ModelPaths, folder: Path, precision: str) -> None:
+    found = read_weights(model.verified())
+    weights = {name: found[name] for name in found if name.rpartition(".")[2] in ROLES}
+    folder.mkdir(parents=True)
+    sizes = np.cumsum([0, *(tensor.size for tensor in weights.values())]).tolist()
+    content = {
+        "name": model.name,
+        "dataset": asdict(model.info),
+        "network": _network(weights, precision),
+        "tensors": [
+            {"name": name, "shape": list(tensor.shape), "start": start}
+            for (name, tensor), start in zip(weights.items(), sizes, strict=False)
+        ],
+        "certified_steps": model.certified_steps,
+        "facts": _facts(paths),
+        "examples": _examples(model, paths),
+    }
+    _write_json(content, folder / "model.json")
+    kind = PRECISIONS[precision]
+    (folder / "weights.bin").write_bytes(b"".join(tensor.astype(kind).tobytes() for tensor in weights.values()))
+
+
+def _network(weights: Arrays, precision: str) -> dict[str, Any]:
+    """What the page has to know of a network beside its weights, in their order."""
+    layers = [name.removesuffix(".recurrent") for name in weights if name.endswith(".recurrent")]
+    return {
+        "cell": next(cell for cell in CELLS if layers[0].startswith(f"{cell}_")),
+        "layers": layers,
+        "embedding": "embedding.table" in weights,
+        "dense": "dense.kernel" in weights,
+        "readout": "count" if "count.kernel" in weights else "softmax",
+        "precision": precision,
+    }
+
+
+def _facts(paths: ModelPaths) -> dict[str, Any]:
+    """The files of an evaluation and a training that the page shows; a file that is not there is left out."""
+    facts: dict[str, Any] = {}
+    if paths.metrics.is_file():
+        facts["metrics"] = load_json(paths.metrics, repro("evaluate", paths.name))
+    for name in TABLES:
+        if (path := getattr(paths, name)).is_file():
+            facts[name] = _columns(pd.read_csv(path))
+    return facts
+
+
+def _columns(table: pd.DataFrame) -> dict[str, list[Any]]:
+    return {str(name): table[name].tolist() for name in table}
+
+
+def _examples(model: Predictor, paths: ModelPaths) -> list[dict[str, Any]]:
+    """Some examples as the network reads them, then some that it misreads; none where the data are not there."""
+    data = TaskPaths(model.info.task, paths.root)
+    if not data.examples.is_file():
+        return []
+    examples, task = load_examples(data), load_task(model.info.task)
+    info = examples.info
+    encoded, targets = examples.split("train" if info.implicit_split else info.eval_split)
+    rows = list(range(min(SHOWN // 2, len(encoded))))
+    if paths.predictions.is_file() and not info.implicit_split:
+        predicted = pd.read_parquet(paths.predictions)
+        wrong = predicted["example"][predicted["target"] != predicted["predicted"]].tolist()
+        rows = list(dict.fromkeys([*rows, *wrong]))[:SHOWN]
+    return [
+        {
+            "text": task.inputs.decode(encoded[row], info),
+            "steps": task.inputs.step_names(encoded[row], info),
+            "features": task.features(encoded[row : row + 1], info)[0].round(DIGITS).tolist(),
+            "target": int(targets[row]),
+        }
+        for row in rows
+    ]
+
+
+def _write_json(content: Any, path: Path) -> None:
+    path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")

@@ -1,0 +1,13 @@
+// What is shown, in the address: #bits?model=bits-lstm24&input=0110&step=3. Who opens the address sees the same.
+
+export function read() {
+  const [tab, query] = location.hash.slice(1).split("?");
+  return { tab: decodeURIComponent(tab), values: Object.fromEntries(new URLSearchParams(query ?? "")) };
+}
+
+/** Write the address of a tab with these values; empty ones are left out. */
+export function write(tab, values) {
+  const kept = Object.entries(values).filter(([, value]) => value !== "" && value != null);
+  const query = new URLSearchParams(kept).toString();
+  history.replaceState(null, "", `#${encodeURIComponent(tab)}${query ? `?${query}` : ""}`);
+}

@@ -1,0 +1,52 @@
+// The page: a tab for each task that has a model, and one for what is known of all models.
+
+import * as address from "./address.js";
+import { bitsTab } from "./bits.js";
+import { digitTab } from "./digit.js";
+import { h, show } from "./dom.js";
+import { fableTab } from "./fable.js";
+import { modelsTab } from "./models.js";
+import { Network } from "./network.js";
+import { taskTab } from "./task.js";
+
+const TABS = { bits: ["Bits", bitsTab], mnist: ["Digit", digitTab], fable: ["Fable", fableTab], models: ["Models", modelsTab] };
+const networks = new Map();
+
+/** The network of a model, loaded when it is first asked for. */
+function load(name) {
+  if (!networks.has(name)) networks.set(name, Network.load(name));
+  return networks.get(name);
+}
+
+async function start() {
+  const site = await fetch("site.json").then((answer) => answer.json());
+  const tasks = [...new Set(site.models.map(({ task }) => task))];
+  const known = Object.keys(TABS).filter((tab) => tasks.includes(tab));
+  const tabs = [...known, ...tasks.filter((task) => !(task in TABS)), "models"];
+  const main = document.querySelector("main"), nav = document.querySelector("nav");
+  let shown = "";
+
+  async function open() {
+    let { tab, values } = address.read();
+    if (!tabs.includes(tab)) [tab, values] = [tabs[0], {}];
+    if (tab !== shown) show(main, h("p", { class: "note" }, "Loading the weights …"));
+    shown = tab;
+    show(nav, tabs.map((each) => h(
+      "a", { href: `#${encodeURIComponent(each)}`, id: `tab-${each}`, "aria-current": each === tab ? "page" : false },
+      TABS[each]?.[0] ?? each,
+    )));
+    const names = site.models.filter(({ task }) => tab === "models" || task === tab).map(({ name }) => name);
+    const update = (changes) => address.write(tab, (values = { ...values, ...changes }));
+    try {
+      await (TABS[tab]?.[1] ?? taskTab)(main, { tab, names, values, update, load, site });
+    } catch (error) {
+      show(main, h("p", { role: "alert", class: "error" }, `This page could not show ${tab}: ${error.message}`));
+      throw error;
+    }
+  }
+
+  addEventListener("hashchange", open);
+  await open();
+}
+
+start();

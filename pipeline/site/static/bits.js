@@ -1,0 +1,134 @@
+// Bits: a counter of ones, its staircase, and ways to break it.
+
+import { lines } from "./charts.js";
+import { choice, h, largest, number, percent, show } from "./dom.js";
+import { Network } from "./network.js";
+import { place, stepPanel } from "./step.js";
+
+const FIRST = "0110101011";
+const LONGEST = 100_000; // bits that the page reads
+const BUTTONS = 64; // bits that can be clicked
+const UNITS = 8; // whose stairs are drawn
+
+export async function bitsTab(main, { names, values: given, update, load }) {
+  let values = { model: names[0], input: FIRST, ...given };
+  if (!names.includes(values.model)) values.model = names[0];
+  const exported = await load(values.model);
+  const { dataset } = exported.facts;
+  const [shortest, longest] = [dataset.min_steps ?? dataset.shape[0], Math.min(dataset.max_steps ?? dataset.shape[0], LONGEST)];
+  const output = h("div");
+  const change = (changes) => {
+    values = { ...values, ...changes };
+    update(values);
+    render();
+  };
+  const text = h("textarea", {
+    id: "bits-text", class: "bits-text", rows: 2, spellcheck: "false", autocomplete: "off", inputmode: "numeric",
+    oninput: (event) => change({ input: event.target.value.replace(/\s/g, ""), random: undefined, step: undefined }),
+  });
+  const random = (length) => change({ random: `${length}`, input: undefined, step: undefined });
+
+  function render() {
+    const bits = values.random ? drawn(Math.min(Math.max(Number(values.random) || 1, 1), LONGEST)) : (values.input ?? "");
+    if (text.value.replace(/\s/g, "") !== bits) text.value = bits;
+    const wrong = [...new Set(bits)].find((bit) => bit !== "0" && bit !== "1");
+    if (wrong !== undefined || bits.length < shortest || bits.length > longest) {
+      const expected = `${shortest === longest ? shortest : `${shortest} to ${longest.toLocaleString("en")}`} zeros and ones`;
+      const came = wrong === undefined ? `${bits.length.toLocaleString("en")} bits came` : `“${wrong}” is no bit`;
+      show(output, h("p", { role: "alert", class: "error" }, `${came}; type ${expected}.`));
+      return;
+    }
+    const network = broken(exported, values);
+    const trace = network.trace([...bits].map((bit) => [Number(bit)]));
+    const labels = trace.map(({ number: step }) => `bit ${bits[step]}`);
+    const at = place(trace, values);
+    show(
+      output, answer(network, trace, bits, dataset), bits.length <= BUTTONS && buttons(bits, trace[at].number),
+      stairs(network, trace, at), controls(), stepPanel(network, trace, labels, values, change),
+    );
+  }
+
+  const buttons = (bits, at) => h("div", { class: "bits", role: "group", "aria-label": "the bits; click one to change it" }, [...bits].map((bit, i) => h("button", {
+    type: "button", id: `bit-${i}`, "aria-pressed": String(bit === "1"), class: `${i >= dataset.shape[0] ? "beyond" : ""}${i === at ? " at" : ""}`,
+    "aria-label": `bit ${i + 1}: ${bit}`, onclick: () => change({ input: bits.slice(0, i) + (bit === "1" ? "0" : "1") + bits.slice(i + 1), random: undefined, step: i + 1 }),
+  }, bit)));
+
+  function stairs(network, trace, at) {
+    const layer = trace.map(({ states }) => states.at(-1).cell);
+    const moved = layer[0].map((_, unit) => Math.max(...layer.map((cell) => cell[unit])) - Math.min(...layer.map((cell) => cell[unit])));
+    const shown = largest(moved, UNITS);
+    const chosen = Number(values.unit ?? shown[0]);
+    const counts = network.readout === "count" && { name: "the count that is read", class: "total", values: trace.map(({ states }) => network.count(states)) };
+    const curves = [...new Set([...shown, chosen])].map((unit) => ({ name: `unit ${unit}`, class: unit === chosen ? "chosen" : "", values: layer.map((cell) => cell[unit]) }));
+    return h(
+      "figure", {},
+      lines([...curves, ...(counts ? [counts] : [])], trace.map(({ number: step }) => step + 1), {
+        label: "cell states after each bit, and the count", shaded: dataset.shape[0], stairs: true, at: trace[at].number + 1, onchoose: (i) => change({ step: trace[i].number + 1 }),
+      }),
+      h("figcaption", { class: "note" }, `Cell states after each bit: the chosen unit in blue, ${counts ? "the count in red, " : ""}beyond the ${dataset.shape[0]} bits of training on another ground. Click to choose a step.`),
+    );
+  }
+
+  const controls = () => h(
+    "details", { open: Boolean(values.bias || values.off || values.recurrent) }, h("summary", {}, "Break it"),
+    h(
+      "div", { class: "controls" },
+      choice("break-bias", "Forget gate's bias", [["", "as trained"], ["1", "1, where Keras starts"], ["0", "0: switched off"]], values.bias ?? "", (value) => change({ bias: value })),
+      choice("break-unit", "Without a unit", [["", "all are there"], ...exported.tensors["count.kernel"] ? [...exported.tensors["count.kernel"].keys()].map((unit) => [unit, `without unit ${unit}`]) : []], values.off ?? "", (value) => change({ off: value })),
+      choice("break-recurrent", "Recurrent weights", [["", recurrentAsTrained()], ["0.1", "small random ones, 0.1"], ["0.5", "larger random ones, 0.5"]], values.recurrent ?? "", (value) => change({ recurrent: value })),
+    ),
+  );
+  const recurrentAsTrained = () => {
+    const weights = exported.layers.flatMap(({ recurrent }) => [...recurrent]), zero = weights.filter((weight) => weight === 0).length;
+    return zero === weights.length ? `as trained: all ${zero.toLocaleString("en")} are zero` : "as trained";
+  };
+
+  show(
+    main,
+    h(
+      "div", { class: "controls" },
+      names.length > 1 && choice("bits-model", "Model", names, values.model, (model) => { update({ model }); location.reload(); }),
+      h("label", { for: "bits-text", class: "wide" }, "Bits: type any number of them, or click them below", text),
+      [100, 1000, 10_000].filter((length) => length <= longest).map((length) => h("button", { type: "button", onclick: () => random(length) }, `${length.toLocaleString("en")} random bits`)),
+    ),
+    output,
+  );
+  render();
+}
+
+/** Random bits, the same for a length. */
+function drawn(length) {
+  let state = length;
+  return Array.from({ length }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state >>> 31;
+  }).join("");
+}
+
+/** The answer: the count, how far it is from a whole number, and whether it is proven. */
+function answer(network, trace, bits, dataset) {
+  const { states } = trace.at(-1), ones = bits.replaceAll("0", "").length;
+  const counted = network.readout === "count" ? network.count(states) : null;
+  const probabilities = bits.length <= dataset.shape[0] ? network.probabilities(states) : null;
+  const result = counted === null ? Number(dataset.class_names[largest(probabilities, 1)[0]]) : Math.round(counted);
+  const proven = bits.length <= network.facts.certified_steps && !network.changed;
+  return h(
+    "div", { class: "answer", "aria-live": "polite", id: "bits-answer" },
+    h("b", {}, result.toLocaleString("en")), ` ones of ${bits.length.toLocaleString("en")} bits: ${result === ones ? "right" : `wrong, there are ${ones.toLocaleString("en")}`}. `,
+    probabilities && `Probability ${percent(probabilities[largest(probabilities, 1)[0]])}. `,
+    counted !== null && `The cell state says ${number(counted)}. `,
+    h("span", { class: "note" }, network.changed ? "This network was changed, so nothing is proven." : proven
+      ? `Every string of up to ${network.facts.certified_steps.toLocaleString("en")} bits is proven to be counted right.` : "Nothing is proven at this length."),
+  );
+}
+
+/** The network with what is switched off or changed. */
+function broken(network, { bias, off, recurrent }) {
+  if (!bias && !off && !recurrent) return network;
+  const tensors = Object.fromEntries(Object.entries(network.tensors).map(([name, tensor]) => [name, tensor.slice()]));
+  const { name, units } = network.layers.at(-1);
+  if (bias) tensors[`${name}.bias`].fill(Number(bias), 2 * units, 3 * units).fill(0, 6 * units, 7 * units); // the rows of the forget gate
+  if (off) tensors["count.kernel"][Number(off)] = 0;
+  if (recurrent) tensors[`${name}.recurrent`].forEach((_, i, all) => (all[i] = Number(recurrent) * Math.sin(12.9898 * (i + 1))));
+  return Object.assign(new Network(network.facts, tensors), { changed: true });
+}

@@ -1,0 +1,40 @@
+// Pictures of numbers: curves over the steps, and heat maps.
+
+import { s } from "./dom.js";
+
+const WIDTH = 720, HEIGHT = 260, LEFT = 44, BOTTOM = 24, TOP = 8, RIGHT = 10;
+
+/** Curves over the same places. `curves`: {name, values, class}; `places`: numbers for the axis below; `shaded`: the place
+ *  from which the ground has another colour; `at`: the place of a cursor; `onchoose(index)`; `log`: of their values;
+ *  `stairs`: a value holds until the next place. */
+export function lines(curves, places, { label, shaded = Infinity, at = null, onchoose = null, log = false, stairs = false } = {}) {
+  const read = (value) => (log ? Math.log10(Math.max(value, 1e-6)) : value);
+  const all = curves.flatMap(({ values }) => [...values].map(read)).filter(Number.isFinite);
+  let low = Math.min(...all), high = Math.max(...all);
+  if (!(high > low)) [low, high] = [low - 1, high + 1];
+  const [first, last] = [places[0], places.at(-1)];
+  const x = (place) => LEFT + ((place - first) / Math.max(last - first, 1)) * (WIDTH - LEFT - RIGHT);
+  const y = (value) => TOP + ((high - read(value)) / (high - low)) * (HEIGHT - TOP - BOTTOM);
+  const path = (values) => [...values].map((value, i) => {
+    const [across, up] = [x(places[i]).toFixed(1), y(value).toFixed(1)];
+    return i === 0 ? `M${across} ${up}` : stairs ? `H${across}V${up}` : `L${across} ${up}`;
+  }).join("");
+  const choose = (event) => {
+    const box = event.currentTarget.getBoundingClientRect();
+    const place = first + ((((event.clientX - box.left) / box.width) * WIDTH - LEFT) / (WIDTH - LEFT - RIGHT)) * (last - first);
+    const distances = places.map((each) => Math.abs(each - place));
+    onchoose(distances.indexOf(Math.min(...distances)));
+  };
+  const value = (each) => (log ? (10 ** each).toPrecision(1) : each.toFixed(high - low > 20 ? 0 : 1));
+  return s(
+    "svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: `chart${onchoose ? " chosen" : ""}`, role: "img", "aria-label": label, onclick: onchoose ? choose : undefined },
+    shaded < last && s("rect", { x: x(Math.max(shaded, first)), y: TOP, width: WIDTH - RIGHT - x(Math.max(shaded, first)), height: HEIGHT - TOP - BOTTOM, class: "beyond" }),
+    [0, 0.25, 0.5, 0.75, 1].map((share) => {
+      const level = low + share * (high - low), height = TOP + (1 - share) * (HEIGHT - TOP - BOTTOM);
+      return [s("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: height, y2: height, class: "grid" }), s("text", { x: LEFT - 6, y: height + 4, class: "axis end" }, value(level))];
+    }),
+    [0, 0.25, 0.5, 0.75, 1].map((share) => s("text", { x: LEFT + share * (WIDTH - LEFT - RIGHT), y: HEIGHT - 6, class: "axis" }, Math.round(first + share * (last - first)).toLocaleString("en"))),
+    curves.map(({ name, values, class: kind }) => s("path", { d: path(values), class: `curve ${kind ?? ""}` }, s("title", {}, name))),
+    at !== null && s("line", { x1: x(at), x2: x(at), y1: TOP, y2: HEIGHT - BOTTOM, class: "cursor" }),
+  );
+}

@@ -1,0 +1,102 @@
+// Fable: begin with some words of the story, go on word by word, and open each word as one step.
+
+import { bars, choice, h, largest, percent, show } from "./dom.js";
+import { stepPanel } from "./step.js";
+
+const LONGEST = 60; // words that "to the end" adds
+const UNSURE = 0.1; // of the second most probable word: the context does not decide
+
+export async function fableTab(main, { names, values: given, update, load }) {
+  let values = { model: names[0], ...given };
+  if (!names.includes(values.model)) values.model = names[0];
+  const network = await load(values.model), { classes } = network, steps = network.facts.dataset.shape[0];
+  const known = new Map(classes.map((word, index) => [word, index]));
+  const begin = network.facts.examples[0]?.text.split(" ") ?? Array(steps).fill(classes[0]);
+  const output = h("div");
+  const words = () => (values.story ?? begin.join(" ")).split(/\s+/).filter(Boolean);
+  const cache = new Map();
+
+  /** The trace of the words before a place, and the probabilities of what follows them. */
+  function following(story, at) {
+    const context = story.slice(at - steps, at), key = context.join(" ");
+    if (!cache.has(key)) {
+      const trace = network.trace(context.map((word) => [known.get(word)]));
+      cache.set(key, { trace, probabilities: network.probabilities(trace.at(-1).states), context });
+    }
+    return cache.get(key);
+  }
+
+  /** The next word: the most probable one, or one drawn at a temperature, the same for a seed and a place. */
+  function next(story) {
+    const { probabilities } = following(story, story.length), temperature = Number(values.temperature || 0);
+    if (!temperature) return classes[largest(probabilities, 1)[0]];
+    const weights = probabilities.map((probability) => probability ** (1 / temperature));
+    let left = random(Number(values.seed || 0), story.length) * weights.reduce((a, b) => a + b, 0);
+    return classes[Math.max(weights.findIndex((weight) => (left -= weight) < 0), 0)];
+  }
+
+  function goOn(most) {
+    const story = words(), seen = new Set();
+    for (let i = 0; i < most; i++) {
+      story.push(next(story));
+      const context = story.slice(-steps).join(" ");
+      if (!Number(values.temperature || 0) && seen.has(context)) break; // it would go in circles
+      seen.add(context);
+    }
+    change({ story: story.join(" "), at: undefined });
+  }
+
+  function change(changes) {
+    values = { ...values, ...changes };
+    update(values);
+    render();
+  }
+
+  function render() {
+    const story = words(), unknown = story.find((word) => !known.has(word));
+    if (unknown || story.length < steps) {
+      const reason = unknown ? `“${unknown}” is not a word of this story` : `${story.length} words came`;
+      show(output, h("p", { role: "alert", class: "error" }, `${reason}; type at least ${steps} of its words.`), begin.length && h("button", { type: "button", onclick: () => change({ story: undefined }) }, "Begin anew"));
+      return;
+    }
+    const at = Math.min(Math.max(Number(values.at ?? story.length), steps), story.length); // the place of the word that is opened
+    const { trace, probabilities, context } = following(story, at);
+    const labels = context.map((word) => `“${word}”`);
+    show(
+      output,
+      h("p", { class: "story", id: "fable-story", lang: "en" }, story.map((word, i) => {
+        if (i < steps) return `${word} `;
+        const { probabilities: before } = following(story, i), [, second] = largest(before, 2);
+        const unsure = before[second] >= UNSURE;
+        return [h("button", { type: "button", id: `word-${i}`, class: unsure ? "unsure" : "", "aria-current": i === at ? "true" : false, title: percent(before[known.get(word)]), onclick: () => change({ at: i, step: undefined }) }, word), " "];
+      })),
+      h("p", { class: "note" }, "A word on a coloured ground follows words that do not decide: another one has at least 10 %. Click a word to open it."),
+      h("h2", {}, `After ${labels.join(" ")}`),
+      h("div", { id: "fable-next-words" }, bars(classes, probabilities, 6, (word) => change({ story: [...story.slice(0, at), classes[word]].join(" "), at: undefined }))),
+      stepPanel(network, trace, labels, values, change),
+    );
+  }
+
+  const field = h("input", { id: "fable-text", value: words().join(" "), spellcheck: "false", onchange: (event) => change({ story: event.target.value.toLowerCase(), at: undefined }) });
+  show(
+    main,
+    h(
+      "div", { class: "controls" },
+      names.length > 1 && choice("fable-model", "Model", names, values.model, (model) => { update({ model }); dispatchEvent(new Event("hashchange")); }),
+      h("label", { for: "fable-text", class: "wide" }, `The story begins with ${steps} words or more`, field),
+      h("label", { for: "fable-temperature" }, "Temperature", h("input", { id: "fable-temperature", type: "number", min: 0, max: 3, step: 0.1, value: values.temperature ?? 0, onchange: (event) => change({ temperature: event.target.value }) })),
+      h("label", { for: "fable-seed" }, "Seed", h("input", { id: "fable-seed", type: "number", min: 0, step: 1, value: values.seed ?? 0, onchange: (event) => change({ seed: event.target.value }) })),
+      h("button", { type: "button", id: "fable-next", onclick: () => goOn(1) }, "Next word"),
+      h("button", { type: "button", id: "fable-end", onclick: () => goOn(LONGEST) }, "To the end"),
+    ),
+    output,
+  );
+  render();
+}
+
+/** A number from 0 to 1 that depends on a seed and a place alone. */
+function random(seed, place) {
+  let x = (Math.imul(seed + 1, 0x9e3779b1) ^ Math.imul(place + 1, 0x85ebca6b)) >>> 0;
+  for (const shift of [16, 13, 16]) x = Math.imul(x ^ (x >>> shift), 0x45d9f3b) >>> 0;
+  return x / 2 ** 32;
+}

@@ -1,0 +1,88 @@
+// Models: what is known of each, and two of them side by side on the same example.
+
+import { lines } from "./charts.js";
+import { bars, choice, h, number, percent, show } from "./dom.js";
+
+const CELLS = 24; // classes of a confusion matrix that are shown
+const SHARES = /^(accuracy|balanced_accuracy|worst_class_accuracy|expected_calibration_error|ceiling|test_accuracy)/;
+
+export async function modelsTab(main, { names, values: given, update, load }) {
+  let values = { first: names[0], second: names[1] ?? names[0], example: "0", ...given };
+  const output = h("div", { class: "columns" });
+
+  async function render() {
+    const networks = await Promise.all([values.first, values.second].map(load));
+    const same = networks[0].facts.dataset.task === networks[1].facts.dataset.task;
+    const { examples } = networks[0].facts, example = examples[Number(values.example)];
+    show(
+      main,
+      h(
+        "div", { class: "controls" },
+        choice("models-first", "Model", names, values.first, (first) => change({ first })),
+        choice("models-second", "Side by side with", names, values.second, (second) => change({ second })),
+        examples.length > 0 && choice("models-example", "on the example", examples.map(({ text, target }, i) => [i, text || `example ${i + 1}: ${networks[0].classes[target]}`]), values.example, (chosen) => change({ example: chosen })),
+      ),
+      output,
+    );
+    show(output, networks.map((network, i) => h(
+      "section", {},
+      h("h2", {}, network.facts.name),
+      example && (i === 0 || same) && answer(network, example),
+      facts(network), curves(network), classes(network), confusion(network),
+    )));
+  }
+
+  function change(changes) {
+    values = { ...values, ...changes };
+    update(values);
+    return render();
+  }
+  await render();
+}
+
+function answer(network, example) {
+  const probabilities = network.probabilities(network.trace(example.features).at(-1).states);
+  return h("div", {}, h("p", { class: "note" }, `On this example, whose target is ${network.classes[example.target]}:`), bars(network.classes, probabilities, 3));
+}
+
+function facts({ facts: { network, dataset, facts: known, certified_steps: certified, tensors } }) {
+  const weights = tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+  const rows = [
+    ["network", `${network.layers.join(", ")}${network.dense ? ", after a dense layer" : ""}${network.embedding ? ", after an embedding" : ""}`],
+    ["weights", weights.toLocaleString("en")],
+    ["dataset", `${dataset.dataset}${dataset.stand_in ? ", a stand-in" : ""}: ${Object.entries(dataset.splits).map(([split, size]) => `${size.toLocaleString("en")} ${split}`).join(", ")}`],
+    ["reads", `${dataset.shape[0]} steps of ${dataset.shape[1]}: ${dataset.encoding}`],
+    ...(certified ? [["proven", `every count of up to ${certified.toLocaleString("en")} steps`]] : []),
+    ...Object.entries(known.metrics ?? {}).filter(([, value]) => typeof value === "number").map(([name, value]) => [name.replaceAll("_", " "), SHARES.test(name) ? percent(value) : Number.isInteger(value) ? value.toLocaleString("en") : number(value)]),
+  ];
+  return h("table", { class: "facts" }, h("tbody", {}, rows.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value)))));
+}
+
+function curves({ facts: { facts: { history } } }) {
+  if (!history || history.step.length < 2) return null;
+  const losses = Object.keys(history).filter((name) => name.endsWith("loss"));
+  return h(
+    "figure", {}, lines(losses.map((name, i) => ({ name, class: i ? "chosen" : "total", values: history[name] })), history.step, { label: `learning curve: ${losses.join(", ")}`, log: true }),
+    h("figcaption", { class: "note" }, `Learning curve: ${losses.map((name, i) => `${name} in ${i ? "blue" : "red"}`).join(", ")}, by steps.`),
+  );
+}
+
+function classes({ facts: { facts: { by_class: table } } }) {
+  if (!table) return null;
+  const worst = [...table.accuracy.keys()].sort((a, b) => table.accuracy[a] - table.accuracy[b]).slice(0, 5);
+  return h("p", { class: "note" }, `Most often wrong: ${worst.map((i) => `${table.class[i]} (${percent(table.accuracy[i])} right)`).join(", ")}.`);
+}
+
+function confusion({ facts: { facts: { confusion: table } }, classes: names }) {
+  if (!table || names.length > CELLS) return null;
+  const count = new Map(table.actual.map((actual, i) => [`${actual}>${table.predicted[i]}`, table.examples[i]]));
+  return h("details", {}, h("summary", {}, "Confusion matrix"), h("div", { class: "scroll", tabindex: 0 }, h(
+    "table", { class: "confusion" },
+    h("caption", { class: "note" }, "targets down, predictions across"),
+    h("thead", {}, h("tr", {}, h("td", {}), names.map((name) => h("th", { scope: "col" }, name)))),
+    h("tbody", {}, names.map((actual) => h("tr", {}, h("th", { scope: "row" }, actual), names.map((predicted) => {
+      const examples = count.get(`${actual}>${predicted}`) ?? 0;
+      return h("td", { class: examples && actual !== predicted ? "changed" : "" }, examples ? examples.toLocaleString("en") : "·");
+    })))),
+  )));
+}

@@ -1,0 +1,169 @@
+// The forward pass of an exported network, in typed arrays. inference/trace.py computes the same in NumPy.
+//
+// States are float64, weights float32: what ONNX Runtime computes in float32 differs by about 1e-6.
+
+const sigmoid = (x) => 1 / (1 + Math.exp(-x));
+
+/** One step of each cell: from the weighted input `wx` and the weighted output before it `rh`, each a list of rows
+ *  (units,), to its states and its gates. ONNX orders the rows of an LSTM input, output, forget, candidate. */
+const CELLS = {
+  lstm(wx, rh, before) {
+    const units = before.output.length;
+    const [i, o, f] = [0, 1, 2].map((row) => wx[row].map((x, unit) => sigmoid(x + rh[row][unit])));
+    const g = wx[3].map((x, unit) => Math.tanh(x + rh[3][unit]));
+    const cell = new Float64Array(units), output = new Float64Array(units);
+    for (let unit = 0; unit < units; unit++) {
+      cell[unit] = f[unit] * before.cell[unit] + i[unit] * g[unit];
+      output[unit] = o[unit] * Math.tanh(cell[unit]);
+    }
+    return { output, cell, gates: { input: i, forget: f, candidate: g, output: o } };
+  },
+  gru(wx, rh, before) {
+    const [z, r] = [0, 1].map((row) => wx[row].map((x, unit) => sigmoid(x + rh[row][unit])));
+    const g = wx[2].map((x, unit) => Math.tanh(x + r[unit] * rh[2][unit]));
+    const output = g.map((value, unit) => z[unit] * before.output[unit] + (1 - z[unit]) * value);
+    return { output, gates: { update: z, reset: r, candidate: g } };
+  },
+  rnn(wx, rh) {
+    return { output: wx[0].map((x, unit) => Math.tanh(x + rh[0][unit])), gates: {} };
+  },
+};
+
+/** matrix (rows, columns) times x (columns,), plus bias (rows,), in float64. */
+function product(matrix, x, bias) {
+  const rows = bias.length, columns = x.length, result = new Float64Array(rows);
+  for (let row = 0, at = 0; row < rows; row++, at += columns) {
+    let a = 0, b = 0, c = 0, d = 0, column = 0;
+    for (; column + 3 < columns; column += 4) {
+      a += matrix[at + column] * x[column];
+      b += matrix[at + column + 1] * x[column + 1];
+      c += matrix[at + column + 2] * x[column + 2];
+      d += matrix[at + column + 3] * x[column + 3];
+    }
+    for (; column < columns; column++) a += matrix[at + column] * x[column];
+    result[row] = bias[row] + a + b + c + d;
+  }
+  return result;
+}
+
+/** x (rows,) times matrix (rows, columns), plus bias (columns,): what ONNX calls Gemm. */
+function productOfRow(x, matrix, bias) {
+  const columns = bias.length, result = Float64Array.from(bias);
+  for (let row = 0; row < x.length; row++) {
+    const value = x[row], at = row * columns;
+    for (let column = 0; column < columns; column++) result[column] += value * matrix[at + column];
+  }
+  return result;
+}
+
+const inRows = (values, width) =>
+  Array.from({ length: values.length / width }, (_, row) => values.subarray(row * width, (row + 1) * width));
+
+export function softmax(logits) {
+  const largest = logits.reduce((a, b) => Math.max(a, b), -Infinity);
+  const powers = logits.map((logit) => Math.exp(logit - largest));
+  const sum = powers.reduce((a, b) => a + b, 0);
+  return powers.map((power) => power / sum);
+}
+
+/** float16 numbers, as bits in a Uint16Array, as float32. */
+function halves(bits) {
+  return Float32Array.from(bits, (half) => {
+    const sign = half & 0x8000 ? -1 : 1, exponent = (half >> 10) & 31, fraction = half & 1023;
+    if (exponent === 0) return sign * fraction * 2 ** -24;
+    return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+  });
+}
+
+export class Network {
+  /** The network of models/NAME, with what is known of it as `facts`. */
+  static async load(name) {
+    const [facts, content] = await Promise.all([
+      fetch(`models/${name}/model.json`).then((answer) => answer.json()),
+      fetch(`models/${name}/weights.bin`).then((answer) => answer.arrayBuffer()),
+    ]);
+    const numbers = facts.network.precision === "float16" ? halves(new Uint16Array(content)) : new Float32Array(content);
+    const tensors = {};
+    for (const { name, shape, start } of facts.tensors) {
+      tensors[name] = numbers.slice(start, start + shape.reduce((a, b) => a * b, 1));
+    }
+    return new Network(facts, tensors);
+  }
+
+  constructor(facts, tensors) {
+    this.facts = facts;
+    this.tensors = tensors;
+    const { layers, cell, readout } = facts.network;
+    this.step = CELLS[cell];
+    this.readout = readout;
+    const shapes = Object.fromEntries(facts.tensors.map(({ name, shape }) => [name, shape]));
+    this.layers = layers.map((name) => {
+      const bias = tensors[`${name}.bias`], half = bias.length / 2;
+      return {
+        name,
+        units: shapes[`${name}.recurrent`][2],
+        inputs: shapes[`${name}.kernel`][2],
+        kernel: tensors[`${name}.kernel`], // (gates units, inputs)
+        recurrent: tensors[`${name}.recurrent`], // (gates units, units)
+        ofInput: bias.slice(0, half), // biases (gates units,)
+        ofOutput: bias.slice(half),
+      };
+    });
+    this.classes = facts.dataset.class_names;
+  }
+
+  /** The states before the first step. */
+  start() {
+    return this.layers.map(({ units }) => ({ output: new Float64Array(units), cell: new Float64Array(units) }));
+  }
+
+  /** What the first recurrent layer reads of the features (features,) of a step. */
+  before(features) {
+    const { embedding, dense } = this.facts.network, { tensors } = this;
+    let x = features;
+    if (embedding) {
+      const width = tensors["embedding.table"].length / this.classes.length;
+      x = tensors["embedding.table"].subarray(x[0] * width, (x[0] + 1) * width);
+    }
+    return dense ? productOfRow(x, tensors["dense.kernel"], tensors["dense.bias"]) : x;
+  }
+
+  /** Each layer's states and gates after the features of one step. */
+  read(features, states) {
+    let x = this.before(features);
+    return this.layers.map((layer, depth) => {
+      const wx = inRows(product(layer.kernel, x, layer.ofInput), layer.units);
+      const rh = inRows(product(layer.recurrent, states[depth].output, layer.ofOutput), layer.units);
+      const after = this.step(wx, rh, states[depth]);
+      const all = { ...after, x, wx, rh, before: { output: states[depth].output, cell: states[depth].cell } };
+      x = after.output;
+      return all;
+    });
+  }
+
+  /** What `read` gives for each step of a sequence; of a long one, for about `most` of its steps, the last among them,
+   *  each with its number. */
+  trace(sequence, most = 2000) {
+    const steps = [], every = Math.ceil(sequence.length / most);
+    let states = this.start();
+    sequence.forEach((features, number) => {
+      states = this.read(features, states);
+      if ((sequence.length - 1 - number) % every === 0) steps.push({ number, features, states });
+    });
+    return steps;
+  }
+
+  /** The number that the states stand for, if this network reads a count. */
+  count(states) {
+    return productOfRow(states.at(-1).cell, this.tensors["count.kernel"], this.tensors["count.bias"])[0];
+  }
+
+  /** The probability of each class if the sequence ended with these states. */
+  probabilities(states) {
+    if (this.readout === "count") {
+      const count = this.count(states), sharpness = this.tensors["logits.sharpness"][0];
+      return softmax(Float64Array.from(this.classes, (_, number) => sharpness * (number - count) ** 2));
+    }
+    return softmax(productOfRow(states.at(-1).output, this.tensors["logits.kernel"], this.tensors["logits.bias"]));
+  }
+}

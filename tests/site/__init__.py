@@ -1,0 +1,1 @@
+"""The page that opens the models: its files, its server, and itself in Chromium."""

@@ -1,0 +1,78 @@
+"""The files of the page."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.errors import PipelineError
+from pipeline.inference.trace import read_weights
+from pipeline.paths import ModelPaths
+from pipeline.site.build import build
+from tests.harness import project
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(("precision", "kind", "most"), [("float32", "<f4", 0), ("float16", "<f2", 1e-3)])
+def test_the_weights_are_those_of_the_exported_file(exported: Path, precision: str, kind: str, most: float) -> None:
+    names = build(Path("site"), precision)
+    assert names == sorted(project.MODELS)
+    for name in names:
+        model = json.loads(Path(f"site/models/{name}/model.json").read_text())
+        numbers = np.frombuffer(Path(f"site/models/{name}/weights.bin").read_bytes(), kind)
+        weights = read_weights(ModelPaths(name).onnx)
+        assert sum(np.prod(each["shape"]) for each in model["tensors"]) == len(numbers)
+        for tensor in model["tensors"]:
+            expected = weights[tensor["name"]]
+            found = numbers[tensor["start"] : tensor["start"] + expected.size].reshape(tensor["shape"])
+            np.testing.assert_allclose(found, expected, rtol=most, atol=most / 10)
+
+
+def test_the_page_is_the_same_bytes_each_time_and_takes_the_place_of_an_older_one(exported: Path) -> None:
+    build(Path("site"))
+    first = contents(Path("site"))
+    Path("site/old.js").write_text("of an older version")
+    build(Path("site"))
+    assert contents(Path("site")) == first
+
+
+def test_a_folder_that_holds_something_else_is_refused(exported: Path) -> None:
+    Path("mine").mkdir()
+    Path("mine/notes.txt").write_text("mine")
+    Path("link").symlink_to("mine")
+    for name in ("mine", "mine/notes.txt", "link"):
+        with pytest.raises(PipelineError, match="is no page of this project"):
+            build(Path(name))
+    with pytest.raises(PipelineError, match="expected float32 or float16"):
+        build(Path("site"), "float8")
+    assert Path("mine/notes.txt").read_text() == "mine"
+    assert not Path("site").exists()
+
+
+def test_a_damaged_model_is_named(exported: Path) -> None:
+    ModelPaths("bits-lstm24").onnx.write_bytes(b"damaged")
+    with pytest.raises(PipelineError, match="bits-lstm24"):
+        build(Path("site"))
+    assert not Path("site").exists()
+
+
+def test_the_page_shows_what_training_and_evaluation_found(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(trained)
+    build(tmp_path / "site")
+    model = json.loads((tmp_path / "site/models/mnist-lstm128/model.json").read_text())
+    assert model["facts"]["metrics"] == json.loads(ModelPaths("mnist-lstm128").metrics.read_text())
+    assert {"history", "confusion", "by_class"} <= set(model["facts"])
+    assert np.shape([example["features"] for example in model["examples"]]) == (12, 28, 28)
+
+
+def test_the_page_refers_to_no_other_host() -> None:
+    static = project.ROOT / "pipeline" / "site" / "static"
+    text = "".join(path.read_text() for path in sorted(static.iterdir()))
+    assert "://" not in text.replace("http://www.w3.org/2000/svg", "")
+    assert sum(path.stat().st_size for path in static.iterdir()) < 100_000, "bytes before any weights"

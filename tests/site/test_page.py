@@ -1,0 +1,254 @@
+"""The page in Chromium: it computes what ONNX Runtime computes, and people can use it."""
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from bench.handwriting import pad
+from pipeline import manifest
+from pipeline.dataset import DatasetInfo, save_info
+from pipeline.inference import predict
+from pipeline.inference.onnx_session import Session
+from pipeline.inference.predict import open_export
+from pipeline.networks import keras_network, onnx_network
+from pipeline.paths import ModelPaths
+from pipeline.recipe import Network
+from pipeline.site import server
+from pipeline.site.build import build
+from pipeline.tasks.inputs import Drawing
+from pipeline.tasks.mnist.inputs import Inputs
+from tests.harness import page as harness
+from tests.harness import project
+from tests.harness.page import Page
+from tests.harness.recipes import CELLS, recipe
+
+pytestmark = [pytest.mark.browser, harness.NEEDED]
+EXAMPLES = 1000
+SEVEN = [(-70, -80), (0, -80), (70, -80), (30, 0), (-20, 110)]
+# The networks of params.yaml in their real sizes, and every cell and layer.
+NETWORKS: dict[str, tuple[str, dict[str, object], str]] = {
+    "bits": ("bits", {"units": [24]}, "count"),
+    "digit": ("mnist", {"units": [256, 256]}, "softmax"),
+    "digit-dense": ("mnist", {"units": [128], "dense": 128}, "softmax"),
+    "words": ("fable", {"units": [512]}, "softmax"),
+    "words-two": ("fable", {"units": [512, 512]}, "softmax"),
+    "words-embedding": ("fable", {"units": [32], "embedding": 16, "dense": 8}, "softmax"),
+    **{cell: ("mnist", {"cell": cell, "units": [20, 12], "dense": 9}, "softmax") for cell in CELLS},
+}
+INFO = {
+    "bits": DatasetInfo("bits", "b", False, (20, 1), [str(i) for i in range(21)], "test", False, "bits", {"test": 9}),
+    "mnist": DatasetInfo("mnist", "m", False, (28, 28), list("0123456789"), "test", False, "rows", {"test": 9}),
+    "fable": DatasetInfo(
+        "fable", "f", False, (3, 1), [f"w{i}" for i in range(112)], "train", True, "words", {"test": 9}
+    ),
+}
+
+
+def export(name: str, task: str, layers: dict[str, object], readout: str) -> None:
+    """An exported network with random weights, in the working folder."""
+    network, chosen, info = Network.model_validate(layers), recipe(readout=readout), INFO[task]
+    classes = len(info.class_names)
+    model = keras_network.build(network, chosen, info.shape, classes)
+    weights = {layer.name: layer.get_weights() for layer in model.layers}
+    paths = ModelPaths(name)
+    paths.export.mkdir(parents=True)
+    onnx.save(onnx_network.build(network, chosen, weights, info.shape, classes), paths.onnx)
+    save_info(info, paths.info)
+    manifest.write(paths.export, [paths.onnx, paths.info])
+
+
+def sequences(task: str) -> np.ndarray:
+    """Random features, float32 (examples, steps, features)."""
+    shape, rng = (EXAMPLES, *INFO[task].shape), np.random.default_rng(5)
+    if task == "mnist":
+        return rng.random(shape, np.float32) * (rng.random(shape) < 0.3)
+    return rng.integers(0, 2 if task == "bits" else len(INFO["fable"].class_names), shape).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def page(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """The page with the trained tiny models."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(trained)
+        with server.running(None) as address, harness.opened(tmp_path_factory.mktemp("browser"), address) as page:
+            yield page
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_wrong(page: Page) -> Iterator[None]:
+    """Each test begins with a large window; after it, the browser has no complaint."""
+    page.resize(1280, 900)
+    yield
+    assert page.problems() == []
+
+
+def test_networks_in_javascript_give_what_onnx_runtime_gives(
+    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, (task, layers, readout) in NETWORKS.items():
+        export(name, task, layers, readout)
+    site = tmp_path / "site"
+    build(site)
+    models = {name: open_export(name, ModelPaths(name).onnx, ModelPaths(name).info) for name in NETWORKS}
+    milliseconds = {}
+    with server.serving(site, models, [0]) as address:
+        page.driver.get(f"{address}/site.json")
+        for name, (task, _, _) in NETWORKS.items():
+            features = sequences(task)
+            expected = Session(ModelPaths(name).onnx, "").probabilities(features)
+            script = f"""
+                const {{ Network }} = await import("/network.js");
+                const network = await Network.load("{name}"), sequences = given, found = [];
+                const started = performance.now();
+                for (const sequence of sequences) {{
+                    found.push([...network.probabilities(network.trace(sequence).at(-1).states)]);
+                }}
+                return [found, (performance.now() - started) / sequences.length];
+            """
+            found, milliseconds[name] = page.run(script, features.tolist())
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5, err_msg=name)
+    assert max(milliseconds.values()) < 150, (
+        f"milliseconds of a sequence, of 50 on a machine that does nothing else: {milliseconds}"
+    )
+
+
+def test_a_link_opens_this_step_of_this_string(page: Page) -> None:
+    page.open("bits?model=bits-lstm24&input=0110&step=3&unit=5")
+    page.shows(".step", "Step 3: bit 1")
+    assert page.find("#step-unit").get_attribute("value") == "5"
+    assert page.count(".bits button") == 4
+    page.click("#step-on")
+    page.shows(".step", "Step 4: bit 0")
+    assert "step=4" in page.driver.current_url
+
+
+def test_the_formulas_have_the_numbers_of_the_network(page: Page, trained: Path) -> None:
+    page.open("bits?input=0110&step=3&unit=5")
+    page.shows(".step", "Step 3")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(trained)
+        predictor = predict.load("bits-lstm24")
+        layer = predictor.tracer.trace(predictor.features("011")[0]).layers[0]
+    assert layer.cell is not None
+    for gate, value in {name: values[2, 5] for name, values in layer.gates.items()}.items():
+        assert f"= {value:.3f}".replace("-", "\N{MINUS SIGN}") in page.words(f".gate.{gate}")
+    assert f"= {layer.cell[2, 5]:.3f}".replace("-", "\N{MINUS SIGN}") in page.words(".results")
+    assert f"= {layer.output[2, 5]:.3f}".replace("-", "\N{MINUS SIGN}") in page.words(".results")
+
+
+def test_bits_are_typed_clicked_and_broken(page: Page) -> None:
+    page.open("bits")
+    page.write("#bits-text", "0111")
+    page.shows("#bits-answer", "of 4 bits")
+    page.click("#bit-0")
+    page.wait(lambda: page.find("#bits-text").get_attribute("value") == "1111")
+    page.write("#bits-text", "01x")
+    page.shows("[role=alert]", "“x” is no bit")
+    page.write("#bits-text", "0101")
+    page.choose("#break-bias", "0")
+    page.shows("#bits-answer", "nothing is proven")
+    assert "bias=0" in page.driver.current_url
+
+
+def test_a_digit_is_drawn_with_the_mouse_and_the_keyboard(page: Page) -> None:
+    page.open("mnist")
+    page.shows("#digit-answer", "%")
+    page.click("#digit-clear")
+    page.shows("#digit-answer", "Draw a digit")
+    page.draw(*SEVEN)
+    page.shows("#digit-answer", "%")
+    assert page.count(".rows tr") == 28
+    page.click("#row-9")
+    page.shows(".step", "Step 10: row 10")
+    link = page.driver.current_url.partition("#")[2]
+    answer = page.words("#digit-answer")
+    page.open(link)
+    page.shows("#digit-answer", answer)
+    page.shows(".step", "Step 10: row 10")
+    page.click("#digit-clear")
+    page.run("""
+        const pad = document.querySelector("#pad");
+        const key = { key: "ArrowDown", shiftKey: true, bubbles: true };
+        for (let i = 0; i < 12; i++) pad.dispatchEvent(new KeyboardEvent("keydown", key));
+    """)
+    page.shows("#digit-answer", "%")
+
+
+def test_a_photo_is_read_by_python(page: Page) -> None:
+    page.open("mnist")
+    page.shows("#digit-answer", "%")
+    page.find("#digit-file").send_keys(str(project.ROOT / "docs" / "seven.png"))
+    page.shows("#digit-answer", "Read by Python")
+    page.find("#digit-file").send_keys(str(project.ROOT / "params.yaml"))
+    page.shows("#digit-answer", "is not a picture")
+
+
+def test_a_story_goes_on_and_each_word_opens(page: Page) -> None:
+    page.open("fable")
+    page.shows("h2", "After")
+    before = page.count("#fable-story button")
+    page.click("#fable-next")
+    page.wait(lambda: page.count("#fable-story button") == before + 1)
+    page.click("#fable-end")
+    page.wait(lambda: page.count("#fable-story button") > before + 1)
+    page.click("#fable-story button")
+    page.wait(lambda: "at=3" in page.driver.current_url)
+    page.click("#fable-next-words button")
+    page.wait(lambda: page.count("#fable-story button") == 1)
+    page.write("#fable-text", "no such words")
+    page.shows("[role=alert]", "is not a word of this story")
+
+
+def test_models_stand_side_by_side(page: Page) -> None:
+    page.open("models?first=mnist-lstm128&second=bits-lstm24")
+    page.shows("main", "worst class accuracy")
+    assert [heading.text for heading in page.driver.find_elements("css selector", "h2")] == [
+        "mnist-lstm128",
+        "bits-lstm24",
+    ]
+
+
+@pytest.mark.parametrize("tab", ["bits", "mnist", "fable", "models"])
+def test_nothing_is_wider_than_a_phone(page: Page, tab: str) -> None:
+    page.resize(360, 700)
+    page.open(tab)
+    page.shows("main", "One step, by hand" if tab != "models" else "accuracy")
+    assert page.run("return document.documentElement.scrollWidth") <= 360
+    if tab == "mnist":
+        boxes = [page.find(selector).rect for selector in ("#pad", "#digit-answer b")]
+        assert all(box["y"] + box["height"] < 700 for box in boxes), "pen and answer are visible together"
+
+
+def test_drawings_become_the_pixels_that_python_makes(page: Page) -> None:
+    drawings = [np.asarray(pad(str(number % 10), number, number % 3).pixels)[:, :, 0] for number in range(200)]
+    page.open("mnist")
+    page.shows("#digit-answer", "%")
+    inputs, info = Inputs(), replace(INFO["mnist"])
+    for number, drawing in enumerate(drawings):
+        png = io.BytesIO()
+        Image.fromarray(drawing).save(png, "PNG")
+        expected = inputs.encode(Drawing(png.getvalue()), info)
+        script = """
+            const { imageOfDrawing } = await import("/ink.js");
+            const [height, width, pixels] = given, rgba = new Uint8ClampedArray(4 * height * width);
+            pixels.forEach((value, i) => rgba.set([value, value, value, 255], 4 * i));
+            return [...imageOfDrawing(rgba, width, height)];
+        """
+        found = page.run(script, [*drawing.shape, drawing.ravel().tolist()])
+        assert np.abs(np.array(found) - expected).max() <= 1, number
+
+
+def test_the_first_tab_is_small_and_soon_there(page: Page) -> None:
+    page.open("bits")
+    page.shows("#bits-answer", "bits")
+    entries = json.loads(page.run("return JSON.stringify(performance.getEntries())"))
+    assert sum(entry.get("transferSize", 0) for entry in entries) < 250_000
+    assert {entry["name"].split("/")[2] for entry in entries if "://" in entry["name"]} == {page.address.split("/")[2]}
