@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import axe_core_python
 import numpy as np
 import onnx
 import pytest
@@ -244,6 +245,18 @@ def test_drawings_become_the_pixels_that_python_makes(page: Page) -> None:
         """
         found = page.run(script, [*drawing.shape, drawing.ravel().tolist()])
         assert np.abs(np.array(found) - expected).max() <= 1, number
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("tab", ["bits?input=0110&bias=1", "mnist", "fable", "models"])
+def test_axe_finds_nothing_that_keeps_people_out(page: Page, tab: str, dark: bool) -> None:
+    axe = Path(axe_core_python.__file__).parent / "axe.min.js"
+    page.resize(1280, 900, dark)
+    page.open(tab)
+    page.shows("main", "One step, by hand" if tab != "models" else "accuracy")
+    page.driver.execute_script(axe.read_text())
+    script = "return (await axe.run()).violations.map(({ id, nodes }) => id + ': ' + nodes[0].html)"
+    assert page.run(script) == []
 
 
 def test_the_first_tab_is_small_and_soon_there(page: Page) -> None:

@@ -7,11 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ruamel.yaml import YAML
 
 from pipeline.files import md5, parse_yaml
+from tests.harness import page as harness
 from tests.harness import project
 from tests.harness.documents import Block, commands, sections
+from tests.harness.process import free_port, responds, running
 
 ADDITIONS = sections(project.ROOT / "docs" / "extending.md")
 TASK, MODEL, RECIPE = [heading for heading in ADDITIONS if heading.startswith("A ")]
@@ -62,6 +65,27 @@ def test_a_task_is_a_folder_and_a_section(trained_project: Path) -> None:
     result = metrics(trained_project, "iris-lstm16")
     assert result["dataset"] == "iris"
     assert result["accuracy"] > 0.9
+
+
+@harness.NEEDED
+@pytest.mark.browser
+def test_a_task_of_ones_own_is_on_the_page_without_a_line_of_javascript(trained_project: Path, tmp_path: Path) -> None:
+    follow(trained_project, TASK)
+    port = free_port()
+    command = [sys.executable, "-m", "pipeline", "demo", "--no-browser", "--port", str(port)]
+    address = f"http://127.0.0.1:{port}"
+    with (
+        running(command, tmp_path / "demo.log", lambda: responds(address), cwd=trained_project),
+        harness.opened(tmp_path, address) as page,
+    ):
+        page.open("iris")
+        page.shows("#task-answer", "After step 4")
+        page.write("#task-text", "5.1,3.5,1.4,0.2")
+        page.shows(".bars", "setosa")
+        page.click("#step-back")
+        page.shows(".step", "Step 3: ")
+        page.write("#task-text", "5.1")
+        page.shows("[role=alert]", "has 1 numbers, expected 4")
 
 
 def test_a_gru_is_trained_exported_compared_and_predicts(trained_project: Path) -> None:
