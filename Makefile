@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: repro setup identity test test-fast test-system test-server test-results test-cluster test-all cluster attack bench coverage lint docs hooks lock clean help moved
+.PHONY: repro setup identity test test-fast test-system test-server test-results test-cluster test-all cluster attack bench coverage exercises lint docs hooks lock clean help moved
 .DEFAULT_GOAL := repro
 
 # An MLflow server that is down is no reason to fail.
@@ -59,6 +59,9 @@ bench: $(STAMP)  ## measure speed, memory and pictures: bench/README.md; FULL=1 
 
 coverage: $(STAMP)  ## run the tests and list the lines that none of them runs
 	python -m pytest --cov --cov-report term-missing
+
+exercises: $(STAMP)  ## mark the exercises: what is still wrong, in a sentence
+	python -m pytest exercises --numprocesses 0 -p no:randomly --tb=line
 
 lint: $(STAMP)  ## check style and types
 	ruff check .
