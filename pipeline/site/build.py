@@ -20,6 +20,7 @@ from pipeline.inference import predict
 from pipeline.inference.predict import Predictor
 from pipeline.inference.trace import CELLS, Arrays, read_weights
 from pipeline.paths import ModelPaths, TaskPaths, repro
+from pipeline.site.lesson import PAGE, SOURCE, html
 from pipeline.tasks import load as load_task
 
 STATIC = Path(__file__).parent / "static"
@@ -49,7 +50,11 @@ def build(folder: Path, precision: str = "float32", local: bool = False) -> list
         for model in models:
             _write_model(model, ModelPaths(model.name, root), written / "models" / model.name, precision)
         site = [{"name": model.name, "task": model.info.task} for model in models]
-        _write_json({"models": site, "local": local}, written / MARK)
+        if lesson := (root / SOURCE).is_file():
+            frame = (STATIC / "index.html").read_text(encoding="utf-8")
+            page = html((root / SOURCE).read_text(encoding="utf-8"), frame)
+            (written / PAGE).write_text(page, encoding="utf-8")
+        _write_json({"models": site, "local": local, "lesson": lesson and PAGE}, written / MARK)
     return names
 
 

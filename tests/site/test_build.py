@@ -71,6 +71,20 @@ def test_the_page_shows_what_training_and_evaluation_found(
     assert np.shape([example["features"] for example in model["examples"]]) == (12, 28, 28)
 
 
+def test_the_lesson_is_a_page_without_a_script(exported: Path) -> None:
+    Path("docs").mkdir()
+    text = "# Title\n\n<!-- [[[cog x ]]] -->\n| a |\n| --- |\n| <b>1</b> |\n\nthe [page](demo.md), a [file](../x.py)\n"
+    Path("docs/learn.md").write_text(text)
+    build(Path("site"))
+    page = Path("site/learn.html").read_text()
+    assert "<h1>Title</h1>" in page
+    assert "<td>&lt;b&gt;1&lt;/b&gt;</td>" in page
+    assert 'the <a href="index.html">page</a>, a file' in page
+    assert "<script" not in page
+    assert "cog" not in page
+    assert json.loads(Path("site/site.json").read_text())["lesson"] == "learn.html"
+
+
 def test_the_page_refers_to_no_other_host() -> None:
     static = project.ROOT / "pipeline" / "site" / "static"
     text = "".join(path.read_text() for path in sorted(static.iterdir()))

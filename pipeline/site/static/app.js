@@ -34,7 +34,7 @@ async function start() {
     show(nav, tabs.map((each) => h(
       "a", { href: `#${encodeURIComponent(each)}`, id: `tab-${each}`, "aria-current": each === tab ? "page" : false },
       TABS[each]?.[0] ?? each,
-    )));
+    )), site.lesson && h("a", { href: site.lesson }, "Learn"));
     const names = site.models.filter(({ task }) => tab === "models" || task === tab).map(({ name }) => name);
     const update = (changes) => address.write(tab, (values = { ...values, ...changes }));
     try {
