@@ -68,8 +68,9 @@ lint: $(STAMP)  ## check style and types
 	ruff format --check . || { echo "ruff format . brings them into form" >&2; exit 1; }
 	mypy
 
-docs: $(STAMP)  ## bring the tables in README.md and docs/ up to date with results/
+docs: $(STAMP)  ## bring the tables in README.md and docs/, and the pictures of pages, up to date
 	cog -I . -r README.md docs/*.md
+	python -m docs.screenshot
 
 hooks: $(STAMP)  ## check style, types and file sizes before each commit
 	pre-commit install

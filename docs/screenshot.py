@@ -1,6 +1,7 @@
 """Make docs/mlflow.png from this repository's runs and docs/demo.png from its models, with Chromium and chromedriver.
 
-`python -m docs.screenshot [mlflow] [demo]`
+`python -m docs.screenshot [mlflow] [demo]`; by default those that are out of date. A picture holds the hash of what it
+shows; a test tells when that has changed.
 """
 
 import io
@@ -11,7 +12,9 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from pipeline.files import md5_of
 from tests.harness import browser, project
 from tests.harness import page as harness
 from tests.harness.page import Page
@@ -20,6 +23,10 @@ from tests.harness.process import free_port, responds, running
 TASK = "mnist"
 BITS = "01101011010110101101101011"
 FOLDER = project.ROOT / "docs"
+SHOWN = {
+    "mlflow": ("pipeline/tracking/ui.py", "models/mnist-*/metrics.json"),
+    "demo": ("pipeline/site/static/*", "models/*/metrics.json"),
+}
 
 
 def mlflow(folder: Path) -> None:
@@ -43,7 +50,7 @@ def mlflow(folder: Path) -> None:
     both = Image.new("RGB", (parts[0].width, sum(part.height for part in parts)))
     for part, top in zip(parts, (0, parts[0].height), strict=True):
         both.paste(part, (0, top))
-    both.quantize(128).save(FOLDER / "mlflow.png", optimize=True)
+    _save(both, "mlflow")
 
 
 def demo(folder: Path) -> None:
@@ -61,7 +68,7 @@ def demo(folder: Path) -> None:
     both = Image.new("RGB", (sum(part.width for part in parts) + 20, max(part.height for part in parts)), "white")
     both.paste(parts[0], (0, 0))
     both.paste(parts[1], (parts[0].width + 20, 0))
-    both.quantize(128).save(FOLDER / "demo.png", optimize=True)
+    _save(both, "demo")
 
 
 def _take(page: Page, width: int, height: int, state: str, dark: bool) -> Image.Image:
@@ -71,11 +78,31 @@ def _take(page: Page, width: int, height: int, state: str, dark: bool) -> Image.
     return _image(page.driver.get_screenshot_as_png())
 
 
+def shown(name: str) -> str:
+    """The MD5 of the files that a picture shows."""
+    files = [path for pattern in SHOWN[name] for path in sorted(project.ROOT.glob(pattern))]
+    return md5_of(b"".join(path.read_bytes() for path in files))
+
+
+def _save(picture: Image.Image, name: str) -> None:
+    about = PngInfo()
+    about.add_text("shows", shown(name))
+    picture.quantize(128).save(FOLDER / f"{name}.png", optimize=True, pnginfo=about)
+
+
 def _image(png: bytes) -> Image.Image:
     return Image.open(io.BytesIO(png)).convert("RGB")
 
 
+def current(name: str) -> bool:
+    """Whether a picture shows what there is now."""
+    with Image.open(FOLDER / f"{name}.png") as picture:
+        return bool(picture.info.get("shows") == shown(name))
+
+
 if __name__ == "__main__":
-    for name in sys.argv[1:] or ("mlflow", "demo"):
+    for name in sys.argv[1:] or (name for name in SHOWN if not current(name)):
+        if not (browser.CHROMIUM and browser.DRIVER):
+            sys.exit(f"docs/{name}.png is out of date; install Chromium and chromedriver to take it anew.")
         with tempfile.TemporaryDirectory() as temporary:
             {"mlflow": mlflow, "demo": demo}[name](Path(temporary))

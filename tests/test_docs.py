@@ -10,6 +10,7 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
+from docs import screenshot
 from pipeline import config
 from pipeline.cli import app
 from pipeline.cluster import overrides
@@ -93,6 +94,12 @@ def test_the_costs_of_many_bits_were_measured_for_these_lengths() -> None:
 def test_the_readme_shows_the_results_of_the_default_recipe_and_those_over_seeds() -> None:
     assert results.show(pd.read_csv(ROOT / "results" / "fast.csv")) in README
     assert results.show_seeds(pd.read_csv(ROOT / "results" / "seeds.csv")) in README
+
+
+@pytest.mark.results
+@pytest.mark.parametrize("name", screenshot.SHOWN)
+def test_the_pictures_of_pages_are_as_new_as_what_they_show(name: str) -> None:
+    assert screenshot.current(name), "`make docs` takes it anew"
 
 
 @pytest.mark.results
