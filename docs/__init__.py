@@ -1,0 +1,1 @@
+"""What writes the tables and the pictures of the documents."""
