@@ -19,11 +19,14 @@ def site(
     """Write a page that opens the exported models in the browser: static files, for any web server."""
     from pipeline.site.build import build
 
-    names = build(folder, precision)
+    models = build(folder, precision)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
     typer.echo(
-        f"{folder}: a page with {len(names)} models, {size:.1f} MB; a web server shows it, as does `pipeline demo`"
+        f"{folder}: a page with {len(models)} models, {size:.1f} MB; a web server shows it, as does `pipeline demo`"
     )
+    for model in models:
+        if model.difference:
+            typer.echo(f"{model.name}: {precision} changes a probability by up to {model.difference:.1e}")
 
 
 @app.command()

@@ -6,17 +6,20 @@ curves and some examples; models/MODEL/weights.bin has one tensor after another,
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pandas as pd
+from onnx import numpy_helper
 
 from pipeline.dataset import load_examples
 from pipeline.errors import PipelineError
 from pipeline.files import draft, load_json
 from pipeline.inference import predict
+from pipeline.inference.onnx_session import Session
 from pipeline.inference.predict import Predictor
 from pipeline.inference.trace import CELLS, Arrays, read_weights
 from pipeline.paths import ModelPaths, TaskPaths, repro
@@ -29,11 +32,21 @@ PRECISIONS = {"float32": "<f4", "float16": "<f2"}
 MARK = "site.json"  # by which a folder is known as a page of this project
 SHOWN = 12  # examples of each model
 DIGITS = 6  # of a feature
+COMPARED = 1000  # examples on which float16 is compared
+PICTURES = ("errors", "reliability", "inside")  # of an evaluation
 TABLES = ("history", "confusion", "by_class")  # files that the page draws
 
 
-def build(folder: Path, precision: str = "float32", local: bool = False) -> list[str]:
-    """Write the page into a folder, in the place of an older one, and return the names of its models.
+@dataclass(frozen=True)
+class Built:
+    """A model of the page, and the largest difference of a probability that its precision makes; None if not known."""
+
+    name: str
+    difference: float | None
+
+
+def build(folder: Path, precision: str = "float32", local: bool = False) -> list[Built]:
+    """Write the page into a folder, in the place of an older one.
 
     `local`: this project's server, which reads inputs with Python, will serve it.
 
@@ -47,41 +60,65 @@ def build(folder: Path, precision: str = "float32", local: bool = False) -> list
     models = [predict.load(name) for name in names]
     with draft(folder) as written:
         shutil.copytree(STATIC, written)
-        for model in models:
+        built = [
             _write_model(model, ModelPaths(model.name, root), written / "models" / model.name, precision)
-        site = [{"name": model.name, "task": model.info.task} for model in models]
+            for model in models
+        ]
         if lesson := (root / SOURCE).is_file():
             frame = (STATIC / "index.html").read_text(encoding="utf-8")
             page = html((root / SOURCE).read_text(encoding="utf-8"), frame)
             (written / PAGE).write_text(page, encoding="utf-8")
+        site = [{"name": model.name, "task": model.info.task} for model in models]
         _write_json({"models": site, "local": local, "lesson": lesson and PAGE}, written / MARK)
-    return names
+    return built
 
 
 def _replaceable(folder: Path) -> bool:
     return folder.is_dir() and ((folder / MARK).is_file() or not any(folder.iterdir()))
 
 
-def _write_model(model: Predictor, paths: ModelPaths, folder: Path, precision: str) -> None:
+def _write_model(model: Predictor, paths: ModelPaths, folder: Path, precision: str) -> Built:
     found = read_weights(model.verified())
     weights = {name: found[name] for name in found if name.rpartition(".")[2] in ROLES}
+    rounded = {name: tensor.astype(PRECISIONS[precision]) for name, tensor in weights.items()}
+    difference = 0.0 if precision == "float32" else _difference(model, paths, rounded)
     folder.mkdir(parents=True)
+    pictures = [path for name in PICTURES if (path := getattr(paths, name)).is_file()]
+    for path in pictures:
+        shutil.copy(path, folder / path.name)
     sizes = np.cumsum([0, *(tensor.size for tensor in weights.values())]).tolist()
     content = {
         "name": model.name,
         "dataset": asdict(model.info),
-        "network": _network(weights, precision),
+        "network": _network(weights, precision) | {"difference": difference},
         "tensors": [
             {"name": name, "shape": list(tensor.shape), "start": start}
             for (name, tensor), start in zip(weights.items(), sizes, strict=False)
         ],
         "certified_steps": model.certified_steps,
         "facts": _facts(paths),
+        "pictures": [path.name for path in pictures],
         "examples": _examples(model, paths),
     }
     _write_json(content, folder / "model.json")
-    kind = PRECISIONS[precision]
-    (folder / "weights.bin").write_bytes(b"".join(tensor.astype(kind).tobytes() for tensor in weights.values()))
+    (folder / "weights.bin").write_bytes(b"".join(tensor.tobytes() for tensor in rounded.values()))
+    return Built(model.name, difference)
+
+
+def _difference(model: Predictor, paths: ModelPaths, weights: Arrays) -> float | None:
+    """The largest difference of a probability with these weights, on evaluated examples; None without any."""
+    data = TaskPaths(model.info.task, paths.root)
+    if not data.examples.is_file():
+        return None
+    examples = load_examples(data)
+    encoded, _ = examples.split("train" if examples.info.implicit_split else examples.info.eval_split)
+    features = load_task(model.info.task).features(encoded[:COMPARED], examples.info)
+    graph = onnx.load(model.onnx)
+    for tensor in graph.graph.initializer:
+        if tensor.name in weights:
+            tensor.CopyFrom(numpy_helper.from_array(weights[tensor.name].astype(np.float32), tensor.name))
+    rounded = Session(graph.SerializeToString(), repro("export", model.name, force=True))
+    return float(np.abs(rounded.probabilities(features) - model.probabilities(features)).max())
 
 
 def _network(weights: Arrays, precision: str) -> dict[str, Any]:
@@ -100,8 +137,9 @@ def _network(weights: Arrays, precision: str) -> dict[str, Any]:
 def _facts(paths: ModelPaths) -> dict[str, Any]:
     """The files of an evaluation and a training that the page shows; a file that is not there is left out."""
     facts: dict[str, Any] = {}
-    if paths.metrics.is_file():
-        facts["metrics"] = load_json(paths.metrics, repro("evaluate", paths.name))
+    for name in ("metrics", "certificate"):
+        if (path := getattr(paths, name)).is_file():
+            facts[name] = load_json(path, repro("evaluate", paths.name))
     for name in TABLES:
         if (path := getattr(paths, name)).is_file():
             facts[name] = _columns(pd.read_csv(path))

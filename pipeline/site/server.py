@@ -47,7 +47,7 @@ def running(port: int | None) -> Iterator[str]:
     """
     with tempfile.TemporaryDirectory(prefix="pipeline-demo-") as folder:
         site = Path(folder) / "site"
-        models = {name: predict.load(name) for name in build(site, local=True)}
+        models = {built.name: predict.load(built.name) for built in build(site, local=True)}
         with serving(site, models, [port] if port else PORTS) as address:
             yield address
 

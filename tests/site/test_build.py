@@ -19,7 +19,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(("precision", "kind", "most"), [("float32", "<f4", 0), ("float16", "<f2", 1e-3)])
 def test_the_weights_are_those_of_the_exported_file(exported: Path, precision: str, kind: str, most: float) -> None:
-    names = build(Path("site"), precision)
+    names = [built.name for built in build(Path("site"), precision)]
     assert names == sorted(project.MODELS)
     for name in names:
         model = json.loads(Path(f"site/models/{name}/model.json").read_text())
@@ -30,6 +30,13 @@ def test_the_weights_are_those_of_the_exported_file(exported: Path, precision: s
             expected = weights[tensor["name"]]
             found = numbers[tensor["start"] : tensor["start"] + expected.size].reshape(tensor["shape"])
             np.testing.assert_allclose(found, expected, rtol=most, atol=most / 10)
+
+
+def test_float16_says_how_much_it_changes(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(trained)
+    differences = {built.name: built.difference for built in build(tmp_path / "site", "float16")}
+    assert all(difference is not None and 0 < difference < 0.05 for difference in differences.values()), differences
+    assert {built.difference for built in build(tmp_path / "site")} == {0.0}
 
 
 def test_the_page_is_the_same_bytes_each_time_and_takes_the_place_of_an_older_one(exported: Path) -> None:
@@ -67,7 +74,9 @@ def test_the_page_shows_what_training_and_evaluation_found(
     build(tmp_path / "site")
     model = json.loads((tmp_path / "site/models/mnist-lstm128/model.json").read_text())
     assert model["facts"]["metrics"] == json.loads(ModelPaths("mnist-lstm128").metrics.read_text())
-    assert {"history", "confusion", "by_class"} <= set(model["facts"])
+    assert {"history", "confusion", "by_class", "certificate"} <= set(model["facts"])
+    assert all((tmp_path / "site/models/mnist-lstm128" / name).is_file() for name in model["pictures"])
+    assert model["pictures"] == ["errors.png", "reliability.png", "inside.png"]
     assert np.shape([example["features"] for example in model["examples"]]) == (12, 28, 28)
 
 

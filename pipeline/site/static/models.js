@@ -3,6 +3,7 @@
 import { lines } from "./charts.js";
 import { bars, choice, h, number, percent, show } from "./dom.js";
 
+const TITLES = { "errors.png": "Errors", "reliability.png": "Calibration", "inside.png": "Inside" };
 const CELLS = 24; // classes of a confusion matrix that are shown
 const SHARES = /^(accuracy|balanced_accuracy|worst_class_accuracy|expected_calibration_error|ceiling|test_accuracy)/;
 
@@ -28,7 +29,7 @@ export async function modelsTab(main, { names, values: given, update, load }) {
       "section", {},
       h("h2", {}, network.facts.name),
       example && (i === 0 || same) && answer(network, example),
-      facts(network), curves(network), classes(network), confusion(network),
+      facts(network), certificate(network), curves(network), classes(network), confusion(network), pictures(network),
     )));
   }
 
@@ -57,6 +58,17 @@ function facts({ facts: { network, dataset, facts: known, certified_steps: certi
   ];
   return h("table", { class: "facts" }, h("tbody", {}, rows.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value)))));
 }
+
+function certificate({ facts: { facts: { certificate: proofs } } }) {
+  const proof = proofs?.[0];
+  if (!proof) return null;
+  if (!proof.certified_steps) return h("p", { class: "note" }, `Nothing is proven of this network: ${proof.reason}.`);
+  return h("p", { class: "note" }, `The proof: a zero adds ${proof.adds[0].toExponential(2)}, a one adds 1 − ${(1 - proof.adds[1]).toExponential(2)}, rounding at most ${number(proof.rounding)}; below one half in all for every string of up to ${proof.certified_steps.toLocaleString("en")} bits.`);
+}
+
+const pictures = ({ facts: { name, pictures: files } }) => files.map((file) => h(
+  "details", {}, h("summary", {}, TITLES[file] ?? file), h("img", { src: `models/${name}/${file}`, alt: `${TITLES[file] ?? file} of ${name}`, loading: "lazy" }),
+));
 
 function curves({ facts: { facts: { history } } }) {
   if (!history || history.step.length < 2) return null;
