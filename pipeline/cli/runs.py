@@ -1,6 +1,7 @@
 """The commands for recorded runs: MLflow, comparisons, reports."""
 
 import signal
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -44,13 +45,20 @@ def promote(
     models: Annotated[
         list[str] | None, typer.Argument(metavar="[MODEL]...", help="models of params.yaml; all by default")
     ] = None,
+    page: Annotated[bool, typer.Option("--page", help="put the page of `pipeline site` into the run, too")] = False,
 ) -> None:
     """Make models of the workspace the champions of their datasets, if they pass the gate; else exit status 1."""
     from pipeline import config
+    from pipeline.site.build import build
     from pipeline.tracking import record
 
-    settings = config.load()
-    outcomes = [record.promote(settings.model(name)) for name in models or settings.models]
+    settings, outcomes = config.load(), []
+    for setup in [settings.model(name) for name in models or settings.models]:
+        with tempfile.TemporaryDirectory() as folder:
+            site = Path(folder) / "page"
+            if page:
+                build(site, names=[setup.name])
+            outcomes.append(record.promote(setup, site if page else None))
     for _, line in outcomes:
         typer.echo(line)
     raise typer.Exit(0 if all(passed for passed, _ in outcomes) else 1)

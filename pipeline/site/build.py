@@ -6,6 +6,7 @@ curves and some examples; models/MODEL/weights.bin has one tensor after another,
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,10 @@ class Built:
     difference: float | None
 
 
-def build(folder: Path, precision: str = "float32", local: bool = False) -> list[Built]:
-    """Write the page into a folder, in the place of an older one.
+def build(
+    folder: Path, precision: str = "float32", local: bool = False, names: Sequence[str] | None = None
+) -> list[Built]:
+    """Write the page into a folder, in the place of an older one, with these models; by default with all.
 
     `local`: this project's server, which reads inputs with Python, will serve it.
 
@@ -56,8 +59,8 @@ def build(folder: Path, precision: str = "float32", local: bool = False) -> list
         raise PipelineError(f"precision is {precision!r}, expected {' or '.join(PRECISIONS)}; use one of these.")
     if folder.is_symlink() or (folder.exists() and not _replaceable(folder)):
         raise PipelineError(f"{folder} exists and is no page of this project; name a new or an empty folder.")
-    root, names = predict.exports()
-    models = [predict.load(name) for name in names]
+    root, exported = predict.exports()
+    models = [predict.load(name) for name in (exported if names is None else names)]
     with draft(folder) as written:
         shutil.copytree(STATIC, written)
         built = [

@@ -39,6 +39,7 @@ class Recorded:
     """What MLflow has of a model."""
 
     run: str  # its name
+    run_id: str
     version: str  # in the registry
     verdict: Verdict | None  # of the gate; None if the version is the champion
 
@@ -97,18 +98,20 @@ def record(artifacts: Artifacts, gate: Gate, sweep: str = "") -> Recorded:
         if sweep:
             client.set_tag(run_id, SWEEP, sweep)
         client.set_tag(run_id, DATASET, metrics[DATASET])
-    return Recorded(str(run.info.run_name), version, verdict)
+    return Recorded(str(run.info.run_name), run_id, version, verdict)
 
 
-def promote(setup: ModelSetup) -> tuple[bool, str]:
+def promote(setup: ModelSetup, page: Path | None = None) -> tuple[bool, str]:
     """Record the model of the workspace, and make it the champion of its dataset if the gate lets it pass.
 
-    Returns whether it is the champion now, and a sentence. Raises PipelineError if its files are not those of dvc.lock,
-    or if the store does not answer.
+    The run gets the files of `page`, a folder, as its artifacts `page`. Returns whether the model is the champion now,
+    and a sentence. Raises PipelineError if its files are not those of dvc.lock, or if the store does not answer.
     """
     artifacts = verified_workspace(setup.name, setup.task.name)
     with connection.connected(create=True) as client:
         recorded = record(artifacts, setup.params.gate)
+        if page:
+            client.log_artifacts(recorded.run_id, str(page), "page")
         return registry.promote(client, setup.name, artifacts.metrics()["dataset"], recorded.version, recorded.verdict)
 
 

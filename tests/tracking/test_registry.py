@@ -130,6 +130,18 @@ def class_names(folder: Path) -> list[str]:
     return list(json.loads(ModelPaths(MODEL, folder).info.read_text())["class_names"])
 
 
+def test_a_run_can_hold_the_page_of_its_model(
+    client: MlflowClient, variant: Variant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    track(variant("first"), monkeypatch)
+    done = project.invoke("promote", "--page", MODEL)
+    assert done.exit_code == 0, done.output
+    page = artifacts(client, "1") / "page"
+    assert json.loads((page / "site.json").read_text())["models"] == [{"name": MODEL, "task": "bits"}]
+    assert (page / "index.html").is_file()
+    assert (page / f"models/{MODEL}/weights.bin").is_file()
+
+
 def test_a_version_holds_the_model_its_signature_an_example_and_the_verdict(
     client: MlflowClient, variant: Variant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
