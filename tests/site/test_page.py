@@ -264,4 +264,12 @@ def test_the_first_tab_is_small_and_soon_there(page: Page) -> None:
     page.shows("#bits-answer", "bits")
     entries = json.loads(page.run("return JSON.stringify(performance.getEntries())"))
     assert sum(entry.get("transferSize", 0) for entry in entries) < 250_000
+    shifts = page.run("""
+        let sum = 0;
+        const observer = new PerformanceObserver((list) => list.getEntries().forEach(({ value }) => (sum += value)));
+        observer.observe({ type: "layout-shift", buffered: true });
+        await new Promise((done) => setTimeout(done, 500));
+        return sum;
+    """)
+    assert shifts < 0.01, "nothing moves while the page is loaded"
     assert {entry["name"].split("/")[2] for entry in entries if "://" in entry["name"]} == {page.address.split("/")[2]}
