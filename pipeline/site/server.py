@@ -78,6 +78,7 @@ class Server(ThreadingHTTPServer):
     """Answers each request in a thread of its own."""
 
     daemon_threads = True
+    request_queue_size = 128  # browsers that wait to be answered; more are refused
 
     def __init__(self, port: int, site: Path, models: dict[str, Predictor]):
         super().__init__((HOST, port), Handler)
