@@ -101,7 +101,8 @@ def test_a_folder_that_cannot_hold_tensorboard_s_files_is_a_warning(
 
 @pytest.mark.parametrize("supervise", ["last-step", "every-step"])
 def test_a_monitored_split_has_its_columns_in_the_history(untrained_project: Path, supervise: str) -> None:
-    setup = with_recipe(prepare("mnist-lstm128"), monitor="test", steps=10, epochs=None, supervise=supervise)
+    changes = {"supervise": supervise, "step_power": 5.0 if supervise == "every-step" else 0.0}
+    setup = with_recipe(prepare("mnist-lstm128"), monitor="test", steps=10, epochs=None, **changes)
     train.run(setup)
     (row,) = pd.read_csv(setup.paths.history).to_dict("records")
     assert list(row) == ["step", "loss", "accuracy", "batch_accuracy", "test_loss", "test_accuracy"]
