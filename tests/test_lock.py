@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -34,11 +35,14 @@ def problem(lock: Path, python: str, platform: str) -> str:
     """What uv says of a lock that does not have all that its packages need, as wheels; "" if it has."""
     uv = shutil.which("uv", path=f"{project.BIN}{os.pathsep}{os.environ['PATH']}")
     assert uv, "the set-up installs it, or found it"
-    command = [uv, "pip", "install", "--dry-run", "--quiet", "--require-hashes", "--target", str(lock.parent / "none")]
+    command = [uv, "pip", "install", "--dry-run", "--quiet", "--require-hashes"]
     command += ["--only-binary", ":all:", "--no-binary", WITHOUT_WHEELS, "--python", str(project.BIN / "python")]
     command += ["--python-version", python, "--python-platform", platform, "--requirements", str(lock)]
     environment = os.environ | {"MACOSX_DEPLOYMENT_TARGET": "14.0", "UV_SYSTEM_CERTS": "true"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory() as target:
+        done = subprocess.run(
+            [*command, "--target", target], env=environment, capture_output=True, text=True, check=False
+        )
     return done.stderr if done.returncode else ""
 
 
