@@ -2,11 +2,12 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tabulate import tabulate
 
 from exercises.solutions.counter import weights
 from exercises.solutions.forget import kept, longest
@@ -21,9 +22,8 @@ CONTEXT = 3  # words
 SMALL = 0.001  # per cent
 
 
-def _table(headers: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    lines = [headers, ["---"] * len(list(headers)), *rows]
-    return "\n" + "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n\n"
+def _table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    return f"\n{tabulate(rows, headers, 'pipe', disable_numparse=True)}\n\n"
 
 
 def _metrics(model: str) -> dict[str, Any]:

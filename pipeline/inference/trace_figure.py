@@ -34,7 +34,8 @@ def draw(
     from matplotlib.figure import Figure
 
     layers, first = trace.layers, trace.layers[0]  # all of one cell
-    rows = [(3, _cells)] * (first.cell is not None) + [(3, _outputs)] + [(2, _gates)] * bool(first.gates)
+    panels = ((3, _cells, first.cell is not None), (3, _outputs, True), (2, _gates, bool(first.gates)))
+    rows = [(height, draw_states) for height, draw_states, there in panels if there]
     heights = [1.6, *(height for height, _ in rows), 3]
     figure = Figure(figsize=(5 + 4 * len(layers), 0.4 + sum(heights)), layout="constrained")
     grid = figure.add_gridspec(len(heights), len(layers), height_ratios=heights)

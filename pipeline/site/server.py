@@ -6,6 +6,7 @@ Only this page may ask: other names of this machine, other pages and other metho
 import errno
 import json
 import mimetypes
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -88,7 +89,9 @@ class Server(ThreadingHTTPServer):
         self.names = {f"{name}:{self.server_port}" for name in (HOST, "localhost")}
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a browser that went away."""
+        """Say nothing of a browser that went away; anything else is a fault of ours."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -48,8 +48,8 @@ def run(setup: ModelSetup) -> None:
     write_csv(by_class(predictions), paths.by_class)
     write_parquet(table(predictions), paths.predictions)
     write_figure(errors, paths.errors)
-    calibration = (values[f"expected_calibration_error{each}"] for each in ("", "_by_chance"))
-    write_figure(reliability(predictions, *calibration), paths.reliability)
+    error, by_chance = values["expected_calibration_error"], values["expected_calibration_error_by_chance"]
+    write_figure(reliability(predictions, error, by_chance), paths.reliability)
     write_figure(_inside(setup, examples, predictions, values), paths.inside)
     store.remove()
     print(f"{setup.name}: {values['wrong']:,} of {values['examples']:,} wrong on {values['dataset']}")

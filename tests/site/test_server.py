@@ -71,6 +71,9 @@ def test_every_file_of_the_page_has_its_type_and_the_policy(address: str) -> Non
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
         assert headers["X-Content-Type-Options"] == "nosniff"
+        page = (project.ROOT / "pipeline/site/static/index.html").read_text()
+        for_others, _, _ = policy.partition("; frame-ancestors")
+        assert f'content="{for_others}"' in page, "for other servers"
         assert ask(address, "HEAD", path)[:2] == (200, b"")
 
 

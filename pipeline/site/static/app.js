@@ -38,7 +38,7 @@ async function start() {
     const names = site.models.filter(({ task }) => tab === "models" || task === tab).map(({ name }) => name);
     const update = (changes) => address.write(tab, (values = { ...values, ...changes }));
     try {
-      await (TABS[tab]?.[1] ?? taskTab)(main, { tab, names, values, update, load, site });
+      await (TABS[tab]?.[1] ?? taskTab)(main, { tab, names, values, update, reopen: open, load, site });
     } catch (error) {
       show(main, h("p", { role: "alert", class: "error" }, `This page could not show ${tab}: ${error.message}`));
       throw error;

@@ -10,7 +10,7 @@ const LONGEST = 100_000; // bits that the page reads
 const BUTTONS = 64; // bits that can be clicked
 const UNITS = 8; // whose stairs are drawn
 
-export async function bitsTab(main, { names, values: given, update, load }) {
+export async function bitsTab(main, { names, values: given, update, reopen, load }) {
   let values = { model: names[0], input: FIRST, ...given };
   if (!names.includes(values.model)) values.model = names[0];
   const exported = await load(values.model);
@@ -87,7 +87,7 @@ export async function bitsTab(main, { names, values: given, update, load }) {
     main,
     h(
       "div", { class: "controls" },
-      names.length > 1 && choice("bits-model", "Model", names, values.model, (model) => { update({ model }); location.reload(); }),
+      names.length > 1 && choice("bits-model", "Model", names, values.model, (model) => { update({ model }); reopen(); }),
       h("label", { for: "bits-text", class: "wide" }, "Bits: type any number of them, or click them below", text),
       [100, 1000, 10_000].filter((length) => length <= longest).map((length) => h("button", { type: "button", onclick: () => random(length) }, `${length.toLocaleString("en")} random bits`)),
     ),

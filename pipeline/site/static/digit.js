@@ -133,8 +133,7 @@ export async function digitTab(main, { names, values: given, update, load, site 
     strokes = [];
     return render();
   }
-  main.ondragover = (event) => event.preventDefault();
-  main.ondrop = (event) => {
+  const drop = (event) => {
     event.preventDefault();
     photo(event.dataTransfer.files[0]);
   };
@@ -147,7 +146,7 @@ export async function digitTab(main, { names, values: given, update, load, site 
       h("button", { type: "button", id: "digit-clear", onclick: () => { strokes = []; drawn(); } }, "Clear"),
       h("label", { for: "digit-file" }, "or a picture", h("input", { id: "digit-file", type: "file", accept: "image/*", onchange: (event) => photo(event.target.files[0]) })),
     ),
-    h("div", { class: "digit" }, pad, answer),
+    h("div", { class: "digit", ondragover: (event) => event.preventDefault(), ondrop: drop }, pad, answer),
     rows, output,
   );
   await paint();

@@ -6,7 +6,7 @@ import { stepPanel } from "./step.js";
 const LONGEST = 60; // words that "to the end" adds
 const UNSURE = 0.1; // of the second most probable word: the context does not decide
 
-export async function fableTab(main, { names, values: given, update, load }) {
+export async function fableTab(main, { names, values: given, update, reopen, load }) {
   let values = { model: names[0], ...given };
   if (!names.includes(values.model)) values.model = names[0];
   const network = await load(values.model), { classes } = network, steps = network.facts.dataset.shape[0];
@@ -82,7 +82,7 @@ export async function fableTab(main, { names, values: given, update, load }) {
     main,
     h(
       "div", { class: "controls" },
-      names.length > 1 && choice("fable-model", "Model", names, values.model, (model) => { update({ model }); dispatchEvent(new Event("hashchange")); }),
+      names.length > 1 && choice("fable-model", "Model", names, values.model, (model) => { update({ model }); reopen(); }),
       h("label", { for: "fable-text", class: "wide" }, `The story begins with ${steps} words or more`, field),
       h("label", { for: "fable-temperature" }, "Temperature", h("input", { id: "fable-temperature", type: "number", min: 0, max: 3, step: 0.1, value: values.temperature ?? 0, onchange: (event) => change({ temperature: event.target.value }) })),
       h("label", { for: "fable-seed" }, "Seed", h("input", { id: "fable-seed", type: "number", min: 0, step: 1, value: values.seed ?? 0, onchange: (event) => change({ seed: event.target.value }) })),

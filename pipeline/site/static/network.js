@@ -148,7 +148,7 @@ export class Network {
     let states = this.start();
     sequence.forEach((features, number) => {
       states = this.read(features, states);
-      if ((sequence.length - 1 - number) % every === 0) steps.push({ number, features, states });
+      if ((sequence.length - 1 - number) % every === 0) steps.push({ number, states });
     });
     return steps;
   }

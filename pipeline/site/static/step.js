@@ -59,7 +59,7 @@ const clamp = (value, length) => Math.min(Math.max(Math.trunc(value) || 0, 0), l
 
 /** All units of a layer, those first whose states change most. */
 function mostActive(trace, depth) {
-  const { units } = { units: trace[0].states[depth].output.length };
+  const units = trace[0].states[depth].output.length;
   const low = new Float64Array(units).fill(Infinity), high = new Float64Array(units).fill(-Infinity);
   for (const { states } of trace) {
     (states[depth].cell ?? states[depth].output).forEach((value, unit) => {
@@ -81,8 +81,8 @@ function gateOf({ layer, unit, state, previous }, [name, symbol, squash, row, me
   });
   const bias = layer.ofInput[at] + reset * layer.ofOutput[at];
   const sums = [read, recurrent].map((terms) => terms.reduce((sum, { value }) => sum + value, 0));
-  const value = name === "output" && squash === "tanh" ? state.output[unit] : state.gates[name][unit];
-  const before = previous && (previous.gates[name]?.[unit] ?? previous.output[unit]);
+  const of = ({ gates, output }) => gates[name]?.[unit] ?? output[unit]; // a plain recurrent layer has no gates
+  const value = of(state), before = previous && of(previous);
   const terms = [...read, ...recurrent].filter((term) => term.value !== 0);
   const named = largest(terms.map((term) => Math.abs(term.value)), TERMS).map((i) => terms[i]);
   const rest = terms.filter((term) => !named.includes(term));
