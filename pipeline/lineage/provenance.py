@@ -135,10 +135,10 @@ def save_training(provenance: Provenance) -> None:
     save(provenance, ModelPaths(provenance.model).provenance(provenance.weights_md5))
 
 
-def load_training(model: str, task: str, weights_md5: str) -> Provenance | None:
+def load_training(model: str, task: str, weights_md5: str, root: Path = Path()) -> Provenance | None:
     """The provenance that the logs have of these weights; None if they were not trained here, or if it is damaged."""
     try:
-        content = json.loads(ModelPaths(model).provenance(weights_md5).read_bytes())
+        content = json.loads(ModelPaths(model, root).provenance(weights_md5).read_bytes())
         # Version 0.3 wrote commit, patch, experiment and environment alone.
         content |= {"model": model, "task": task, "uncommitted": content.get("uncommitted", bool(content["patch"]))}
         return TypeAdapter(Provenance).validate_python(content)

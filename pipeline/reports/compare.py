@@ -3,15 +3,16 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 from tabulate import tabulate
 
 from pipeline.lineage.snapshot import RunSummary
-from pipeline.reports.metrics import Metric, metric
+from pipeline.reports.metrics import Metric, facts, metric
 from pipeline.reports.significance import paired_test
 
+Key = TypeVar("Key")
 ROW_EACH = 4  # from so many runs on, a run is a row of the table instead of a column
 
 
@@ -22,11 +23,11 @@ def differences(group: Sequence[RunSummary]) -> pd.DataFrame:
     """
     params = _that_differ(_by_key([{"model": run.model} | run.params for run in group], "-"))
     inputs = _that_differ(_by_key([run.provenance.inputs for run in group], "-"))
-    metrics = _by_key([run.metrics for run in group], None)
+    metrics = _by_key([facts(run.metrics) for run in group], None)
     rows: dict[str, list[Any]] = {
         **params,
         **{path: [md5[:7] for md5 in hashes] for path, hashes in inputs.items()},
-        **{metric(name).title: values for name, values in metrics.items()},
+        **{known.title: values for known, values in metrics.items()},
     }
     return pd.DataFrame(list(rows.values()), index=list(rows), columns=[run.name for run in group])
 
@@ -40,7 +41,7 @@ def table(group: Sequence[RunSummary], markdown: bool = False) -> str:
     if len(group) >= ROW_EACH:
         group = sorted(group, key=lambda run: -run.metrics.get("accuracy", 0.0))
     frame = differences(group)
-    metrics = {metric(name).title: metric(name) for run in group for name in run.metrics}
+    metrics = {known.title: known for run in group for known in facts(run.metrics)}
     headers = ["", *frame.columns]
     rows = []
     for label, values in zip(frame.index, frame.to_numpy().tolist(), strict=True):
@@ -109,7 +110,7 @@ def as_json(groups: Sequence[Sequence[RunSummary]], picture: Path) -> str:
     return json.dumps({"groups": content, "picture": str(picture)}, indent=2, ensure_ascii=False)
 
 
-def _by_key(mappings: Sequence[Mapping[str, Any]], missing: Any) -> dict[str, list[Any]]:
+def _by_key(mappings: Sequence[Mapping[Key, Any]], missing: Any) -> dict[Key, list[Any]]:
     """The values of each key, one of each mapping; `missing` where a mapping does not have the key."""
     keys = dict.fromkeys(key for mapping in mappings for key in mapping)  # in the order of their first appearance
     return {key: [mapping.get(key, missing) for mapping in mappings] for key in keys}

@@ -1,7 +1,9 @@
-"""What is known of each metric: its name, its unit, and its name in tables."""
+"""What is known of each metric, and of a model: name, unit and order, for the page, `results`, `compare` and sweeps."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from math import isnan
+from typing import TYPE_CHECKING, Any
 
 from pipeline.predictions import SHARES
 
@@ -14,7 +16,7 @@ class Metric:
     """A metric of metrics.json or of a training, and how people read it."""
 
     name: str
-    unit: str  # "%": a share from 0 to 1, shown in per cent; "s"; "MiB"; "": a plain number
+    unit: str  # "%": a share from 0 to 1, shown in per cent; "s"; "MiB"; "steps"; "": a plain number
     label: str = ""  # its name in tables, if it has another one there
 
     @property
@@ -55,15 +57,17 @@ class Metric:
         return f"{number} {self.unit}" if self.unit not in ("", "%") else number
 
 
-METRICS = {
+METRICS = {  # in the order in which tables have them; those of a task come before the costs of the training
     metric.name: metric
     for metric in (
+        Metric("accuracy", "%"),
+        Metric("wrong", ""),
+        Metric("examples", ""),
+        Metric("certified_steps", "steps"),
         Metric("ceiling", "%"),  # of the dataset, not of the model
         Metric("loss", "", label="test_loss"),  # not the loss that training minimizes
         Metric("expected_calibration_error", "%", label="calibration_error"),
         Metric("expected_calibration_error_by_chance", "%", label="calibration_error_by_chance"),
-        Metric("examples", ""),
-        Metric("wrong", ""),
         Metric("training_seconds", "s"),
         Metric("peak_memory_mib", "MiB"),
     )
@@ -78,6 +82,22 @@ def metric(name: str) -> Metric:
     if name in METRICS:
         return METRICS[name]
     return Metric(name, "%" if name in SHARES or name.startswith("accuracy") else "")
+
+
+def facts(known: Mapping[str, Any]) -> dict[Metric, float]:
+    """The numbers that are known of a model, in the order of METRICS.
+
+    `known`: what metrics.json and the record of the training have, by the names of metrics. What is no number is left
+    out: names, flags, and values that are missing.
+    """
+    numbers = {
+        name: value
+        for name, value in known.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and not isnan(value)
+    }
+    ranks = {name: rank for rank, name in enumerate(METRICS)}
+    of_a_task = ranks["training_seconds"] - 0.5
+    return {metric(name): numbers[name] for name in sorted(numbers, key=lambda name: ranks.get(name, of_a_task))}
 
 
 def _format(value: float, decimals: int | None = None) -> str:

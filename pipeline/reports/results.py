@@ -11,7 +11,7 @@ from pipeline.formats import write_csv
 from pipeline.lineage import git
 from pipeline.lineage.artifacts import trained_weights, workspace
 from pipeline.lineage.provenance import load_training, of_entries
-from pipeline.reports.metrics import metric
+from pipeline.reports.metrics import facts, metric
 
 COLUMNS = (
     *("model", "dataset", "recipe", "examples", "wrong", "accuracy", "balanced_accuracy", "worst_class"),
@@ -37,24 +37,27 @@ def save(table: pd.DataFrame, path: Path) -> None:
 
 def show(table: pd.DataFrame) -> str:
     """The table as Markdown: shares in per cent, times in seconds, a dash where a value is missing."""
-    accuracy, seconds = metric("accuracy"), metric("training_seconds")
-    rows = [
-        [
-            row["model"],
-            row["dataset"],
-            row["recipe"],
-            f"{row['wrong']:,} of {row['examples']:,}",
-            accuracy.text(row["accuracy"]),
-            f"{row['worst_class']}: {accuracy.text(row['worst_class_accuracy'], decimals=1)}",
-            "-" if pd.isna(row["certified_steps"]) else f"{row['certified_steps']:,.0f} steps",
-            "-" if pd.isna(row["reference"]) else accuracy.text(row["reference"], decimals=2),
-            "-" if pd.isna(row["seconds"]) else seconds.text(row["seconds"], decimals=1),
-        ]
-        for row in table.to_dict("records")
-    ]
-    headers = ["model", "dataset", "recipe", "wrong", "accuracy", "worst class", "proven to", "reference", "training"]
     alignment = [*["left"] * 3, *["right"] * 6]
+    rows = [_cells({str(name): value for name, value in row.items()}) for row in table.to_dict("records")]
+    headers = ["model", "dataset", "recipe", "wrong", "accuracy", "worst class", "proven to", "reference", "training"]
     return tabulate(rows, headers, "pipe", disable_numparse=True, colalign=alignment)
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    """The cells of one model."""
+    accuracy = metric("accuracy")
+    known = {fact.name: fact.text(value) for fact, value in facts(row).items()}
+    return [
+        row["model"],
+        row["dataset"],
+        row["recipe"],
+        f"{known['wrong']} of {known['examples']}",
+        known["accuracy"],
+        f"{row['worst_class']}: {accuracy.text(row['worst_class_accuracy'], decimals=1)}",
+        known.get("certified_steps", "-"),
+        accuracy.text(row["reference"], decimals=2) if "reference" in known else "-",
+        "-" if pd.isna(row["seconds"]) else metric("training_seconds").text(row["seconds"], decimals=1),
+    ]
 
 
 def show_seeds(table: pd.DataFrame) -> str:

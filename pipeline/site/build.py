@@ -18,12 +18,14 @@ from onnx import numpy_helper
 
 from pipeline.dataset import load_examples
 from pipeline.errors import PipelineError
-from pipeline.files import draft, load_json
+from pipeline.files import draft, load_json, md5
 from pipeline.inference import predict
 from pipeline.inference.onnx_session import Session
 from pipeline.inference.predict import Predictor
 from pipeline.inference.trace import CELLS, Arrays, read_weights
+from pipeline.lineage.provenance import load_training
 from pipeline.paths import ModelPaths, TaskPaths, repro
+from pipeline.reports.metrics import facts
 from pipeline.site.lesson import PAGE, SOURCE, html
 from pipeline.tasks import load as load_task
 
@@ -99,7 +101,7 @@ def _write_model(model: Predictor, paths: ModelPaths, folder: Path, precision: s
             for (name, tensor), start in zip(weights.items(), sizes, strict=False)
         ],
         "certified_steps": model.certified_steps,
-        "facts": _facts(paths),
+        "facts": _facts(paths, model.info.task),
         "pictures": [path.name for path in pictures],
         "examples": _examples(model, paths),
     }
@@ -137,16 +139,22 @@ def _network(weights: Arrays, precision: str) -> dict[str, Any]:
     }
 
 
-def _facts(paths: ModelPaths) -> dict[str, Any]:
-    """The files of an evaluation and a training that the page shows; a file that is not there is left out."""
-    facts: dict[str, Any] = {}
-    for name in ("metrics", "certificate"):
-        if (path := getattr(paths, name)).is_file():
-            facts[name] = load_json(path, repro("evaluate", paths.name))
+def _facts(paths: ModelPaths, task: str) -> dict[str, Any]:
+    """What the page shows of an evaluation and a training; a file that is not there is left out."""
+    costs, metrics = {}, {}
+    if paths.weights.is_file():
+        training = load_training(paths.name, task, md5(paths.weights), paths.root)
+        costs = training.costs if training else {}
+    if paths.metrics.is_file():
+        metrics = load_json(paths.metrics, repro("evaluate", paths.name))
+    table = [[fact.title, fact.text(value)] for fact, value in facts(metrics | costs).items()]
+    shown: dict[str, Any] = {"metrics": metrics, "table": table}
+    if paths.certificate.is_file():
+        shown["certificate"] = load_json(paths.certificate, repro("evaluate", paths.name))
     for name in TABLES:
         if (path := getattr(paths, name)).is_file():
-            facts[name] = _columns(pd.read_csv(path))
-    return facts
+            shown[name] = _columns(pd.read_csv(path))
+    return shown
 
 
 def _columns(table: pd.DataFrame) -> dict[str, list[Any]]:

@@ -162,9 +162,9 @@ def test_two_runs_stand_side_by_side_with_their_difference() -> None:
         [*map(str, lines(group)[1])],  # the rule
         ["accuracy", "50.000%", "62.500%", "+12.500", "points"],
         ["wrong", "1,000", "750", "-250"],
-        ["training_seconds", "2.5", "2", "-0.5", "s"],
-        ["test_loss", "0.25", "0.5", "+0.25"],
         ["ceiling", "75.000%", "-"],
+        ["test_loss", "0.25", "0.5", "+0.25"],
+        ["training_seconds", "2.5", "2", "-0.5", "s"],
     ]
 
 

@@ -1,9 +1,11 @@
 """What is known of each metric."""
 
+import math
+
 import pytest
 
 from pipeline.lineage.artifacts import numeric
-from pipeline.reports.metrics import METRICS, metric
+from pipeline.reports.metrics import METRICS, facts, metric
 
 
 @pytest.mark.parametrize(
@@ -33,3 +35,21 @@ def test_the_loss_has_another_name_in_tables() -> None:
 def test_only_numbers_are_metrics() -> None:
     content = {"dataset": "mnist", "stand_in": False, "wrong": 3, "accuracy": 0.5, "missing": None}
     assert numeric(content) == {"wrong": 3, "accuracy": 0.5}
+
+
+def test_the_facts_of_a_model_have_one_order_and_are_numbers() -> None:
+    known = {
+        "training_seconds": 2.5,
+        "wrong": 3,
+        "of_a_task": 7,
+        "accuracy": 0.5,
+        "ceiling": math.nan,
+        "loss": None,
+    }
+    shown = facts(known | {"dataset": "mnist", "stand_in": False})
+    assert [(fact.title, value) for fact, value in shown.items()] == [
+        ("accuracy", 0.5),
+        ("wrong", 3),
+        ("of_a_task", 7),
+        ("training_seconds", 2.5),
+    ]

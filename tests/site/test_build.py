@@ -73,7 +73,11 @@ def test_the_page_shows_what_training_and_evaluation_found(
     monkeypatch.chdir(trained)
     build(tmp_path / "site")
     model = json.loads((tmp_path / "site/models/mnist-lstm128/model.json").read_text())
-    assert model["facts"]["metrics"] == json.loads(ModelPaths("mnist-lstm128").metrics.read_text())
+    shown, metrics = dict(model["facts"]["table"]), json.loads(ModelPaths("mnist-lstm128").metrics.read_text())
+    assert model["facts"]["metrics"] == metrics
+    assert shown["accuracy"] == f"{metrics['accuracy']:.3%}"
+    assert shown["wrong"] == f"{metrics['wrong']:,}"
+    assert shown["training_seconds"].endswith(" s")
     assert {"history", "confusion", "by_class", "certificate"} <= set(model["facts"])
     assert all((tmp_path / "site/models/mnist-lstm128" / name).is_file() for name in model["pictures"])
     assert model["pictures"] == ["errors.png", "reliability.png", "inside.png"]

@@ -5,7 +5,6 @@ import { bars, choice, h, number, percent, show } from "./dom.js";
 
 const TITLES = { "errors.png": "Errors", "reliability.png": "Calibration", "inside.png": "Inside" };
 const CELLS = 24; // classes of a confusion matrix that are shown
-const SHARES = /^(accuracy|balanced_accuracy|worst_class_accuracy|expected_calibration_error|ceiling|test_accuracy)/;
 
 export async function modelsTab(main, { names, values: given, update, load }) {
   let values = { first: names[0], second: names[1] ?? names[0], example: "0", ...given };
@@ -46,15 +45,14 @@ function answer(network, example) {
   return h("div", {}, h("p", { class: "note" }, `On this example, whose target is ${network.classes[example.target]}:`), bars(network.classes, probabilities, 3));
 }
 
-function facts({ facts: { network, dataset, facts: known, certified_steps: certified, tensors } }) {
+function facts({ facts: { network, dataset, facts: known, tensors } }) {
   const weights = tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
   const rows = [
     ["network", `${network.layers.join(", ")}${network.dense ? ", after a dense layer" : ""}${network.embedding ? ", after an embedding" : ""}`],
     ["weights", weights.toLocaleString("en")],
     ["dataset", `${dataset.dataset}${dataset.stand_in ? ", a stand-in" : ""}: ${Object.entries(dataset.splits).map(([split, size]) => `${size.toLocaleString("en")} ${split}`).join(", ")}`],
     ["reads", `${dataset.shape[0]} steps of ${dataset.shape[1]}: ${dataset.encoding}`],
-    ...(certified ? [["proven", `every count of up to ${certified.toLocaleString("en")} steps`]] : []),
-    ...Object.entries(known.metrics ?? {}).filter(([, value]) => typeof value === "number").map(([name, value]) => [name.replaceAll("_", " "), SHARES.test(name) ? percent(value) : Number.isInteger(value) ? value.toLocaleString("en") : number(value)]),
+    ...known.table.map(([name, value]) => [name.replaceAll("_", " "), value]),
   ];
   return h("table", { class: "facts" }, h("tbody", {}, rows.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value)))));
 }

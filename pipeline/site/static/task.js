@@ -1,8 +1,11 @@
 // A task of one's own: its examples, or, where `pipeline demo` serves the page, any input as text or as a file.
 
 import { lines } from "./charts.js";
-import { bars, choice, h, show } from "./dom.js";
+import { bars, choice, h, largest, number, percent, show } from "./dom.js";
 import { place, stepPanel } from "./step.js";
+
+const READ = 4; // features of a step that the table shows
+const TABLE = 200; // steps of an input that has the table
 
 export async function taskTab(main, { names, values: given, update, load, site }) {
   let values = { model: names[0], example: "0", ...given };
@@ -23,9 +26,25 @@ export async function taskTab(main, { names, values: given, update, load, site }
       lines(network.classes.slice(0, 12).map((name, i) => ({ name, class: i === example.target ? "chosen" : "", values: trace.map(({ states }) => network.probabilities(states)[i]) })), trace.map(({ number }) => number + 1), {
         label: "probability of each class after each step", at: trace[at].number + 1, onchoose: (i) => change({ step: trace[i].number + 1 }),
       }),
+      trace.length <= TABLE && steps(network, example.features, trace, labels, at),
       stepPanel(network, trace, labels, values, change),
     );
   }
+
+  /** What the network reads at each step, and what it would say after it; a click opens the step. */
+  const steps = (network, features, trace, labels, at) => h("details", { open: true }, h("summary", {}, "Step by step"), h("div", { class: "scroll", tabindex: 0 }, h(
+    "table", { class: "steps" },
+    h("thead", {}, h("tr", {}, ["step", "reads", "would say", "probability"].map((name) => h("th", { scope: "col" }, name)))),
+    h("tbody", {}, trace.map(({ number: step, states }, i) => {
+      const probabilities = network.probabilities(states), [best] = largest(probabilities, 1);
+      const read = features[step].slice(0, READ).map(number).join(", ") + (features[step].length > READ ? ", …" : "");
+      return h(
+        "tr", { class: i === at ? "changed" : "" },
+        h("th", { scope: "row" }, h("button", { type: "button", id: `task-step-${step + 1}`, onclick: () => change({ step: step + 1 }) }, step + 1)),
+        h("td", {}, labels[i] === read ? read : `${labels[i]}: ${read}`), h("td", {}, network.classes[best]), h("td", { class: "value" }, percent(probabilities[best])),
+      );
+    })),
+  )));
 
   function change(changes) {
     values = { ...values, ...changes };
