@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 from PIL import Image
+from sklearn.datasets import load_sample_image
 
 Points = list[tuple[float, float]]  # x to the right, y down, each 0 to 1 in the digit's box
 
@@ -410,6 +411,16 @@ def scene(seed: int) -> Picture:
     return Picture(_bytes(canvas + rng.normal(0, 4, canvas.shape)), "", "scene", 1, int(rng.integers(60, 96)))
 
 
+def photograph(seed: int) -> Picture:
+    """A part of a photograph of a temple or a flower, which scikit-learn has."""
+    rng = np.random.default_rng([seed, 15])
+    whole = load_sample_image(["china.jpg", "flower.jpg"][seed % 2])
+    side = int(rng.integers(80, 420))
+    top, left = (int(rng.integers(0, length - side)) for length in whole.shape[:2])
+    part = whole[top : top + side, left : left + side]
+    return Picture(part, "", "photograph", 1, int(rng.integers(60, 96)))
+
+
 def _sides(rng: np.random.Generator, least: int, most: int) -> tuple[int, int]:
     height, width = rng.integers(least, most, 2)
     return int(height), int(width)
@@ -422,6 +433,7 @@ WITHOUT: dict[str, Callable[[int], Picture]] = {
     "table": table,
     "shadow": shadow,
     "scene": scene,
+    "photograph": photograph,
 }
 
 

@@ -48,6 +48,14 @@ def test_nothing_is_found_on_paper_without_writing() -> None:
     assert np.mean([found(handwriting.without_digit(seed)) == 0 for seed in range(500, 530)]) >= 0.9
 
 
+@pytest.mark.parametrize(
+    ("kind", "least"), [("text", 0.9), ("table", 0.9), ("shadow", 0.8), ("scene", 0.6), ("photograph", 0.7)]
+)
+def test_most_pictures_of_other_things_are_refused(kind: str, least: float) -> None:
+    """Their shapes are not of one pen: strokes differ in width, or the outline is that of a texture."""
+    assert np.mean([found(handwriting.WITHOUT[kind](seed)) != 1 for seed in range(500, 540)]) >= least
+
+
 def test_a_digit_that_was_cut_out_at_its_strokes_is_found_whole() -> None:
     """Strokes touch the border of such pictures, or cross it."""
     pictures = [handwriting.tight(str(i % 10), 7000 + i, i % 2 + 2) for i in range(30)]

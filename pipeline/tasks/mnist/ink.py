@@ -34,6 +34,8 @@ STROKE = 2.6  # pixels of MNIST's box of 20: the width of a stroke there
 THICK = 4.5  # pixels of that box: thicker strokes would run into each other
 RANGE = (1.5, 6.5)  # pixels of that box: the strokes of nearly all of MNIST's own images
 FINE = 200  # pixels that a digit has at least while its strokes are measured
+PEN = 0.55  # variation of the width of strokes, as a share of it: more is the shape of a thing, not written with a pen
+OUTLINE = 7.5  # times the longer side: a longer outline is that of a texture or a pattern
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,8 @@ def _of_page(grey: np.ndarray, window: float) -> list[np.ndarray]:
     strong[np.unique(labels[contrast > threshold])] = True
     pieces = [_piece(label, boxes[label], labels) for label in range(1, count) if strong[label]]
     groups = _groups(_without_dirt(pieces, grey.shape))
-    return [_ink(contrast, labels, group, threshold) for group in groups]
+    found = [_ink(contrast, labels, group, threshold) for group in groups]
+    return found if all(map(_is_written, found)) else []  # else it is a picture of things
 
 
 def _grey(colours: np.ndarray) -> np.ndarray:
@@ -285,6 +288,28 @@ def _ink(contrast: np.ndarray, labels: np.ndarray, group: list[Piece], threshold
     return np.clip(values / full, 0, 1).astype(np.float32)
 
 
+def _is_written(ink: np.ndarray) -> bool:
+    """Whether ink may come from a pen: strokes are about as wide everywhere, and their outline is not too long."""
+    inside = np.pad((_fine(_trimmed(ink)) > 0.5).astype(np.uint8), 1)
+    distance = cv2.distanceTransform(inside, cv2.DIST_L2, 5)
+    ridge = distance[(distance == cv2.dilate(distance, np.ones((3, 3)))) & (distance > 1)]  # the middle of the strokes
+    outlines, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    outline = sum(cv2.arcLength(each, closed=True) for each in outlines)
+    return bool(ridge.size and ridge.std() < PEN * ridge.mean() and outline < OUTLINE * max(inside.shape))
+
+
+def _trimmed(ink: np.ndarray) -> np.ndarray:
+    """Ink without the empty rows and columns around it."""
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def _fine(ink: np.ndarray) -> np.ndarray:
+    """Ink at least FINE pixels long, in which the width of a stroke can be measured."""
+    larger = max(1.0, FINE / max(ink.shape))
+    return np.asarray(cv2.resize(ink, None, fx=larger, fy=larger, interpolation=cv2.INTER_LINEAR))
+
+
 def _stroke(ink: np.ndarray) -> float:
     """The width of the strokes, in pixels; 0 without any."""
     inside = np.pad((ink > 0.5).astype(np.uint8), 1)
@@ -297,10 +322,8 @@ def redrawn(ink: np.ndarray, least: float = STROKE, most: float = THICK) -> np.n
 
     Thinner ones would vanish in 20 x 20 pixels, thicker ones run into each other.
     """
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    larger = max(1.0, FINE / max(ink.shape))
-    fine = cv2.resize(ink, None, fx=larger, fy=larger, interpolation=cv2.INTER_LINEAR)
+    ink = _trimmed(ink)
+    fine = _fine(ink)
     width, pixel = _stroke(fine), max(fine.shape) / BOX
     more, less = round((least * pixel - width) / 2), round((width - most * pixel) / 2)  # pixels at each side
     if width and more >= 1:
