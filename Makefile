@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: repro setup identity test test-fast test-system test-server test-results test-cluster test-all cluster attack bench coverage exercises lint docs hooks lock clean help moved
+.PHONY: repro setup identity test test-fast test-system test-server test-results test-cluster test-all cluster demo site ui attack bench coverage exercises lint docs hooks lock clean help moved
 .DEFAULT_GOAL := repro
 
 # An MLflow server that is down is no reason to fail.
@@ -50,6 +50,15 @@ cluster: .venv/.from-requirements-cluster.lock  ## add Ray to .venv, for sweeps 
 
 test-cluster: cluster  ## test against a Ray cluster of two nodes, started on 127.0.0.1
 	python -m pytest -m cluster --numprocesses 0
+
+demo: $(STAMP)  ## open the networks in the browser: drawings, strings and stories, step by step
+	pipeline demo
+
+site: $(STAMP)  ## write that page into the folder site/, for any web server
+	pipeline site
+
+ui: $(STAMP)  ## show the recorded runs: mlflow ui, with the columns that matter
+	pipeline ui
 
 attack: $(STAMP)  ## ten minutes of bad input, damaged files and kills; CASES=N for so many cases
 	python -m tests.attack $(if $(CASES),--cases $(CASES))

@@ -172,6 +172,9 @@ class Config(Section):
 
     def model(self, name: str) -> ModelSetup:
         """Resolve a model. Raises PipelineError if params.yaml does not have it."""
+        if name in self.tasks:
+            of_task = [model for model, params in self.models.items() if params.task == name]
+            raise PipelineError(f"{name!r} is a task; give one of its models: {', '.join(of_task) or 'it has none'}.")
         if name not in self.models:
             raise PipelineError(f"{PARAMS} has no model {name!r}; use one of {', '.join(self.models)}.")
         params = self.models[name]

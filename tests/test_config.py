@@ -218,6 +218,8 @@ def test_an_unknown_model_or_task_is_refused_with_those_there_are(folder: Path) 
     assert str(refused.value) == (
         "params.yaml has no model 'bits-lstm42'; use one of bits-lstm24, mnist-lstm128, fable-lstm512."
     )
+    with pytest.raises(PipelineError, match="'bits' is a task; give one of its models: bits-lstm24"):
+        loaded.model("bits")
     with pytest.raises(PipelineError, match=r"params\.yaml has no task 'chess'; use one of bits, mnist, fable\."):
         loaded.task("chess")
 

@@ -1,6 +1,7 @@
 """The command `pipeline predict`: inputs as arguments, from a stream or a prompt; a line or two for each result."""
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,7 @@ from pipeline.cli.app import ModelName, app
 from pipeline.errors import PipelineError, quoted, shortened
 
 if TYPE_CHECKING:
-    from pipeline.inference.predict import Result
+    from pipeline.inference.predict import Predictor, Result
 
 SHOWN = 100  # characters of an input that are printed beside its result
 
@@ -63,6 +64,7 @@ def predict(
     options = predict.Options(words, temperature, seed, digits, top)
     asked, streamed = not inputs, inputs == ["-"]
     _check_show(show, streamed)
+    _check_quotes(predictor, inputs or [])
     given = terminal.stdin_lines() if streamed else inputs or terminal.prompt()
     seen, failed, uncertified = [], False, False
     for result in predictor.predict(given, options, batch_size=1 if asked else predict.BATCH):
@@ -98,6 +100,18 @@ def _text(result: "Result", as_json: bool, streamed: bool, named: bool) -> str:
         return json_line(result)
     alone = isinstance(result, Failure) or result.story
     return f"{shortened(result.input, SHOWN)}: {result}" if named and not alone else str(result)
+
+
+def _check_quotes(predictor: "Predictor", inputs: list[str]) -> None:
+    """Raise PipelineError if none of the inputs is valid but all of them together: a shell took the words apart."""
+    together = " ".join(inputs)
+    if len(inputs) < 2 or predictor.reads_files or any(map(predictor.is_valid, inputs)):
+        return
+    if predictor.is_valid(together):
+        raise PipelineError(
+            f"{len(inputs)} inputs came, and only together they are one; put them in quotes: "
+            f"`pipeline predict {predictor.name} {shlex.quote(together)}`."
+        )
 
 
 def _check_show(show: str | None, streamed: bool) -> None:

@@ -187,6 +187,14 @@ class Predictor:
         (code,) = self._encode(given, DEFAULT)
         return self._task.features(code[None], self.info)[0], self._task.inputs.step_names(code, self.info)
 
+    def is_valid(self, given: UserInput) -> bool:
+        """Whether the model can read an input."""
+        try:
+            self._encode(given, DEFAULT)
+        except PipelineError:
+            return False
+        return True
+
     def words(self, given: UserInput, options: Options = DEFAULT, number: int = 0) -> Iterator[Word]:
         """The words that follow a few words of a story, without end. Inputs of other numbers draw other words.
 
@@ -280,6 +288,9 @@ def load(name: str) -> Predictor:
     """
     root, names = exports()
     if name not in names:
+        of_task = [each for each in names if load_info(ModelPaths(each, root).info, ("export", each)).task == name]
+        if of_task:
+            raise PipelineError(f"{quoted(name)} is a task; give one of its models: {', '.join(of_task)}.")
         known = ", ".join(names)
         raise PipelineError(
             f"there is no exported model {quoted(name)}; use one of {known}, or run `dvc repro` to export the models."

@@ -33,17 +33,24 @@ def draw(
     """
     from matplotlib.figure import Figure
 
-    layers, first = trace.layers, trace.layers[0]  # all of one cell
-    panels = ((3, _cells, first.cell is not None), (3, _outputs, True), (2, _gates, bool(first.gates)))
-    rows = [(height, draw_states) for height, draw_states, there in panels if there]
-    heights = [1.6, *(height for height, _ in rows), 3]
-    figure = Figure(figsize=(5 + 4 * len(layers), 0.4 + sum(heights)), layout="constrained")
-    grid = figure.add_gridspec(len(heights), len(layers), height_ratios=heights)
-    _input(figure.add_subplot(grid[0, :]), features, labels)
-    for column, layer in enumerate(layers):
-        for row, (_, draw_states) in enumerate(rows, start=1):
-            draw_states(figure.add_subplot(grid[row, column]), layer)
-    after = figure.add_subplot(grid[-1, :])
+    share = min(1.0, 1.4 / len(trace.layers))  # of many layers, each is drawn less high
+    panels = [
+        (height * share, draw_states, layer)
+        for layer in trace.layers
+        for height, draw_states, there in (
+            (3, _cells, layer.cell is not None),
+            (3, _outputs, True),
+            (2, _gates, bool(layer.gates)),
+        )
+        if there
+    ]
+    heights = [1.6, *(height for height, _, _ in panels), 3]
+    figure = Figure(figsize=(9, 0.4 + sum(heights)), layout="constrained")
+    grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)  # one column: steps stand below each other
+    _input(figure.add_subplot(grid[0]), features, labels)
+    for row, (_, draw_states, layer) in enumerate(panels, start=1):
+        draw_states(figure.add_subplot(grid[row]), layer)
+    after = figure.add_subplot(grid[-1])
     if class_names:
         _probabilities(after, trace, class_names)
         if accuracy:

@@ -124,6 +124,12 @@ def test_a_stream_has_a_line_for_each_line_valid_or_not(exported: Path) -> None:
             "there is no exported model 'bits-lstm42'; use one of bits-lstm24, fable-lstm512, mnist-lstm128, or run "
             "`dvc repro` to export the models.",
         ),
+        (["bits", BITS], "'bits' is a task; give one of its models: bits-lstm24."),
+        (
+            ["fable-lstm512", "once", "a", "mouse"],
+            "3 inputs came, and only together they are one; put them in quotes: `pipeline predict fable-lstm512 "
+            "'once a mouse'`.",
+        ),
         (["../models/bits-lstm24", BITS], "there is no exported model '../models/bits-lstm24'; use one of"),
         (
             ["fable-lstm512", "once a mousse"],

@@ -117,6 +117,18 @@ def test_a_figure_shows_the_accuracy_after_a_step_and_no_blank_panel() -> None:
     assert np.column_stack(line.get_data()).tolist() == [[0, 50], [2, 75]], "steps are counted from 0 in the figure"
 
 
+def test_the_input_and_the_states_of_all_layers_stand_below_each_other_step_for_step() -> None:
+    states = np.zeros((3, 2), np.float32)
+    layers = tuple(LayerTrace(f"lstm_{depth}", states, states, {"forget": states}) for depth in (1, 2))
+    trace = Trace(layers, np.full((3, 2), 0.5, np.float32), None)
+    figure = trace_figure.draw(trace, np.zeros((3, 1)), list("abc"), list("xy"), "title")
+    figure.draw_without_rendering()
+    panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
+    assert len(panels) == 8
+    left_and_right = [(*axes.get_position().intervalx, *axes.get_xlim()) for axes in panels]
+    np.testing.assert_allclose(left_and_right, [left_and_right[0]] * 8, atol=1e-3)
+
+
 @pytest.fixture
 def models(trained: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.chdir(trained)
