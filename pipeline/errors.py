@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
+KEPT = "\n\t\u200c\u200d"  # in a terminal, though not printable; the last two shape letters and emojis
+
 
 class PipelineError(Exception):
     """A problem that the user can solve: the message says what came, what was expected and what to do next.
@@ -35,8 +37,8 @@ def redact(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """An untrusted text for the terminal: control characters but the newline become question marks."""
-    return "".join(char if char.isprintable() or char in "\n\t" else "?" for char in text)
+    """A text for the terminal: control characters but the newline and the tab become question marks."""
+    return "".join(char if char.isprintable() or char in KEPT else "?" for char in text)
 
 
 def quoted(text: str, limit: int = 60) -> str:

@@ -13,7 +13,8 @@ import typer
 from typer.core import TyperGroup
 
 from pipeline import __version__
-from pipeline.errors import PipelineError, printable, shortened
+from pipeline.cli.terminal import echo
+from pipeline.errors import PipelineError, shortened
 
 ENVIRONMENT = {  # of the libraries; what a user has set stays
     "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow's messages about its build
@@ -35,12 +36,12 @@ class Commands(TyperGroup):
             if sys.stdout:
                 sys.stdout.flush()
         except PipelineError as error:
-            typer.echo(f"error: {printable(str(error))}", err=True)
+            echo(f"error: {error}", err=True)
         except BrokenPipeError:  # the reader of the output has enough
             raise
         except OSError as error:
-            reason = shortened(printable(str(error)), 300)
-            typer.echo(f"error: {reason}; free some space, or fix what the operating system refused.", err=True)
+            reason = shortened(str(error), 300)
+            echo(f"error: {reason}; free some space, or fix what the operating system refused.", err=True)
             _discard_output()
         else:
             return result
@@ -65,7 +66,7 @@ class StandardError(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one warning on one line."""
-        typer.echo(f"{record.levelname.lower()}: {record.getMessage()}", err=True)
+        echo(f"{record.levelname.lower()}: {record.getMessage()}", err=True)
 
 
 app = typer.Typer(
@@ -86,7 +87,7 @@ ClusterAddress = Annotated[
 
 def _version(requested: bool) -> None:
     if requested:
-        typer.echo(f"pipeline {__version__}")
+        echo(f"pipeline {__version__}")
         raise typer.Exit
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.app import ClusterAddress, ModelName, app, exit_on_signals
+from pipeline.cli.terminal import echo
 
 
 @app.command()
@@ -36,10 +37,10 @@ def sweep(
     from pipeline.cluster import plan, sweep
 
     planned_sweep = plan.plan(settings.model(model), planned, name)
-    typer.echo(f"{planned_sweep.name}: {len(planned)} trials")
+    echo(f"{planned_sweep.name}: {len(planned)} trials")
     options = sweep.Options(address, cpus_per_trial, gpus_per_trial, stop_early)
-    results = sweep.run(planned_sweep, options, typer.echo)
+    results = sweep.run(planned_sweep, options, lambda record: echo(str(record)))
     for run in results.recorded():
-        typer.echo(f"recorded {run}")
-    typer.echo(results.text())
+        echo(f"recorded {run}")
+    echo(results.text())
     raise typer.Exit(1 if any(record.outcome == "failed" for record in results.ended()) else 0)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.app import ModelName, app
+from pipeline.cli.terminal import echo, echo_json
 
 
 @app.command()
@@ -23,4 +24,7 @@ def explain(
     explanation = explain.explain(predict.load(model), given)
     picture = output or Path(f"explain-{model}.png")
     explain.save(explanation, picture)
-    typer.echo(explain.as_json(explanation, picture) if as_json else explain.text(explanation, picture))
+    if as_json:
+        echo_json(explain.as_json(explanation, picture))
+    else:
+        echo(explain.text(explanation, picture))

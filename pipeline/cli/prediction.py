@@ -10,6 +10,7 @@ from typer.core import TyperCommand
 
 from pipeline.cli import terminal
 from pipeline.cli.app import ModelName, app
+from pipeline.cli.terminal import echo, echo_json
 from pipeline.errors import PipelineError, quoted, shortened
 
 if TYPE_CHECKING:
@@ -72,11 +73,14 @@ def predict(
         failed |= failure
         uncertified |= isinstance(result, predict.Prediction) and result.probability is None and not result.certified
         # In a stream, a failure stands in its place among the results.
-        typer.echo(_text(result, as_json, streamed, streamed or len(inputs or []) > 1), err=failure and not streamed)
+        if as_json and (streamed or not failure):
+            echo_json(predict.json_line(result))
+        else:
+            echo(_text(result, named=streamed or len(inputs or []) > 1), err=failure and not streamed)
         if show and isinstance(result, predict.Prediction):
             seen.append(predictor.image(result))
             if show == "-":
-                typer.echo(images.blocks(seen[-1]), err=as_json)
+                echo(images.blocks(seen[-1]), err=as_json)
     if seen and show != "-":
         images.save(seen, Path(str(show)))
     if uncertified:
@@ -84,20 +88,17 @@ def predict(
         proven = (
             f"counts are proven right up to {steps:,} steps, and an input has more" if steps else "no count is proven"
         )
-        typer.echo(f"note: of {model}, {proven}", err=True)
+        echo(f"note: of {model}, {proven}", err=True)
     if predictor.info.stand_in and not failed and not streamed:
-        typer.echo(f"note: {model} learned {predictor.info.dataset}, which stands in for another dataset", err=True)
+        echo(f"note: {model} learned {predictor.info.dataset}, which stands in for another dataset", err=True)
     if failed and not asked:
         raise typer.Exit(1 if streamed else 2)
 
 
-def _text(result: "Result", as_json: bool, streamed: bool, named: bool) -> str:
+def _text(result: "Result", named: bool) -> str:
     """A result as its lines; if `named`, after its input, which a story begins with and an error quotes."""
-    from pipeline.inference.predict import Failure, json_line
+    from pipeline.inference.predict import Failure
 
-    failure = isinstance(result, Failure)
-    if as_json and (streamed or not failure):
-        return json_line(result)
     alone = isinstance(result, Failure) or result.story
     return f"{shortened(result.input, SHOWN)}: {result}" if named and not alone else str(result)
 

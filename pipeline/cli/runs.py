@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.app import app, exit_on_signals
+from pipeline.cli.terminal import echo, echo_json
 
 
 @app.command()
@@ -22,7 +23,7 @@ def track(
     from pipeline.tracking import track
 
     for line in track.track(revisions or [], config.load()):
-        typer.echo(line)
+        echo(line)
 
 
 @app.command()
@@ -34,10 +35,10 @@ def verify() -> None:
     settings = config.load()
     problems = list(dvc.problems(settings.tasks | settings.models))
     for problem in problems:
-        typer.echo(problem, err=True)
+        echo(problem, err=True)
     if problems:
         raise typer.Exit(1)
-    typer.echo("every file is the one that dvc.lock names")
+    echo("every file is the one that dvc.lock names")
 
 
 @app.command()
@@ -60,7 +61,7 @@ def promote(
                 build(site, names=[setup.name])
             outcomes.append(record.promote(setup, site if page else None))
     for _, line in outcomes:
-        typer.echo(line)
+        echo(line)
     raise typer.Exit(0 if all(passed for passed, _ in outcomes) else 1)
 
 
@@ -85,7 +86,10 @@ def compare(
 
     groups = named_runs.find_groups(runs or [], config.load())
     curves.save(curves.plot(groups), picture)
-    typer.echo(compare.as_json(groups, picture) if as_json else compare.text(groups, picture, markdown))
+    if as_json:
+        echo_json(compare.as_json(groups, picture))
+    else:
+        echo(compare.text(groups, picture, markdown))
 
 
 @app.command()
@@ -99,7 +103,7 @@ def ui(
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for programs in the background
     exit_on_signals()  # the server ends, too
-    ui.serve(config.load(), port, browser, typer.echo)
+    ui.serve(config.load(), port, browser, echo)
 
 
 @app.command()
@@ -115,14 +119,14 @@ def reproduce(
 
     exit_on_signals()  # the work tree is removed
     name, provenance = named_runs.find_run(run, config.load())
-    typer.echo(f"{name}: commit {provenance.commit[:10]}{' with uncommitted changes' if provenance.patch else ''}")
+    echo(f"{name}: commit {provenance.commit[:10]}{' with uncommitted changes' if provenance.patch else ''}")
     foreign = reproduce.foreign_code(provenance)
     if foreign and not yes:
         terminal.confirm_code(foreign)
     difference, versions = reproduce.run(provenance)
     for version in versions:
-        typer.echo(f"note: {version}")
-    typer.echo(f"{name}: {difference or 'identical'}")
+        echo(f"note: {version}")
+    echo(f"{name}: {difference or 'identical'}")
     raise typer.Exit(1 if difference else 0)
 
 
@@ -143,7 +147,7 @@ def report(
     report = branch.make(base, config.load())
     if report.pairs:
         curves.save(curves.plot(report.pairs), picture)
-    typer.echo(branch.text(report, picture))
+    echo(branch.text(report, picture))
     if fail_on_gate and not all(verdict.passed for verdict in report.verdicts):
         raise typer.Exit(1)
 
@@ -159,4 +163,4 @@ def results(
     table = results.collect(config.load())
     if write:
         results.save(table, write)
-    typer.echo(results.show(table))
+    echo(results.show(table))

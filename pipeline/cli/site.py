@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.app import app, exit_on_signals
+from pipeline.cli.terminal import echo
 
 
 @app.command()
@@ -21,12 +22,10 @@ def site(
 
     models = build(folder, precision)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
-    typer.echo(
-        f"{folder}: a page with {len(models)} models, {size:.1f} MB; a web server shows it, as does `pipeline demo`"
-    )
+    echo(f"{folder}: a page with {len(models)} models, {size:.1f} MB; a web server shows it, as does `pipeline demo`")
     for model in models:
         if model.difference:
-            typer.echo(f"{model.name}: {precision} changes a probability by up to {model.difference:.1e}")
+            echo(f"{model.name}: {precision} changes a probability by up to {model.difference:.1e}")
 
 
 @app.command()
@@ -43,11 +42,11 @@ def demo(
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for programs in the background
     exit_on_signals()
     with running(port) as address:
-        typer.echo(f"The page is at {address}; Ctrl-C ends it.")
+        echo(f"The page is at {address}; Ctrl-C ends it.")
         if browser:
             webbrowser.open(address)
         try:
             while True:
                 time.sleep(3600)
         except KeyboardInterrupt:
-            typer.echo("")
+            echo("")

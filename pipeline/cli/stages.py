@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.app import ClusterAddress, ModelName, TaskName, app, exit_on_signals
+from pipeline.cli.terminal import echo
 from pipeline.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _train_on_cluster(setup: "ModelSetup", workers: int, address: str | None, gp
 
     exit_on_signals()  # Ray ends, too
     train.train(setup, workers, address, gpus)
-    typer.echo(f"{setup.name}: trained by {workers} workers; `dvc repro` exports and evaluates it")
+    echo(f"{setup.name}: trained by {workers} workers; `dvc repro` exports and evaluates it")
 
 
 @app.command()

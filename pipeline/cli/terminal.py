@@ -1,15 +1,26 @@
-"""What a user says in the terminal: inputs from a stream or a prompt, and a yes."""
+"""What a user reads and says in the terminal: results and errors, inputs from a stream or a prompt, and a yes."""
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
 
 import typer
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, printable, shortened
 
 ENDLESS = 50_000_000  # characters of a line, after which standard input is not a text
 LONGEST = 1_100_000  # characters of a line that are kept: more than an input may have
+
+
+def echo(text: str = "", err: bool = False) -> None:
+    """Print a line. What it quotes, such as a file's or a run's name, cannot command the terminal."""
+    typer.echo(printable(text), err=err)
+
+
+def echo_json(text: str, err: bool = False) -> None:
+    """Print JSON, with JSON's escapes for what is not printable."""
+    typer.echo("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text), err=err)
 
 
 def confirm_code(code: str) -> None:
@@ -17,7 +28,7 @@ def confirm_code(code: str) -> None:
     question = f"This run was not trained here. It would run the code of {code}"
     if not (sys.stdin and sys.stdin.isatty()):
         raise PipelineError(f"{question[0].lower()}{question[1:]}; look at it, then add --yes.")
-    typer.confirm(f"{question}. Run it?", abort=True)
+    typer.confirm(f"{shortened(printable(question), 500)}. Run it?", abort=True)
 
 
 def stdin_lines() -> Iterator[str]:
@@ -49,4 +60,4 @@ def prompt() -> Iterator[str]:
         while text := input("input, or nothing to end: ").strip():
             yield text
     except EOFError:  # Ctrl-D
-        typer.echo()
+        echo()

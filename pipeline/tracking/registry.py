@@ -6,6 +6,7 @@ The title is an alias of the registered model: champion-mnist. Only `promote` gi
 import re
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -144,7 +145,8 @@ def _champion(client: "MlflowClient", model: str, version: str, examples_md5: st
 
     champion, name, uri = client.get_model_version(model, version), f"version {version}", connection.tracking_uri()
     if examples_md5 and champion.tags.get("examples") == examples_md5:
-        return Champion(name, float(champion.tags["accuracy"]))
+        with suppress(KeyError, ValueError):  # somebody removed or changed the tag: it is measured again
+            return Champion(name, float(champion.tags["accuracy"]))
     with tempfile.TemporaryDirectory() as folder:
         package = download_artifacts(str(champion.source), dst_path=folder, tracking_uri=uri, registry_uri=uri)
         (onnx,) = Path(package).rglob(ModelPaths(model).onnx.name)

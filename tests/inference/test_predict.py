@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -217,6 +218,32 @@ def test_it_asks_in_a_terminal_until_an_empty_line_or_the_end(exported: Path, en
     assert predict("bits-lstm24", BITS).stdout in out
     assert "contains '2', expected 1 to 1,000,000" in error
     assert (out + error).count("input, or nothing to end") == 3
+
+
+def test_no_file_name_commands_the_terminal(exported: Path, tmp_path: Path) -> None:
+    evil = "\x1b]0;pwned\x07\x1b[2Jseven\x9b.png"
+    shutil.copy(project.ROOT / "docs" / "seven.png", tmp_path / evil)
+    read = predict("mnist-lstm128", str(tmp_path / evil), str(tmp_path / evil))
+    assert "?]0;pwned??[2Jseven?.png: " in read.stdout
+    as_json = predict("mnist-lstm128", "--json", str(tmp_path / evil))
+    assert json.loads(as_json.stdout)["input"] == str(tmp_path / evil)
+    missing = predict("mnist-lstm128", str(tmp_path / f"no{evil}"), status=2)
+    assert not {"\x1b", "\x9b", "\x07"} & set(read.stdout + as_json.stdout + missing.stderr)
+
+
+def test_nothing_in_a_question_commands_the_terminal() -> None:
+    """A commit's subject could erase the question before the answer."""
+    code = "from pipeline.cli import terminal; terminal.confirm_code('fix\\x1b[1A\\x1b[2K\\rIt was trained here')"
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as asking:
+        os.write(ours, b"n\n")
+        out, _ = asking.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert b"It would run the code of fix?[1A?[2K?It was trained here. Run it? [y/N]" in out
+    assert b"\x1b" not in out
 
 
 def test_a_prediction_loads_no_library_that_takes_long_to_import(exported: Path) -> None:

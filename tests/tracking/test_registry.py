@@ -253,6 +253,23 @@ def test_on_other_test_data_the_champion_is_measured_again(
     assert champion(client) == "2"
 
 
+@pytest.mark.parametrize("tag", [None, "high"])
+def test_a_champion_without_its_accuracy_is_measured_again(
+    client: MlflowClient, variant: Variant, monkeypatch: pytest.MonkeyPatch, tag: str | None
+) -> None:
+    first, better = variant("first"), variant("better")
+    track(first, monkeypatch)
+    promote()
+    if tag is None:
+        client.delete_model_version_tag(MODEL, "1", "accuracy")
+    else:
+        client.set_model_version_tag(MODEL, "1", "accuracy", tag)
+    track(better, monkeypatch)
+    promote()
+    assert champion(client) == "2"
+    assert verdict(client, "2")["champion"] == {"name": "version 1", "accuracy": pytest.approx(accuracy(first))}
+
+
 def test_each_dataset_has_a_champion_of_its_own(
     client: MlflowClient, variant: Variant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
