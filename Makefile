@@ -70,7 +70,7 @@ coverage: $(STAMP)  ## run the tests and list the lines that none of them runs
 	python -m pytest --cov --cov-report term-missing
 
 exercises: $(STAMP)  ## mark the exercises: what is still wrong, in a sentence
-	python -m pytest exercises --numprocesses 0 -p no:randomly --tb=line
+	@python -m pytest exercises --numprocesses 0 -p no:randomly
 
 lint: $(STAMP)  ## check style and types
 	ruff check .

@@ -8,5 +8,6 @@ def weights() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     After a string of zeros and ones, the cell state is the number of its ones.
     """
-    # Fill the gap: make c = f c + i g become c = c + x; the sigmoid of 40 is 1, that of -40 is 0.
+    # Fill the gap: make c = f c + i g become c = c + x, with gates of 0 or 1: sigmoid(40) and tanh(40) are 1,
+    # sigmoid(-40) is 0, sigmoid(0) is 0.5. A gate's sum is kernel * x + recurrent * h + bias.
     raise NotImplementedError

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-GAP = re.compile(r"^( *)# gap: ([^\n]+)\n.*?^ *# end\n", re.MULTILINE | re.DOTALL)
+GAP = re.compile(r"^( *)# gap: ([^\n]+(?:\n *# [^\n]+)*)\n.*?^ *# end\n", re.MULTILINE | re.DOTALL)
 
 
 def exercises() -> dict[Path, str]:

@@ -1,6 +1,7 @@
 """Marks the exercises: what is still wrong, in a sentence. SOLUTIONS=1 marks the solutions."""
 
 import importlib
+import itertools
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +11,15 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 
+from exercises.solutions.step import sigmoid
+from exercises.solutions.step import step as right_step
+
 RNG = np.random.default_rng(0)
+GATES = ("input", "forget", "candidate", "output")  # in Keras' order
 
 
 def wrong(sentence: str) -> NoReturn:
-    pytest.fail(sentence, pytrace=False)
+    raise pytest.fail.Exception(sentence, pytrace=False) from None
 
 
 def exercise(name: str) -> Any:
@@ -28,64 +33,113 @@ def marking(name: str) -> Iterator[Any]:
     """The module of an exercise; an error that its code raises is said in a sentence."""
     try:
         yield exercise(name)
+        return
     except NotImplementedError:
-        wrong(f"exercises/{name}.py has a gap that is still empty; its comment says what is missing.")
+        said = "has a gap that is still empty; its comment says what is missing."
     except Exception as error:  # whatever the code of a learner raises
-        wrong(f"exercises/{name}.py raises {type(error).__name__}: {error}")
+        said = f"raises {type(error).__name__}: {error}"
+    wrong(f"exercises/{name}.py {said}")
 
 
 def close(found: Any, expected: Any, tolerance: float = 1e-5) -> bool:
     return np.shape(found) == np.shape(expected) and bool(np.allclose(found, expected, atol=tolerance, rtol=tolerance))
 
 
-def test_1_step() -> None:
-    import keras
+def lstm(features: int, units: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A random kernel (features, 4 * units), recurrent (units, 4 * units) and bias (4 * units,)."""
+    width = 4 * units
+    return RNG.normal(size=(features, width)), RNG.normal(size=(units, width)), RNG.normal(size=width)
 
-    layer = keras.layers.LSTM(4, return_state=True)
-    sequence = RNG.normal(size=(1, 3, 2)).astype(np.float32)
-    _, output, cell = (np.asarray(values)[0] for values in layer(sequence))
-    kernel, recurrent, bias = layer.get_weights()
-    h, c = np.zeros(4), np.zeros(4)
+
+def test_1_step() -> None:
+    (kernel, recurrent, bias), x = lstm(2, 3), RNG.normal(size=2)
+    h, c = RNG.normal(size=3), RNG.normal(size=3)
+    expected_h, expected_c = right_step(x, h, c, kernel, recurrent, bias)
     with marking("step") as module:
-        for x in sequence[0]:
-            h, c = module.step(x, h, c, kernel, recurrent, bias)
-    if not close(c, cell):
-        wrong(
-            f"after three steps, the cell state is {c}, and Keras has {cell}: look at c, at the gates, at their order."
-        )
-    if not close(h, output):
-        wrong(f"the cell state is right; the output is {h}, and Keras has {output}: look at h.")
+        try:
+            found = module.step(x, h, c, kernel, recurrent, bias)
+        except ValueError as error:
+            raise ValueError(f"{error}; x is (2,), h (3,), kernel (2, 12), recurrent (3, 12), bias (12,)") from None
+    if len(found) != 2 or np.shape(found[0]) != (3,) or np.shape(found[1]) != (3,):
+        wrong(f"step returns shapes {[np.shape(each) for each in found]}, expected h (3,) and c (3,), of three units.")
+    found_h, found_c = found
+    if close(found_c, expected_h) or close(found_h, expected_c):
+        wrong("step returns c before h; return h, c.")
+    for order in itertools.permutations(range(4)):
+        blocks = [np.hstack([np.split(each, 4, -1)[gate] for gate in order]) for each in (kernel, recurrent, bias)]
+        if order != (0, 1, 2, 3) and close(found_c, right_step(x, h, c, *blocks)[1]):
+            names = ", ".join(GATES[gate] for gate in order)
+            wrong(f"step takes the parts of the sum for {names}; Keras has them in the order {', '.join(GATES)}.")
+    if not close(found_c, expected_c):
+        wrong(f"the cell state is {np.round(found_c, 4)}, expected {expected_c.round(4)}: look at c = f c' + i g.")
+    if not close(found_h, expected_h):
+        wrong(f"c is right; h is {np.round(found_h, 4)}, expected {expected_h.round(4)}: look at h = o tanh(c).")
 
 
 def test_2_counter() -> None:
-    solution = importlib.import_module("exercises.solutions.step")
     with marking("counter") as module:
         kernel, recurrent, bias = module.weights()
-        for bits in ("1", "0", "0110", "1" * 50, "01" * 100):
-            h, c = np.zeros(1), np.zeros(1)
-            for bit in bits:
-                h, c = solution.step(np.array([float(bit)]), h, c, kernel, recurrent, bias)
-            if not close(c, [bits.count("1")], 1e-6):
-                wrong(
-                    f"after {bits[:20]} ({len(bits)} bits), the cell state is {c[0]:.4f}, expected {bits.count('1')}."
-                )
+        shapes = [np.shape(each) for each in (kernel, recurrent, bias)]
+    if shapes != [(1, 4), (1, 4), (4,)]:
+        wrong(f"the weights have the shapes {shapes}, expected [(1, 4), (1, 4), (4,)].")
+    for bits in ("0", "1", "0110", "1" * 50, "01" * 100):
+        h, c = np.zeros(1), np.zeros(1)
+        for bit in bits:
+            h, c = right_step(np.array([float(bit)]), h, c, kernel, recurrent, bias)
+        if not close(c, [bits.count("1")], 1e-6):
+            shown = bits if len(bits) <= 20 else f"{bits[:20]}... ({len(bits)} bits)"
+            wrong(f"after {shown}, the cell state is {c[0]:.4f}, expected {bits.count('1')}: {_gate(kernel, bias)}.")
+
+
+def _gate(kernel: np.ndarray, bias: np.ndarray) -> str:
+    """Which gate of a counter is wrong, with h = 0."""
+    zero, one = bias, kernel[0] + bias
+    for name, squash, sums, gate, expected in (
+        ("a zero, the input gate", sigmoid, zero, 0, 0),
+        ("a one, the input gate", sigmoid, one, 0, 1),
+        ("a zero, the forget gate", sigmoid, zero, 1, 1),
+        ("a one, the forget gate", sigmoid, one, 1, 1),
+        ("a one, the candidate", np.tanh, one, 2, 1),
+    ):
+        value = float(squash(sums[gate]))
+        if abs(value - expected) > 1e-9:
+            return f"for {name} is {value:.4f}, and has to be {expected}"
+    return "the gates are right without h; let h have no weight"
+
+
+def derivatives(xs: np.ndarray, values: tuple[float, float, float], mistake: str = "") -> np.ndarray:
+    """The three derivatives of exercise 3, or what comes of a mistake."""
+    w, r, b = values
+    outputs = [0.0]
+    for x in xs:
+        outputs.append(float(np.tanh(w * x + r * outputs[-1] + b)))
+    total, of_output = np.zeros(3), 1.0
+    for at in range(len(xs), 0, -1):
+        of_sum = of_output * (1 if mistake == "slope" else 1 - outputs[at] ** 2)
+        share = of_sum * np.array([xs[at - 1], outputs[at if mistake == "before" else at - 1], 1.0])
+        total = share if mistake == "sum" else total + share
+        of_output = of_sum * (1 if mistake == "r" else r)
+    return total
 
 
 def test_3_gradient() -> None:
-    import tensorflow as tf
-
-    xs, values = RNG.normal(size=6), (0.7, -0.9, 0.2)
-    w, r, b = (tf.Variable(value, dtype=tf.float64) for value in values)
-    with tf.GradientTape() as tape:
-        h = tf.constant(0.0, tf.float64)
-        for x in xs:
-            h = tf.tanh(w * x + r * h + b)
-    expected = [float(each) for each in tape.gradient(h, [w, r, b])]
-    with marking("gradient") as module:
-        found = module.gradient(xs, *values)
-    for name, ours, theirs in zip("wrb", found, expected, strict=True):
-        if not close(ours, theirs, 1e-9):
-            wrong(f"the derivative by {name} is {ours:.6f}, and TensorFlow finds {theirs:.6f}.")
+    mistakes = {
+        "sum": "it is that of one step alone; add up the shares of all steps",
+        "slope": "the derivative of tanh is missing: 1 - h h",
+        "r": "what reaches the output before is multiplied by r",
+        "before": "by r, the output before the step counts: outputs is one longer than xs, and outputs[0] is 0",
+    }
+    for steps in (1, 6):
+        xs, values = RNG.normal(size=steps), (0.7, -0.9, 0.2)
+        with marking("gradient") as module:
+            found = np.asarray(module.gradient(xs, *values), float)
+        expected = derivatives(xs, values)
+        for mistake, sentence in mistakes.items():
+            if close(found, derivatives(xs, values, mistake)) and not close(found, expected):
+                wrong(f"the gradient over {steps} steps is {found.round(4)}, expected {expected.round(4)}: {sentence}.")
+        for name, ours, theirs in zip("wrb", found, expected, strict=True):
+            if not close(ours, theirs, 1e-9):
+                wrong(f"over {steps} steps, the derivative by {name} is {ours:.6f}, expected {theirs:.6f}.")
 
 
 def test_4_forget() -> None:
@@ -122,20 +176,18 @@ def test_6_temperature() -> None:
 
 
 def test_7_export() -> None:
-    import keras
     import onnxruntime
 
-    layer = keras.layers.LSTM(5)
-    sequence = RNG.normal(size=(2, 7, 3)).astype(np.float32)
-    expected = np.asarray(layer(sequence))
+    weights, sequence = lstm(3, 5), RNG.normal(size=(7, 1, 3)).astype(np.float32)
     with marking("export") as module:
-        content = module.export(*layer.get_weights()).SerializeToString()
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {"sequence": sequence.transpose(1, 0, 2)})
-    if not close(found[0], expected):
-        wrong(
-            f"ONNX Runtime gives {found[0, 0].round(4)}, Keras {expected[0].round(4)}: look at the order of the gates."
-        )
+        content = module.export(*weights).SerializeToString()
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        found = session.run(None, {"sequence": sequence})[0].ravel()
+    h, c = np.zeros(5), np.zeros(5)
+    for x in sequence[:, 0]:
+        h, c = right_step(x, h, c, *weights)
+    if not close(found, h):
+        wrong(f"ONNX Runtime gives {found.round(4)}, Keras {h.round(4)}: look at the order of the gates.")
 
 
 def test_8_task() -> None:

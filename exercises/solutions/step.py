@@ -13,10 +13,10 @@ def step(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The output and the cell state (units,) after an input x (features,), from those before it.
 
-    kernel (features, 4 units), recurrent (units, 4 units), bias (4 units,), with the gates in Keras' order: input,
-    forget, candidate, output.
+    The kernel (features, 4 * units) has the weights W of all four gates side by side, in Keras' order: input, forget,
+    candidate, output. So do recurrent (units, 4 * units), which is R, and bias (4 * units,), which is b.
     """
-    # gap: sum up all four gates at once, split the sum, then compute c and h
+    # gap: sum up all four gates at once, split the sum in four, then compute c and h
     z = x @ kernel + h @ recurrent + bias
     i, f, g, o = np.split(z, 4)
     c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
