@@ -49,15 +49,25 @@ def forgetting() -> str:
     rows = []
     for bias in (0.0, 1.0, 2.0, 5.0, 10.0, 40.0):
         left = (100 * kept(bias, steps) for steps in (1, 20, 1000))
-        shares = [f"{share:.3g} %" if share > SMALL else f"less than {SMALL} %" for share in left]
+        shares = [_share(share) for share in left]
         rows.append([f"{bias:g}", *shares, f"{longest(bias):,}{' or more' if longest(bias) == 1_000_000 else ''}"])
     return _table(["bias", "left after 1 step", "after 20", "after 1,000", "ones that are counted"], rows)
+
+
+def _share(percent: float) -> str:
+    """A share with as many digits as tell it from 0 and from 100 %."""
+    if percent <= SMALL:
+        return f"less than {SMALL} %"
+    near = 100 - percent
+    return f"{percent:.3f} %" if 0.001 <= near < 0.1 else "100 %" if near < 0.001 else f"{percent:.3g} %"
 
 
 def lengths() -> str:
     """How often the trained counter is right, by length."""
     metrics = _metrics(BITS)
-    rows = [["1 to 19, all strings", "100 %" if not metrics["wrong_shorter"] else f"{metrics['wrong_shorter']} wrong"]]
+    rows = [
+        ["1 to 19, all strings", "100.000%" if not metrics["wrong_shorter"] else f"{metrics['wrong_shorter']} wrong"]
+    ]
     rows.append([f"20, the {metrics['examples']:,} strings that did not train", f"{metrics['accuracy']:.3%}"])
     rows += [[f"{bits:,}, random strings", f"{metrics[f'accuracy_{bits}_bits']:.3%}"] for bits in (100, 1000, 10_000)]
     rows.append([f"up to {metrics['certified_steps']:,}, all strings", "proven"])

@@ -6,6 +6,7 @@ curves and some examples; models/MODEL/weights.bin has one tensor after another,
 
 import json
 import shutil
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,8 +17,8 @@ import onnx
 import pandas as pd
 from onnx import numpy_helper
 
-from pipeline.dataset import load_examples
-from pipeline.errors import PipelineError
+from pipeline.dataset import Examples, load_examples
+from pipeline.errors import PipelineError, quoted
 from pipeline.files import draft, load_json, md5
 from pipeline.inference import predict
 from pipeline.inference.onnx_session import Session
@@ -59,8 +60,10 @@ def build(
     """
     if precision not in PRECISIONS:
         raise PipelineError(f"precision is {precision!r}, expected {' or '.join(PRECISIONS)}; use one of these.")
-    if folder.is_symlink() or (folder.exists() and not _replaceable(folder)):
-        raise PipelineError(f"{folder} exists and is no page of this project; name a new or an empty folder.")
+    if folder.is_symlink() or Path.cwd().is_relative_to(folder.resolve()) or (folder.exists() and not folder.is_dir()):
+        raise PipelineError(f"{folder} cannot become a page of this project; name a new or an empty folder.")
+    if foreign := _foreign(folder):
+        raise PipelineError(f"{folder} exists and is no page of this project: it has {foreign}; name a new folder.")
     root, exported = predict.exports()
     models = [predict.load(name) for name in (exported if names is None else names)]
     with draft(folder) as written:
@@ -78,8 +81,21 @@ def build(
     return built
 
 
-def _replaceable(folder: Path) -> bool:
-    return folder.is_dir() and ((folder / MARK).is_file() or not any(folder.iterdir()))
+def _foreign(folder: Path) -> str:
+    """A file of a folder that no page of this project has, or the page's mark that is missing; "" if it is a page."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    foreign = [path for path in paths if path.is_symlink() or not _of_page(path.relative_to(folder))]
+    if paths and not foreign and not (folder / MARK).is_file():
+        return f"no {MARK}"
+    return quoted(str(foreign[0].relative_to(folder)), 200) if foreign else ""
+
+
+def _of_page(path: Path) -> bool:
+    """Whether a page, or one of an older version, has a file at this path."""
+    if len(path.parts) == 1:
+        return path.suffix in (".js", ".css", ".html") or path.name == MARK
+    of_model = {"model.json", "weights.bin", *(f"{name}.png" for name in PICTURES)}
+    return len(path.parts) == 3 and path.parts[0] == "models" and path.name in of_model
 
 
 def _write_model(model: Predictor, paths: ModelPaths, folder: Path, precision: str) -> Built:
@@ -100,10 +116,10 @@ def _write_model(model: Predictor, paths: ModelPaths, folder: Path, precision: s
             {"name": name, "shape": list(tensor.shape), "start": start}
             for (name, tensor), start in zip(weights.items(), sizes, strict=False)
         ],
-        "certified_steps": model.certified_steps,
+        "certified_steps": model.certified_steps if precision == "float32" else 0,  # the proof is of these weights
         "facts": _facts(paths, model.info.task),
         "pictures": [path.name for path in pictures],
-        "examples": _examples(model, paths),
+        **_of_examples(model, paths),
     }
     _write_json(content, folder / "model.json")
     (folder / "weights.bin").write_bytes(b"".join(tensor.tobytes() for tensor in rounded.values()))
@@ -161,12 +177,31 @@ def _columns(table: pd.DataFrame) -> dict[str, list[Any]]:
     return {str(name): table[name].tolist() for name in table}
 
 
-def _examples(model: Predictor, paths: ModelPaths) -> list[dict[str, Any]]:
-    """Some examples as the network reads them, then some that it misreads; none where the data are not there."""
+def _of_examples(model: Predictor, paths: ModelPaths) -> dict[str, Any]:
+    """What the page has of the dataset; nothing where the data are not there.
+
+    examples: some, as the network reads them, then some that it misreads. undecided: of a story, the words after which
+    it goes on in several ways.
+    """
     data = TaskPaths(model.info.task, paths.root)
     if not data.examples.is_file():
-        return []
-    examples, task = load_examples(data), load_task(model.info.task)
+        return {"examples": [], "undecided": []}
+    examples = load_examples(data)
+    return {
+        "examples": _examples(examples, paths),
+        "undecided": _undecided(examples) if examples.info.autoregressive else [],
+    }
+
+
+def _undecided(examples: Examples) -> list[str]:
+    followers: defaultdict[str, set[int]] = defaultdict(set)
+    for code, target in zip(examples.encoded, examples.targets, strict=True):
+        followers[" ".join(examples.info.class_names[i] for i in code)].add(int(target))
+    return [words for words, targets in followers.items() if len(targets) > 1]
+
+
+def _examples(examples: Examples, paths: ModelPaths) -> list[dict[str, Any]]:
+    task = load_task(examples.info.task)
     info = examples.info
     encoded, targets = examples.split("train" if info.implicit_split else info.eval_split)
     rows = list(range(min(SHOWN // 2, len(encoded))))

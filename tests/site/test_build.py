@@ -1,6 +1,8 @@
 """The files of the page."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,8 @@ def test_float16_says_how_much_it_changes(trained: Path, tmp_path: Path, monkeyp
     monkeypatch.chdir(trained)
     differences = {built.name: built.difference for built in build(tmp_path / "site", "float16")}
     assert all(difference is not None and 0 < difference < 0.05 for difference in differences.values()), differences
+    rounded = json.loads((tmp_path / "site/models/bits-lstm24/model.json").read_text())
+    assert rounded["certified_steps"] == 0, "the proof is of other weights"
     assert {built.difference for built in build(tmp_path / "site")} == {0.0}
 
 
@@ -51,9 +55,19 @@ def test_a_folder_that_holds_something_else_is_refused(exported: Path) -> None:
     Path("mine").mkdir()
     Path("mine/notes.txt").write_text("mine")
     Path("link").symlink_to("mine")
-    for name in ("mine", "mine/notes.txt", "link"):
-        with pytest.raises(PipelineError, match="is no page of this project"):
+    build(Path("site"))
+    for name in (".git/config", "CNAME", "models/mnist-lstm128/info.json"):
+        Path("site", name).parent.mkdir(exist_ok=True)
+        Path("site", name).write_text("mine")
+        with pytest.raises(PipelineError, match=re.escape(f"is no page of this project: it has '{name}'")):
+            build(Path("site"))
+        Path("site", name).unlink()
+    build(Path("site"))
+    shutil.rmtree("site")
+    for name in ("mine", "mine/notes.txt", "link", "."):
+        with pytest.raises(PipelineError, match=r"is no page of this project|cannot become a page"):
             build(Path(name))
+        Path("mine/site.json").write_text("{}")
     with pytest.raises(PipelineError, match="expected float32 or float16"):
         build(Path("site"), "float8")
     assert Path("mine/notes.txt").read_text() == "mine"
@@ -95,6 +109,7 @@ def test_the_lesson_is_a_page_without_a_script(exported: Path) -> None:
     assert 'the <a href="index.html">page</a>, a file' in page
     assert "<script" not in page
     assert "cog" not in page
+    assert "style=" not in text, "the policy of the page forbids it"
     assert json.loads(Path("site/site.json").read_text())["lesson"] == "learn.html"
 
 

@@ -2,9 +2,11 @@
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlencode
 
 import axe_core_python
 import numpy as np
@@ -14,12 +16,12 @@ from PIL import Image
 
 from bench.handwriting import pad
 from pipeline import manifest
-from pipeline.dataset import DatasetInfo, save_info
+from pipeline.dataset import DatasetInfo, load_examples, save_info
 from pipeline.inference import predict
 from pipeline.inference.onnx_session import Session
 from pipeline.inference.predict import open_export
 from pipeline.networks import keras_network, onnx_network
-from pipeline.paths import ModelPaths
+from pipeline.paths import ModelPaths, TaskPaths
 from pipeline.recipe import Network
 from pipeline.site import server
 from pipeline.site.build import build
@@ -157,6 +159,41 @@ def test_bits_are_typed_clicked_and_broken(page: Page) -> None:
     assert "bias=0" in page.driver.current_url
 
 
+def test_a_link_that_is_wrong_breaks_nothing(page: Page) -> None:
+    page.open("bits?input=0110&bias=abc&off=99&recurrent=9&step=99&unit=99&layer=-1")
+    page.shows("#bits-answer", "of 4 bits")
+    assert "NaN" not in page.words("main")
+    assert "was changed" not in page.words("#bits-answer")
+    page.open("models?first=nosuch&second=..&example=-1")
+    page.shows("main", "accuracy")
+    page.open("nosuch?input=<b>x</b>")
+    page.shows("#bits-answer", "bits")
+
+
+def test_what_is_broken_shows_the_same_unit_and_a_tab_is_as_it_was_left(page: Page) -> None:
+    page.open("bits?input=0110")
+    page.shows("#bits-answer", "of 4 bits")
+    unit = page.find("#step-unit").get_attribute("value")
+    page.choose("#break-bias", "1")
+    page.shows("#bits-answer", "was changed")
+    assert page.find("#step-unit").get_attribute("value") == unit
+    page.click("#tab-fable")
+    page.shows("h2", "After")
+    page.click("#tab-bits")
+    page.shows("#bits-answer", "was changed")
+    assert page.find("#bits-text").get_attribute("value") == "0110"
+
+
+def test_the_keyboard_stays_on_a_button_at_the_last_step(page: Page) -> None:
+    page.open("bits?input=01&step=1")
+    page.shows(".step", "Step 1: bit 0")
+    page.find("#step-on").send_keys("\n")
+    page.shows(".step", "Step 2: bit 1")
+    page.find("#step-on").send_keys("\n")
+    page.shows(".step", "Step 2: bit 1")
+    assert page.run("return document.activeElement.id") == "step-on"
+
+
 def test_a_digit_is_drawn_with_the_mouse_and_the_keyboard(page: Page) -> None:
     page.open("mnist")
     page.shows("#digit-answer", "%")
@@ -186,6 +223,10 @@ def test_a_photo_is_read_by_python(page: Page) -> None:
     page.shows("#digit-answer", "%")
     page.find("#digit-file").send_keys(str(project.ROOT / "docs" / "seven.png"))
     page.shows("#digit-answer", "Read by Python")
+    answer, link = page.words("#digit-answer b"), page.driver.current_url.partition("#")[2]
+    page.open(link)  # who opens the link sees the same pixels
+    page.shows("#digit-answer", "Read from a picture")
+    assert page.words("#digit-answer b") == answer
     page.find("#digit-file").send_keys(str(project.ROOT / "params.yaml"))
     page.shows("#digit-answer", "is not a picture")
 
@@ -204,6 +245,33 @@ def test_a_story_goes_on_and_each_word_opens(page: Page) -> None:
     page.wait(lambda: page.count("#fable-story button") == 1)
     page.write("#fable-text", "no such words")
     page.shows("[role=alert]", "is not a word of this story")
+
+
+def test_the_words_that_do_not_decide_are_those_of_the_story(page: Page, trained: Path) -> None:
+    data = load_examples(TaskPaths("fable", trained))
+    followers: dict[str, set[int]] = {}
+    for code, target in zip(data.encoded, data.targets, strict=True):
+        followers.setdefault(" ".join(data.info.class_names[i] for i in code), set()).add(int(target))
+    undecided = [words for words, targets in followers.items() if len(targets) > 1]
+    decided = [words for words, targets in followers.items() if len(targets) == 1]
+    assert undecided
+    for words, expected in ((undecided[0], 1), (decided[0], 0)):
+        page.open(f"fable?{urlencode({'story': words})}")
+        page.click("#fable-next")
+        page.shows("#fable-story", words)
+        page.wait(lambda: page.count("#fable-story button") == 1)
+        assert page.count("#fable-story .undecided") == expected, words
+    page.click("#fable-end")
+    page.click("#fable-end")
+    page.shows("main", "the story repeats itself")
+
+
+def test_every_link_of_the_lesson_opens_what_it_says(page: Page) -> None:
+    states = re.findall(r"\(demo\.md#(\S+)\)", (project.ROOT / "docs" / "learn.md").read_text())
+    assert len(states) == 6
+    for state in states:
+        page.open(state)
+        page.shows("main", "Draw a digit" if "drawing=none" in state else "One step, by hand")
 
 
 def test_models_stand_side_by_side(page: Page) -> None:

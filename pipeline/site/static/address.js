@@ -5,9 +5,9 @@ export function read() {
   return { tab: decodeURIComponent(tab), values: Object.fromEntries(new URLSearchParams(query ?? "")) };
 }
 
-/** Write the address of a tab with these values; empty ones are left out. */
-export function write(tab, values) {
+/** The address of a tab with these values; empty ones are left out. */
+export function of(tab, values) {
   const kept = Object.entries(values).filter(([, value]) => value !== "" && value != null);
   const query = new URLSearchParams(kept).toString();
-  history.replaceState(null, "", `#${encodeURIComponent(tab)}${query ? `?${query}` : ""}`);
+  return `#${encodeURIComponent(tab)}${query ? `?${query}` : ""}`;
 }

@@ -24,6 +24,7 @@ async function start() {
   const known = Object.keys(TABS).filter((tab) => tasks.includes(tab));
   const tabs = [...known, ...tasks.filter((task) => !(task in TABS)), "models"];
   const main = document.querySelector("main"), nav = document.querySelector("nav");
+  const left = new Map(); // the address of each tab as it was left
   let shown = "";
 
   async function open() {
@@ -32,13 +33,18 @@ async function start() {
     if (tab !== shown) show(main, h("p", { class: "note" }, "Loading the weights …"));
     shown = tab;
     show(nav, tabs.map((each) => h(
-      "a", { href: `#${encodeURIComponent(each)}`, id: `tab-${each}`, "aria-current": each === tab ? "page" : false },
+      "a", { href: left.get(each) ?? address.of(each, {}), id: `tab-${each}`, "aria-current": each === tab ? "page" : false },
       TABS[each]?.[0] ?? each,
     )), site.lesson && h("a", { href: site.lesson }, "Learn"));
     const names = site.models.filter(({ task }) => tab === "models" || task === tab).map(({ name }) => name);
-    const update = (changes) => address.write(tab, (values = { ...values, ...changes }));
+    const update = (changes) => {
+      left.set(tab, address.of(tab, (values = { ...values, ...changes })));
+      history.replaceState(null, "", left.get(tab));
+      document.getElementById(`tab-${tab}`).href = left.get(tab);
+    };
+    if (Object.keys(values).length) left.set(tab, address.of(tab, values));
     try {
-      await (TABS[tab]?.[1] ?? taskTab)(main, { tab, names, values, update, reopen: open, load, site });
+      await (TABS[tab]?.[1] ?? taskTab)(main, { names, values, update, reopen: open, load, site });
     } catch (error) {
       show(main, h("p", { role: "alert", class: "error" }, `This page could not show ${tab}: ${error.message}`));
       throw error;

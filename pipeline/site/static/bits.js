@@ -3,7 +3,7 @@
 import { lines } from "./charts.js";
 import { choice, h, largest, number, percent, show } from "./dom.js";
 import { Network } from "./network.js";
-import { place, stepPanel } from "./step.js";
+import { mostActive, place, stepPanel } from "./step.js";
 
 const FIRST = "0110101011";
 const LONGEST = 100_000; // bits that the page reads
@@ -38,13 +38,13 @@ export async function bitsTab(main, { names, values: given, update, reopen, load
       show(output, h("p", { role: "alert", class: "error" }, `${came}; type ${expected}.`));
       return;
     }
-    const network = broken(exported, values);
+    const network = broken(exported, checked(values, exported.layers.at(-1).units));
     const trace = network.trace([...bits].map((bit) => [Number(bit)]));
     const labels = trace.map(({ number: step }) => `bit ${bits[step]}`);
     const at = place(trace, values);
     show(
       output, answer(network, trace, bits, dataset), bits.length <= BUTTONS && buttons(bits, trace[at].number),
-      stairs(network, trace, at), controls(), stepPanel(network, trace, labels, values, change),
+      stairs(network, trace, at), controls(values.unit ?? mostActive(trace, exported.layers.length - 1)[0]), stepPanel(network, trace, labels, values, change),
     );
   }
 
@@ -57,7 +57,7 @@ export async function bitsTab(main, { names, values: given, update, reopen, load
     const layer = trace.map(({ states }) => states.at(-1).cell);
     const moved = layer[0].map((_, unit) => Math.max(...layer.map((cell) => cell[unit])) - Math.min(...layer.map((cell) => cell[unit])));
     const shown = largest(moved, UNITS);
-    const chosen = Number(values.unit ?? shown[0]);
+    const chosen = layer[0][values.unit] === undefined ? shown[0] : Number(values.unit);
     const counts = network.readout === "count" && { name: "the count that is read", class: "total", values: trace.map(({ states }) => network.count(states)) };
     const curves = [...new Set([...shown, chosen])].map((unit) => ({ name: `unit ${unit}`, class: unit === chosen ? "chosen" : "", values: layer.map((cell) => cell[unit]) }));
     return h(
@@ -69,13 +69,14 @@ export async function bitsTab(main, { names, values: given, update, reopen, load
     );
   }
 
-  const controls = () => h(
+  /** What can be broken; the unit that is shown stays. */
+  const controls = (unit) => h(
     "details", { open: Boolean(values.bias || values.off || values.recurrent) }, h("summary", {}, "Break it"),
     h(
       "div", { class: "controls" },
-      choice("break-bias", "Forget gate's bias", [["", "as trained"], ["1", "1, where Keras starts"], ["0", "0: switched off"]], values.bias ?? "", (value) => change({ bias: value })),
-      choice("break-unit", "Without a unit", [["", "all are there"], ...exported.tensors["count.kernel"] ? [...exported.tensors["count.kernel"].keys()].map((unit) => [unit, `without unit ${unit}`]) : []], values.off ?? "", (value) => change({ off: value })),
-      choice("break-recurrent", "Recurrent weights", [["", recurrentAsTrained()], ["0.1", "small random ones, 0.1"], ["0.5", "larger random ones, 0.5"]], values.recurrent ?? "", (value) => change({ recurrent: value })),
+      choice("break-bias", "Forget gate's bias", [["", "as trained"], ["1", "1, where Keras starts"], ["0", "0: half is forgotten at each step"]], values.bias ?? "", (bias) => change({ bias, unit })),
+      choice("break-unit", "Without a unit", [["", "all are there"], ...exported.tensors["count.kernel"] ? [...exported.tensors["count.kernel"].keys()].map((unit) => [unit, `without unit ${unit}`]) : []], values.off ?? "", (off) => change({ off, unit })),
+      choice("break-recurrent", "Recurrent weights", [["", recurrentAsTrained()], ["0.1", "small random ones, 0.1"], ["0.5", "larger random ones, 0.5"]], values.recurrent ?? "", (recurrent) => change({ recurrent, unit })),
     ),
   );
   const recurrentAsTrained = () => {
@@ -112,15 +113,21 @@ function answer(network, trace, bits, dataset) {
   const probabilities = bits.length <= dataset.shape[0] ? network.probabilities(states) : null;
   const result = counted === null ? Number(dataset.class_names[largest(probabilities, 1)[0]]) : Math.round(counted);
   const proven = bits.length <= network.facts.certified_steps && !network.changed;
+  const rounded = network.facts.network.precision !== "float32";
   return h(
     "div", { class: "answer", "aria-live": "polite", id: "bits-answer" },
-    h("b", {}, result.toLocaleString("en")), ` ones of ${bits.length.toLocaleString("en")} bits: ${result === ones ? "right" : `wrong, there are ${ones.toLocaleString("en")}`}. `,
+    h("b", {}, result.toLocaleString("en")), ` ${result === 1 ? "one" : "ones"} of ${bits.length.toLocaleString("en")} ${bits.length === 1 ? "bit" : "bits"}: ${result === ones ? "right" : `wrong, there are ${ones.toLocaleString("en")}`}. `,
     probabilities && `Probability ${percent(probabilities[largest(probabilities, 1)[0]])}. `,
     counted !== null && `The cell state says ${number(counted)}. `,
     h("span", { class: "note" }, network.changed ? "This network was changed, so nothing is proven." : proven
-      ? `Every string of up to ${network.facts.certified_steps.toLocaleString("en")} bits is proven to be counted right.` : "Nothing is proven at this length."),
+      ? `Every string of up to ${network.facts.certified_steps.toLocaleString("en")} bits is proven to be counted right.` : rounded ? "Its weights are rounded to float16, so nothing is proven." : "Nothing is proven at this length."),
   );
 }
+
+/** What an address may switch off or change; the rest is left out. */
+const checked = ({ bias, off, recurrent }, units) => ({
+  bias: ["0", "1"].includes(bias) ? bias : "", off: /^\d+$/.test(off) && Number(off) < units ? off : "", recurrent: ["0.1", "0.5"].includes(recurrent) ? recurrent : "",
+});
 
 /** The network with what is switched off or changed. */
 function broken(network, { bias, off, recurrent }) {

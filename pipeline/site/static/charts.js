@@ -2,7 +2,7 @@
 
 import { s } from "./dom.js";
 
-const WIDTH = 720, HEIGHT = 260, LEFT = 44, BOTTOM = 24, TOP = 8, RIGHT = 10;
+const WIDTH = 720, HEIGHT = 260, LEFT = 60, BOTTOM = 24, TOP = 8, RIGHT = 24;
 
 /** Curves over the same places. `curves`: {name, values, class}; `places`: numbers for the axis below; `shaded`: the place
  *  from which the ground has another colour; `at`: the place of a cursor; `onchoose(index)`; `log`: of their values;
@@ -25,16 +25,25 @@ export function lines(curves, places, { label, shaded = Infinity, at = null, onc
     const distances = places.map((each) => Math.abs(each - place));
     onchoose(distances.indexOf(Math.min(...distances)));
   };
-  const value = (each) => (log ? (10 ** each).toPrecision(1) : each.toFixed(high - low > 20 ? 0 : 1));
+  const levels = ticks(low, high, log ? 1 : 0), steps = ticks(first, last, 1);
+  const value = (each) => (log ? String(Number((10 ** each).toPrecision(1))) : String(Number(each.toPrecision(4)))).replace("-", "−");
   return s(
     "svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: `chart${onchoose ? " chosen" : ""}`, role: "img", "aria-label": label, onclick: onchoose ? choose : undefined },
     shaded < last && s("rect", { x: x(Math.max(shaded, first)), y: TOP, width: WIDTH - RIGHT - x(Math.max(shaded, first)), height: HEIGHT - TOP - BOTTOM, class: "beyond" }),
-    [0, 0.25, 0.5, 0.75, 1].map((share) => {
-      const level = low + share * (high - low), height = TOP + (1 - share) * (HEIGHT - TOP - BOTTOM);
+    levels.map((level) => {
+      const height = TOP + ((high - level) / (high - low)) * (HEIGHT - TOP - BOTTOM);
       return [s("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: height, y2: height, class: "grid" }), s("text", { x: LEFT - 6, y: height + 4, class: "axis end" }, value(level))];
     }),
-    [0, 0.25, 0.5, 0.75, 1].map((share) => s("text", { x: LEFT + share * (WIDTH - LEFT - RIGHT), y: HEIGHT - 6, class: "axis" }, Math.round(first + share * (last - first)).toLocaleString("en"))),
+    steps.map((place) => s("text", { x: x(place), y: HEIGHT - 6, class: "axis" }, place.toLocaleString("en"))),
     curves.map(({ name, values, class: kind }) => s("path", { d: path(values), class: `curve ${kind ?? ""}` }, s("title", {}, name))),
     at !== null && s("line", { x1: x(at), x2: x(at), y1: TOP, y2: HEIGHT - BOTTOM, class: "cursor" }),
   );
+}
+
+/** Round numbers from low to high, about five, that are at least `least` apart. */
+function ticks(low, high, least = 0) {
+  const rough = Math.max((high - low) / 5, least, Number.MIN_VALUE), power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * [1, 2, 5, 10].find((each) => each * power >= rough * 0.999);
+  const first = Math.ceil(low / step - 1e-9);
+  return Array.from({ length: Math.max(Math.floor(high / step + 1e-9) - first + 1, 0) }, (_, i) => (first + i) * step);
 }

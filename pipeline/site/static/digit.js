@@ -7,12 +7,13 @@ import { readInput } from "./task.js";
 
 const PAD = 280; // pixels of the pad, each way
 const PEN = 20; // pixels
+const EMPTY = "none"; // in an address: nothing is drawn
 const SEVEN = [[70, 60], [110, 60], [160, 60], [210, 60], [190, 100], [170, 140], [150, 180], [140, 220], [130, 250]];
 
 export async function digitTab(main, { names, values: given, update, load, site }) {
   let values = { model: names[0], ...given };
   if (!names.includes(values.model)) values.model = names[0];
-  let strokes = parse(values.drawing) ?? [SEVEN], image = null, said = "";
+  let strokes = parse(values.drawing) ?? (values.pixels || values.drawing === EMPTY ? [] : [SEVEN]), image = null, said = "";
   const output = h("div"), rows = h("div"), answer = h("div", { class: "answer", id: "digit-answer", "aria-live": "polite" });
   const pad = h("canvas", {
     class: "pad", id: "pad", width: PAD, height: PAD, tabindex: 0, role: "img",
@@ -32,8 +33,9 @@ export async function digitTab(main, { names, values: given, update, load, site 
       pen.stroke();
     }
     const { data } = pen.getImageData(0, 0, PAD, PAD);
-    image = strokes.length ? imageOfDrawing(data, PAD, PAD) : null;
-    said = "";
+    const read = values.pixels && pixelsOf(values.pixels);
+    image = strokes.length ? imageOfDrawing(data, PAD, PAD) : read || null;
+    said = image && image === read ? "Read from a picture." : "";
     return render();
   }
 
@@ -89,7 +91,8 @@ export async function digitTab(main, { names, values: given, update, load, site 
 
   function drawn() {
     values.step = undefined;
-    update({ ...values, drawing: strokes.map((stroke) => stroke.flat().join(".")).join("_"), step: undefined });
+    values.pixels = undefined;
+    update({ ...values, drawing: strokes.map((stroke) => stroke.flat().join(".")).join("_") || EMPTY, step: undefined, pixels: undefined });
     return paint();
   }
 
@@ -131,6 +134,8 @@ export async function digitTab(main, { names, values: given, update, load, site 
       [image, said] = [null, error.message];
     }
     strokes = [];
+    Object.assign(values, { drawing: undefined, step: undefined, pixels: image ? textOf(image) : undefined });
+    update(values);
     return render();
   }
   const drop = (event) => {
@@ -152,9 +157,20 @@ export async function digitTab(main, { names, values: given, update, load, site 
   await paint();
 }
 
+/** The pixels of a picture as text for an address, and back; null if the text is none. */
+const textOf = (pixels) => btoa(String.fromCharCode(...pixels)).replaceAll("+", "-").replaceAll("/", "_");
+function pixelsOf(text) {
+  try {
+    const pixels = Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (byte) => byte.charCodeAt(0));
+    return pixels.length === SIDE * SIDE ? pixels : null;
+  } catch {
+    return null;
+  }
+}
+
 /** The strokes of an address: points x.y.x.y, strokes apart by _. */
 function parse(text) {
-  if (text === undefined) return null;
+  if (text === undefined || text === EMPTY) return null;
   const strokes = text.split("_").filter(Boolean).map((stroke) => stroke.split(".").map(Number));
   if (strokes.some((stroke) => stroke.length % 2 || stroke.some((each) => !(each >= 0 && each <= PAD)))) return null;
   return strokes.map((stroke) => Array.from({ length: stroke.length / 2 }, (_, i) => [stroke[2 * i], stroke[2 * i + 1]]));

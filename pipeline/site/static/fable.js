@@ -3,8 +3,8 @@
 import { bars, choice, h, largest, percent, show } from "./dom.js";
 import { stepPanel } from "./step.js";
 
-const LONGEST = 60; // words that "to the end" adds
-const UNSURE = 0.1; // of the second most probable word: the context does not decide
+const MORE = 60; // words that a click adds
+const UNSURE = 0.1; // of the second most probable word: the network is not certain
 
 export async function fableTab(main, { names, values: given, update, reopen, load }) {
   let values = { model: names[0], ...given };
@@ -12,7 +12,7 @@ export async function fableTab(main, { names, values: given, update, reopen, loa
   const network = await load(values.model), { classes } = network, steps = network.facts.dataset.shape[0];
   const known = new Map(classes.map((word, index) => [word, index]));
   const begin = network.facts.examples[0]?.text.split(" ") ?? Array(steps).fill(classes[0]);
-  const output = h("div");
+  const output = h("div"), undecided = new Set(network.facts.undecided); // words after which the story goes on in several ways
   const words = () => (values.story ?? begin.join(" ")).split(/\s+/).filter(Boolean);
   const cache = new Map();
 
@@ -28,23 +28,27 @@ export async function fableTab(main, { names, values: given, update, reopen, loa
 
   /** The next word: the most probable one, or one drawn at a temperature, the same for a seed and a place. */
   function next(story) {
-    const { probabilities } = following(story, story.length), temperature = Number(values.temperature || 0);
-    if (!temperature) return classes[largest(probabilities, 1)[0]];
-    const weights = probabilities.map((probability) => probability ** (1 / temperature));
+    const { probabilities } = following(story, story.length);
+    if (!temperature()) return classes[largest(probabilities, 1)[0]];
+    const weights = probabilities.map((probability) => probability ** (1 / temperature()));
     let left = random(Number(values.seed || 0), story.length) * weights.reduce((a, b) => a + b, 0);
     return classes[Math.max(weights.findIndex((weight) => (left -= weight) < 0), 0)];
   }
 
   function goOn(most) {
-    const story = words(), seen = new Set();
-    for (let i = 0; i < most; i++) {
-      story.push(next(story));
-      const context = story.slice(-steps).join(" ");
-      if (!Number(values.temperature || 0) && seen.has(context)) break; // it would go in circles
-      seen.add(context);
-    }
+    const story = words();
+    for (let i = 0; i < most && !repeats(story); i++) story.push(next(story));
     change({ story: story.join(" "), at: undefined });
   }
+
+  /** Whether a story without chance goes in circles from its end on: its last words have been followed before. */
+  function repeats(story) {
+    if (temperature()) return false;
+    const last = story.slice(-steps).join(" ");
+    return story.slice(0, -1).some((_, i) => i >= steps && story.slice(i - steps, i).join(" ") === last && story[i] === next(story));
+  }
+
+  const temperature = () => Math.max(Number(values.temperature) || 0, 0);
 
   function change(changes) {
     values = { ...values, ...changes };
@@ -67,11 +71,12 @@ export async function fableTab(main, { names, values: given, update, reopen, loa
       h("p", { class: "story", id: "fable-story", lang: "en" }, story.map((word, i) => {
         if (i < steps) return `${word} `;
         const { probabilities: before } = following(story, i), [, second] = largest(before, 2);
-        const unsure = before[second] >= UNSURE;
-        return [h("button", { type: "button", id: `word-${i}`, class: unsure ? "unsure" : "", "aria-current": i === at ? "true" : false, title: percent(before[known.get(word)]), onclick: () => change({ at: i, step: undefined }) }, word), " "];
+        const kind = undecided.has(story.slice(i - steps, i).join(" ")) ? "undecided" : before[second] >= UNSURE ? "unsure" : "";
+        return [h("button", { type: "button", id: `word-${i}`, class: kind, "aria-current": i === at ? "true" : false, title: percent(before[known.get(word)]), onclick: () => change({ at: i, step: undefined }) }, word), " "];
       })),
-      h("p", { class: "note" }, "A word on a coloured ground follows words that do not decide: another one has at least 10 %. Click a word to open it."),
+      h("p", { class: "note" }, "Click a word to open the step that wrote it. On a coloured ground: the story itself goes on in several ways after the words before it. Underlined: only the network is not certain, and gives another word at least 10 %.", repeats(story) && h("b", {}, " From here on, the story repeats itself.")),
       h("h2", {}, `After ${labels.join(" ")}`),
+      h("p", { class: "note" }, "A click on a word goes on with it, from this place."),
       h("div", { id: "fable-next-words" }, bars(classes, probabilities, 6, (word) => change({ story: [...story.slice(0, at), classes[word]].join(" "), at: undefined }))),
       stepPanel(network, trace, labels, values, change),
     );
@@ -87,7 +92,7 @@ export async function fableTab(main, { names, values: given, update, reopen, loa
       h("label", { for: "fable-temperature" }, "Temperature", h("input", { id: "fable-temperature", type: "number", min: 0, max: 3, step: 0.1, value: values.temperature ?? 0, onchange: (event) => change({ temperature: event.target.value }) })),
       h("label", { for: "fable-seed" }, "Seed", h("input", { id: "fable-seed", type: "number", min: 0, step: 1, value: values.seed ?? 0, onchange: (event) => change({ seed: event.target.value }) })),
       h("button", { type: "button", id: "fable-next", onclick: () => goOn(1) }, "Next word"),
-      h("button", { type: "button", id: "fable-end", onclick: () => goOn(LONGEST) }, "To the end"),
+      h("button", { type: "button", id: "fable-end", onclick: () => goOn(MORE) }, `${MORE} more words`),
     ),
     output,
   );

@@ -6,8 +6,11 @@ import { bars, choice, h, number, percent, show } from "./dom.js";
 const TITLES = { "errors.png": "Errors", "reliability.png": "Calibration", "inside.png": "Inside" };
 const CELLS = 24; // classes of a confusion matrix that are shown
 
-export async function modelsTab(main, { names, values: given, update, load }) {
-  let values = { first: names[0], second: names[1] ?? names[0], example: "0", ...given };
+export async function modelsTab(main, { names, values: given, update, load, site }) {
+  const tasks = new Map(site.models.map(({ name, task }) => [name, task]));
+  const { first = names[0], second } = Object.fromEntries(Object.entries(given).filter(([, name]) => names.includes(name)));
+  const another = names.find((name) => name !== first && tasks.get(name) === tasks.get(first));
+  let values = { example: "0", ...given, first, second: second ?? another ?? names.find((name) => name !== first) ?? first };
   const output = h("div", { class: "columns" });
 
   async function render() {
@@ -57,9 +60,10 @@ function facts({ facts: { network, dataset, facts: known, tensors } }) {
   return h("table", { class: "facts" }, h("tbody", {}, rows.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value)))));
 }
 
-function certificate({ facts: { facts: { certificate: proofs } } }) {
+function certificate({ facts: { network, facts: { certificate: proofs } } }) {
   const proof = proofs?.[0];
-  if (!proof) return null;
+  if (!proof || network.readout !== "count") return null;
+  if (network.precision !== "float32") return h("p", { class: "note" }, "The proof is of the weights in float32; these are rounded to float16.");
   if (!proof.certified_steps) return h("p", { class: "note" }, `Nothing is proven of this network: ${proof.reason}.`);
   return h("p", { class: "note" }, `The proof: a zero adds ${proof.adds[0].toExponential(2)}, a one adds 1 − ${(1 - proof.adds[1]).toExponential(2)}, rounding at most ${number(proof.rounding)}; below one half in all for every string of up to ${proof.certified_steps.toLocaleString("en")} bits.`);
 }
@@ -73,14 +77,14 @@ function curves({ facts: { facts: { history } } }) {
   const losses = Object.keys(history).filter((name) => name.endsWith("loss"));
   return h(
     "figure", {}, lines(losses.map((name, i) => ({ name, class: i ? "chosen" : "total", values: history[name] })), history.step, { label: `learning curve: ${losses.join(", ")}`, log: true }),
-    h("figcaption", { class: "note" }, `Learning curve: ${losses.map((name, i) => `${name} in ${i ? "blue" : "red"}`).join(", ")}, by steps.`),
+    h("figcaption", { class: "note" }, `Learning curve, on a logarithmic scale: ${losses.map((name, i) => `${name} in ${i ? "blue" : "red"}`).join(", ")}, by steps.`),
   );
 }
 
 function classes({ facts: { facts: { by_class: table } } }) {
   if (!table) return null;
-  const worst = [...table.accuracy.keys()].sort((a, b) => table.accuracy[a] - table.accuracy[b]).slice(0, 5);
-  return h("p", { class: "note" }, `Most often wrong: ${worst.map((i) => `${table.class[i]} (${percent(table.accuracy[i])} right)`).join(", ")}.`);
+  const worst = [...table.accuracy.keys()].filter((i) => table.accuracy[i] < 1).sort((a, b) => table.accuracy[a] - table.accuracy[b]).slice(0, 5);
+  return h("p", { class: "note" }, worst.length ? `Most often wrong: ${worst.map((i) => `“${table.class[i]}” (${percent(table.accuracy[i])} right)`).join(", ")}.` : "No class is ever wrong.");
 }
 
 function confusion({ facts: { facts: { confusion: table } }, classes: names }) {

@@ -36,12 +36,12 @@ export function stepPanel(network, trace, labels, values, update) {
     h(
       "div", { class: "controls" },
       network.layers.length > 1 && choice("step-layer", "Layer", network.layers.map(({ name }, i) => [i + 1, name]), depth + 1, (value) => update({ layer: value, unit: undefined })),
-      choice("step-unit", "Unit", active.map((each) => [each, `unit ${each}`]), unit, (value) => update({ unit: value })),
-      h("label", { for: "step-range", class: "wide" }, `Step ${trace[at].number + 1}: ${labels[at]}`, h("input", {
+      choice("step-unit", "Unit, the most active first", active.map((each) => [each, `unit ${each}`]), unit, (value) => update({ unit: value })),
+      h("label", { for: "step-range", class: "wide" }, `Step ${(trace[at].number + 1).toLocaleString("en")}: ${labels[at]}`, h("input", {
         id: "step-range", type: "range", min: 0, max: trace.length - 1, value: at, oninput: (event) => go(Number(event.target.value)),
       })),
-      h("button", { type: "button", id: "step-back", onclick: () => go(at - 1), disabled: at === 0 }, "◀ step"),
-      h("button", { type: "button", id: "step-on", onclick: () => go(at + 1), disabled: at === trace.length - 1 }, "step ▶"),
+      h("button", { type: "button", id: "step-back", onclick: () => go(at - 1), "aria-disabled": String(at === 0) }, "◀ step"),
+      h("button", { type: "button", id: "step-on", onclick: () => go(at + 1), "aria-disabled": String(at === trace.length - 1) }, "step ▶"),
     ),
     h("div", { class: "columns" }, network.facts.network.cell === "lstm" ? diagram(facts) : null, results(facts)),
     h("div", { class: "gates" }, GATES[network.facts.network.cell].map((gate) => gateOf(facts, gate))),
@@ -58,7 +58,7 @@ export function place(trace, values) {
 const clamp = (value, length) => Math.min(Math.max(Math.trunc(value) || 0, 0), length - 1);
 
 /** All units of a layer, those first whose states change most. */
-function mostActive(trace, depth) {
+export function mostActive(trace, depth) {
   const units = trace[0].states[depth].output.length;
   const low = new Float64Array(units).fill(Infinity), high = new Float64Array(units).fill(-Infinity);
   for (const { states } of trace) {
@@ -118,7 +118,7 @@ function results({ network, unit, state, previous }) {
   }
   if (network.readout === "count") {
     const weight = network.tensors["count.kernel"][unit];
-    lines.push([`its share of the count: v · c`, `${number(weight)} · ${number(state.cell[unit])}`, weight * state.cell[unit], "share"]);
+    lines.push(["its share of the count: v · c, where v is its weight in the sum", `${number(weight)} · ${number(state.cell[unit])}`, weight * state.cell[unit], "share"]);
     lines.push(["which this step changed by", `${number(weight)} · (c − c′)`, weight * (state.cell[unit] - before.cell[unit]), "added"]);
   }
   const changed = (name) => previous && Math.abs((state[name]?.[unit] ?? 0) - (previous[name]?.[unit] ?? 0)) > CHANGED;
