@@ -28,7 +28,7 @@ LAYERS: dict[str, set[str]] = {
         "tasks",
     },
     "cluster": {"reports", "tracking", "lineage", "inference", "config"},
-    "site": {"inference", "tasks"},
+    "site": {"reports", "lineage", "inference", "tasks"},
     "reports": {"tracking", "lineage", "config"},
     "tracking": {"lineage", "inference", "config", "tasks"},
     "lineage": {"config"},
