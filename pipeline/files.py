@@ -101,13 +101,21 @@ def draft(path: Path) -> Iterator[Path]:
             raise PipelineError(f"{quoted(str(path), 200)} is a device or a pipe; name a file.")
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path.parent)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{DRAFT}{os.getpid()}-") as folder:
+        with tempfile.TemporaryDirectory(
+            dir=path.parent, prefix=f"{DRAFT}{os.getpid()}-", ignore_cleanup_errors=True
+        ) as folder:
             yield (written := Path(folder) / (path.name or "draft"))
-            if written.is_dir():
-                if path.is_symlink():
-                    path.unlink()
-                shutil.rmtree(path, ignore_errors=True)
-            written.replace(path)
+            if written.is_dir() and path.is_symlink():
+                path.unlink()
+            if written.is_dir() and path.is_dir():  # which a folder cannot replace
+                path.rename(old := Path(folder) / f"{DRAFT}old")
+                try:
+                    written.replace(path)
+                except OSError:
+                    old.rename(path)
+                    raise
+            else:
+                written.replace(path)
     except (OSError, RuntimeError) as error:  # RuntimeError: what h5py raises where a disk is full, and a loop of links
         reason = error.strerror if isinstance(error, OSError) and error.strerror else shortened(str(error), 200)
         raise PipelineError(

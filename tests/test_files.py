@@ -128,6 +128,28 @@ def test_a_folder_takes_the_place_of_a_link_and_what_it_leads_to_stays(
     assert (target / "sub" / "file").read_text() == "precious"
 
 
+def test_a_folder_is_replaced_as_a_whole_or_stays_as_a_whole(tmp_path: Path) -> None:
+    """The old files are not removed one by one before the new folder is there."""
+    old = tmp_path / "export"
+    old.mkdir()
+    (old / "first").write_text("precious")
+    (old / "second").write_text("precious")
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(old)], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("this system mounts no file system for a test")
+    try:
+        (old / "first").write_text("precious")
+        with pytest.raises(PipelineError, match="export' could not be written"), files.draft(old) as written:
+            written.mkdir()
+        assert (old / "first").read_text() == "precious"
+    finally:
+        subprocess.run(["umount", str(old)], check=True)
+    with files.draft(old) as written:
+        written.mkdir()
+        (written / "new").write_text("new")
+    assert [path.name for path in tmp_path.rglob("*")] == ["export", "new"]
+
+
 def test_a_draft_of_a_killed_process_is_no_file_and_is_removed_after_an_hour_and_no_other_is(tmp_path: Path) -> None:
     ended = subprocess.Popen(["true"])
     ended.wait()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
+from pipeline.lineage.artifacts import numeric
 from pipeline.predictions import SHARES
 
 if TYPE_CHECKING:
@@ -90,11 +91,7 @@ def facts(known: Mapping[str, Any]) -> dict[Metric, float]:
     `known`: what metrics.json and the record of the training have, by the names of metrics. What is no number is left
     out: names, flags, and values that are missing.
     """
-    numbers = {
-        name: value
-        for name, value in known.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and not isnan(value)
-    }
+    numbers = {name: value for name, value in numeric(known).items() if not isnan(value)}
     ranks = {name: rank for rank, name in enumerate(METRICS)}
     of_a_task = ranks["training_seconds"] - 0.5
     return {metric(name): numbers[name] for name in sorted(numbers, key=lambda name: ranks.get(name, of_a_task))}

@@ -55,7 +55,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         known["accuracy"],
         f"{row['worst_class']}: {accuracy.text(row['worst_class_accuracy'], decimals=1)}",
         known.get("certified_steps", "-"),
-        accuracy.text(row["reference"], decimals=2) if "reference" in known else "-",
+        accuracy.text(row["reference"], decimals=2) if not pd.isna(row["reference"]) else "-",
         "-" if pd.isna(row["seconds"]) else metric("training_seconds").text(row["seconds"], decimals=1),
     ]
 

@@ -100,7 +100,7 @@ def test_the_page_shows_what_training_and_evaluation_found(
 
 def test_the_lesson_is_a_page_without_a_script(exported: Path) -> None:
     Path("docs").mkdir()
-    text = "# Title\n\n<!-- [[[cog x ]]] -->\n| a |\n| --- |\n| <b>1</b> |\n\nthe [page](demo.md), a [file](../x.py)\n"
+    text = "# Title\n\n<!-- [[[cog x ]]] -->\n| a |\n| :--- |\n| <b>1</b> |\n\nthe [page](demo.md), a [file](../x.py)\n"
     Path("docs/learn.md").write_text(text)
     build(Path("site"))
     page = Path("site/learn.html").read_text()
@@ -109,7 +109,7 @@ def test_the_lesson_is_a_page_without_a_script(exported: Path) -> None:
     assert 'the <a href="index.html">page</a>, a file' in page
     assert "<script" not in page
     assert "cog" not in page
-    assert "style=" not in text, "the policy of the page forbids it"
+    assert "style=" not in page, "the policy of the page forbids it"
     assert json.loads(Path("site/site.json").read_text())["lesson"] == "learn.html"
 
 

@@ -166,8 +166,14 @@ def test_a_link_that_is_wrong_breaks_nothing(page: Page) -> None:
     assert "was changed" not in page.words("#bits-answer")
     page.open("models?first=nosuch&second=..&example=-1")
     page.shows("main", "accuracy")
-    page.open("nosuch?input=<b>x</b>")
-    page.shows("#bits-answer", "bits")
+    page.open("fable?at=abc")
+    page.shows("h2", "After")
+    page.open("fable?story=zz")
+    page.click("#fable-next")
+    page.shows("[role=alert]", "“zz” is not a word of this story")
+    for state in ("nosuch?input=<b>x</b>", "%zz"):
+        page.open(state)
+        page.shows("#bits-answer", "bits")
 
 
 def test_what_is_broken_shows_the_same_unit_and_a_tab_is_as_it_was_left(page: Page) -> None:

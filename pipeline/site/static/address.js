@@ -2,7 +2,7 @@
 
 export function read() {
   const [tab, query] = location.hash.slice(1).split("?");
-  return { tab: decodeURIComponent(tab), values: Object.fromEntries(new URLSearchParams(query ?? "")) };
+  return { tab: decoded(tab), values: Object.fromEntries(new URLSearchParams(query ?? "")) };
 }
 
 /** The address of a tab with these values; empty ones are left out. */
@@ -10,4 +10,12 @@ export function of(tab, values) {
   const kept = Object.entries(values).filter(([, value]) => value !== "" && value != null);
   const query = new URLSearchParams(kept).toString();
   return `#${encodeURIComponent(tab)}${query ? `?${query}` : ""}`;
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return ""; // such as %zz: no tab has that name
+  }
 }

@@ -55,8 +55,7 @@ export async function bitsTab(main, { names, values: given, update, reopen, load
 
   function stairs(network, trace, at) {
     const layer = trace.map(({ states }) => states.at(-1).cell);
-    const moved = layer[0].map((_, unit) => Math.max(...layer.map((cell) => cell[unit])) - Math.min(...layer.map((cell) => cell[unit])));
-    const shown = largest(moved, UNITS);
+    const shown = mostActive(trace, network.layers.length - 1).slice(0, UNITS);
     const chosen = layer[0][values.unit] === undefined ? shown[0] : Number(values.unit);
     const counts = network.readout === "count" && { name: "the count that is read", class: "total", values: trace.map(({ states }) => network.count(states)) };
     const curves = [...new Set([...shown, chosen])].map((unit) => ({ name: `unit ${unit}`, class: unit === chosen ? "chosen" : "", values: layer.map((cell) => cell[unit]) }));

@@ -37,7 +37,8 @@ export async function fableTab(main, { names, values: given, update, reopen, loa
 
   function goOn(most) {
     const story = words();
-    for (let i = 0; i < most && !repeats(story); i++) story.push(next(story));
+    if (problem(story)) return;
+    for (let i = 0; i === 0 || (i < most && !repeats(story)); i++) story.push(next(story));
     change({ story: story.join(" "), at: undefined });
   }
 
@@ -46,6 +47,12 @@ export async function fableTab(main, { names, values: given, update, reopen, loa
     if (temperature()) return false;
     const last = story.slice(-steps).join(" ");
     return story.slice(0, -1).some((_, i) => i >= steps && story.slice(i - steps, i).join(" ") === last && story[i] === next(story));
+  }
+
+  /** Why the network cannot read these words; "" if it can. */
+  function problem(story) {
+    const unknown = story.find((word) => !known.has(word));
+    return unknown ? `“${unknown}” is not a word of this story` : story.length < steps ? `${story.length} words came` : "";
   }
 
   const temperature = () => Math.max(Number(values.temperature) || 0, 0);
@@ -57,13 +64,12 @@ export async function fableTab(main, { names, values: given, update, reopen, loa
   }
 
   function render() {
-    const story = words(), unknown = story.find((word) => !known.has(word));
-    if (unknown || story.length < steps) {
-      const reason = unknown ? `“${unknown}” is not a word of this story` : `${story.length} words came`;
-      show(output, h("p", { role: "alert", class: "error" }, `${reason}; type at least ${steps} of its words.`), begin.length && h("button", { type: "button", onclick: () => change({ story: undefined }) }, "Begin anew"));
+    const story = words();
+    if (problem(story)) {
+      show(output, h("p", { role: "alert", class: "error" }, `${problem(story)}; type at least ${steps} of its words.`), begin.length && h("button", { type: "button", onclick: () => change({ story: undefined }) }, "Begin anew"));
       return;
     }
-    const at = Math.min(Math.max(Number(values.at ?? story.length), steps), story.length); // the place of the word that is opened
+    const at = Math.min(Math.max(Math.trunc(values.at) || story.length, steps), story.length); // the place of the word that is opened
     const { trace, probabilities, context } = following(story, at);
     const labels = context.map((word) => `“${word}”`);
     show(
