@@ -200,6 +200,21 @@ def test_other_settings_of_pip_are_no_obstacle(folder: Path, tmp_path: Path) -> 
     assert asked == ["pip /simple/uv/", "pip /simple/setuptools/"]
 
 
+def test_libraries_are_compiled_and_one_that_does_not_start_is_a_sentence(
+    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    (packages,) = tmp_path.glob(".venv/lib/python*/site-packages")
+    for name, text in {"good": "", "broken": "raise OSError('no AVX')"}.items():
+        (packages / f"{name}.py").write_text(text)
+    monkeypatch.setattr(program, "LIBRARIES", ("good not_installed",))
+    program.compile_libraries()
+    assert [path.name.partition(".")[0] for path in (packages / "__pycache__").iterdir()] == ["good"]
+    monkeypatch.setattr(program, "LIBRARIES", ("good broken", "good"))
+    with pytest.raises(program.SetupError, match="does not start on this machine: OSError: no AVX"):
+        program.compile_libraries()
+
+
 def test_a_lock_that_is_no_text_is_a_sentence(folder: Path) -> None:
     (folder / "bad.lock").write_bytes(b"\xff\xfe")
     done = install(folder, "bad.lock", PIP_INDEX_URL="http://127.0.0.1:9/simple")
