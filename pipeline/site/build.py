@@ -9,23 +9,25 @@ import shutil
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import pandas as pd
 from onnx import numpy_helper
 
 from pipeline.dataset import Examples, load_examples
 from pipeline.errors import PipelineError, quoted
-from pipeline.files import draft, load_json, md5
+from pipeline.files import draft, load_csv
 from pipeline.inference import predict
 from pipeline.inference.onnx_session import Session
 from pipeline.inference.predict import Predictor
-from pipeline.inference.trace import CELLS, Arrays, read_weights
+from pipeline.inference.trace import CELLS, Arrays
+from pipeline.lineage.artifacts import Artifacts
 from pipeline.lineage.provenance import load_training
 from pipeline.paths import ModelPaths, TaskPaths, repro
+from pipeline.predictions import load_parquet
 from pipeline.reports.metrics import facts
 from pipeline.site.lesson import PAGE, SOURCE, html
 from pipeline.tasks import load as load_task
@@ -38,7 +40,11 @@ SHOWN = 12  # examples of each model
 DIGITS = 6  # of a feature
 COMPARED = 1000  # examples on which float16 is compared
 PICTURES = ("errors", "reliability", "inside")  # of an evaluation
-TABLES = ("history", "confusion", "by_class")  # files that the page draws
+TABLES: dict[str, tuple[list[str], list[str]]] = {  # that the page draws: the columns of each, and which are texts
+    "history": (["step"], []),
+    "confusion": (["actual", "predicted", "examples"], ["actual", "predicted"]),
+    "by_class": (["class", "accuracy"], ["class"]),
+}
 
 
 @dataclass(frozen=True)
@@ -72,9 +78,9 @@ def build(
             _write_model(model, ModelPaths(model.name, root), written / "models" / model.name, precision)
             for model in models
         ]
-        if lesson := (root / SOURCE).is_file():
+        if lesson := _is_there(root / SOURCE):
             frame = (STATIC / "index.html").read_text(encoding="utf-8")
-            page = html((root / SOURCE).read_text(encoding="utf-8"), frame)
+            page = html(_text(root / SOURCE), frame)
             (written / PAGE).write_text(page, encoding="utf-8")
         site = [{"name": model.name, "task": model.info.task} for model in models]
         _write_json({"models": site, "local": local, "lesson": lesson and PAGE}, written / MARK)
@@ -99,12 +105,11 @@ def _of_page(path: Path) -> bool:
 
 
 def _write_model(model: Predictor, paths: ModelPaths, folder: Path, precision: str) -> Built:
-    found = read_weights(model.verified())
-    weights = {name: found[name] for name in found if name.rpartition(".")[2] in ROLES}
+    weights = {name: tensor for name, tensor in model.weights.items() if name.rpartition(".")[2] in ROLES}
     rounded = {name: tensor.astype(PRECISIONS[precision]) for name, tensor in weights.items()}
     difference = 0.0 if precision == "float32" else _difference(model, paths, rounded)
     folder.mkdir(parents=True)
-    pictures = [path for name in PICTURES if (path := getattr(paths, name)).is_file()]
+    pictures = [path for name in PICTURES if _is_there(path := getattr(paths, name))]
     for path in pictures:
         shutil.copy(path, folder / path.name)
     sizes = np.cumsum([0, *(tensor.size for tensor in weights.values())]).tolist()
@@ -117,7 +122,7 @@ def _write_model(model: Predictor, paths: ModelPaths, folder: Path, precision: s
             for (name, tensor), start in zip(weights.items(), sizes, strict=False)
         ],
         "certified_steps": model.certified_steps if precision == "float32" else 0,  # the proof is of these weights
-        "facts": _facts(paths, model.info.task),
+        "facts": _facts(model, paths),
         "pictures": [path.name for path in pictures],
         **_of_examples(model, paths),
     }
@@ -155,26 +160,24 @@ def _network(weights: Arrays, precision: str) -> dict[str, Any]:
     }
 
 
-def _facts(paths: ModelPaths, task: str) -> dict[str, Any]:
+def _facts(model: Predictor, paths: ModelPaths) -> dict[str, Any]:
     """What the page shows of an evaluation and a training; a file that is not there is left out."""
     costs, metrics = {}, {}
+    task, again = model.info.task, repro("evaluate", paths.name)
+    artifacts = Artifacts(paths, TaskPaths(task, paths.root), {})
     if paths.weights.is_file():
-        training = load_training(paths.name, task, md5(paths.weights), paths.root)
+        training = load_training(paths.name, task, artifacts.weights_md5, paths.root)
         costs = training.costs if training else {}
     if paths.metrics.is_file():
-        metrics = load_json(paths.metrics, repro("evaluate", paths.name))
+        metrics = artifacts.metrics()
     table = [[fact.title, fact.text(value)] for fact, value in facts(metrics | costs).items()]
     shown: dict[str, Any] = {"metrics": metrics, "table": table}
-    if paths.certificate.is_file():
-        shown["certificate"] = load_json(paths.certificate, repro("evaluate", paths.name))
-    for name in TABLES:
+    if model.certificate:
+        shown["certificate"] = model.certificate
+    for name, (columns, texts) in TABLES.items():
         if (path := getattr(paths, name)).is_file():
-            shown[name] = _columns(pd.read_csv(path))
+            shown[name] = load_csv(path, again, columns, texts).to_dict("list")
     return shown
-
-
-def _columns(table: pd.DataFrame) -> dict[str, list[Any]]:
-    return {str(name): table[name].tolist() for name in table}
 
 
 def _of_examples(model: Predictor, paths: ModelPaths) -> dict[str, Any]:
@@ -206,9 +209,9 @@ def _examples(examples: Examples, paths: ModelPaths) -> list[dict[str, Any]]:
     encoded, targets = examples.split("train" if info.implicit_split else info.eval_split)
     rows = list(range(min(SHOWN // 2, len(encoded))))
     if paths.predictions.is_file() and not info.implicit_split:
-        predicted = pd.read_parquet(paths.predictions)
-        wrong = predicted["example"][predicted["target"] != predicted["predicted"]].tolist()
-        rows = list(dict.fromkeys([*rows, *wrong]))[:SHOWN]
+        predicted = load_parquet(paths.predictions, repro("evaluate", paths.name), ["example", "target", "predicted"])
+        wrong = predicted["example"][predicted["target"] != predicted["predicted"]]
+        rows = list(dict.fromkeys([*rows, *wrong[wrong.between(0, len(encoded) - 1)]]))[:SHOWN]
     return [
         {
             "text": task.inputs.decode(encoded[row], info),
@@ -220,5 +223,29 @@ def _examples(examples: Examples, paths: ModelPaths) -> list[dict[str, Any]]:
     ]
 
 
+def _is_there(path: Path) -> bool:
+    """Whether a file is there. Raises PipelineError for a link, which may lead to what nobody meant to publish."""
+    if path.is_symlink():
+        raise PipelineError(f"{quoted(str(path), 200)} is a link; put the file itself there.")
+    return path.is_file()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise PipelineError(f"{quoted(str(path), 200)} is not UTF-8; save it as UTF-8.") from None
+
+
 def _write_json(content: Any, path: Path) -> None:
-    path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")), encoding="utf-8")
+    text = json.dumps(_without_nan(content), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    path.write_text(text, encoding="utf-8")
+
+
+def _without_nan(content: Any) -> Any:
+    """The content, with null for numbers that JSON does not have."""
+    if isinstance(content, dict):
+        return {name: _without_nan(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_without_nan(value) for value in content]
+    return None if isinstance(content, float) and not isfinite(content) else content

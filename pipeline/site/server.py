@@ -6,26 +6,34 @@ Only this page may ask: other names of this machine, other pages and other metho
 import errno
 import json
 import mimetypes
+import re
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from pipeline.errors import PipelineError
 from pipeline.inference import predict
 from pipeline.inference.predict import Predictor
 from pipeline.site.build import build
 
+Files = dict[str, bytes]  # content by path, such as /index.html
+
 HOST = "127.0.0.1"
 PORTS = range(7860, 7960)  # tried in order
 LARGEST = 50_000_000  # bytes of an input
-SECONDS = 20  # that a browser may take to send or to receive something
+LARGE = 1_000_000  # bytes, above which an input waits for its turn
+TURNS = 4  # large inputs that are received at once
+CONNECTIONS = 256  # that are open at once
+PIECE = 2**18  # bytes that are received or sent at once
+SECONDS = 20  # that a browser may take for one piece, and for all of an input
 READ = "/read/"  # and the name of a model: what it reads of the input in the body
 # index.html holds the same policy, for other servers.
 HEADERS = {
@@ -47,16 +55,21 @@ def running(port: int | None) -> Iterator[str]:
     Raises PipelineError if no model is exported, or the port is taken.
     """
     with tempfile.TemporaryDirectory(prefix="pipeline-demo-") as folder:
-        site = Path(folder) / "site"
-        models = {built.name: predict.load(built.name) for built in build(site, local=True)}
-        with serving(site, models, [port] if port else PORTS) as address:
-            yield address
+        models = {built.name: predict.load(built.name) for built in build(Path(folder) / "site", local=True)}
+        files = read_files(Path(folder) / "site")
+    with serving(files, models, [port] if port else PORTS) as address:
+        yield address
+
+
+def read_files(site: Path) -> Files:
+    """The files of a page that was built."""
+    return {f"/{path.relative_to(site).as_posix()}": path.read_bytes() for path in site.rglob("*") if path.is_file()}
 
 
 @contextmanager
-def serving(site: Path, models: dict[str, Predictor], ports: Sequence[int]) -> Iterator[str]:
-    """The address of a page that was built, while the `with` lasts, at the first of these ports that is free."""
-    with _listening(ports, site, models) as server:
+def serving(files: Files, models: dict[str, Predictor], ports: Sequence[int]) -> Iterator[str]:
+    """The address of a page with these files, while the `with` lasts, at the first of these ports that is free."""
+    with _listening(ports, files, models) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield f"http://{HOST}:{server.server_port}"
@@ -64,10 +77,10 @@ def serving(site: Path, models: dict[str, Predictor], ports: Sequence[int]) -> I
             server.shutdown()
 
 
-def _listening(ports: Sequence[int], site: Path, models: dict[str, Predictor]) -> "Server":
+def _listening(ports: Sequence[int], files: Files, models: dict[str, Predictor]) -> "Server":
     for port in ports:
         try:
-            return Server(port, site, models)
+            return Server(port, files, models)
         except OSError as error:
             if error.errno != errno.EADDRINUSE or len(ports) == 1:
                 reason = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
@@ -76,17 +89,32 @@ def _listening(ports: Sequence[int], site: Path, models: dict[str, Predictor]) -
 
 
 class Server(ThreadingHTTPServer):
-    """Answers each request in a thread of its own."""
+    """Answers each connection in a thread of its own."""
 
     daemon_threads = True
     request_queue_size = 128  # browsers that wait to be answered; more are refused
 
-    def __init__(self, port: int, site: Path, models: dict[str, Predictor]):
+    def __init__(self, port: int, files: Files, models: dict[str, Predictor]):
         super().__init__((HOST, port), Handler)
-        self.site, self.models = site, models
-        self.files = {f"/{path.relative_to(site).as_posix()}": path for path in site.rglob("*") if path.is_file()}
-        self.reading = threading.Lock()  # one input at a time: a large picture takes memory while it is decoded
+        self.files, self.models = files, models
+        self.connections = threading.BoundedSemaphore(CONNECTIONS)
+        self.turns = threading.BoundedSemaphore(TURNS)
+        self.pictures = threading.Lock()  # one at a time: a large one takes memory while it is decoded
         self.names = {f"{name}:{self.server_port}" for name in (HOST, "localhost")}
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer a connection, or close it if there are too many."""
+        if self.connections.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer a connection until it is closed."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.connections.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a browser that went away; anything else is a fault of ours."""
@@ -100,19 +128,20 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
     timeout = SECONDS
     protocol_version = "HTTP/1.1"
+    default_request_version = "HTTP/1.0"  # whose errors have headers
     server_version, sys_version = "pipeline", ""
 
     def do_GET(self) -> None:
         """Send a file of the page."""
-        path = unquote(urlsplit(self.path).path)
-        file = self.server.files.get("/index.html" if path == "/" else path)
+        path = unquote(self.path.partition("?")[0])
+        path = "/index.html" if path == "/" else path
         if self._refused():
             return
-        if file is None:
-            self._answer(HTTPStatus.NOT_FOUND, b"not found", "text/plain")
+        if path not in self.server.files:
+            self._say(HTTPStatus.NOT_FOUND, "not found")
         else:
-            kind = TYPES.get(file.suffix) or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-            self._answer(HTTPStatus.OK, file.read_bytes(), kind)
+            kind = TYPES.get(Path(path).suffix) or mimetypes.guess_type(path)[0] or "application/octet-stream"
+            self._answer(HTTPStatus.OK, self.server.files[path], kind)
 
     def do_HEAD(self) -> None:
         """Send what GET would, without the content."""
@@ -125,17 +154,40 @@ class Handler(BaseHTTPRequestHandler):
         model = self.server.models.get(unquote(self.path.removeprefix(READ))) if self.path.startswith(READ) else None
         length = self.headers.get("Content-Length", "")
         if model is None:
-            self._answer(HTTPStatus.NOT_FOUND, b"not found", "text/plain")
-        elif self.headers.get("Transfer-Encoding") or not length.isdecimal():
-            self._answer(HTTPStatus.LENGTH_REQUIRED, b"a Content-Length is needed", "text/plain")
-        elif int(length) > LARGEST:
-            self._answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, b"an input has at most 50 MB", "text/plain")
+            self._say(HTTPStatus.NOT_FOUND, "not found")
+        elif self.headers.get("Transfer-Encoding") or not re.fullmatch("[0-9]+", length):
+            self._say(HTTPStatus.LENGTH_REQUIRED, "a Content-Length is needed")
+        elif len(length) > len(str(LARGEST)) or int(length) > LARGEST:
+            self._say(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"an input has at most {LARGEST // 10**6} MB")
         else:
-            self._read(model, self.rfile.read(int(length)))
+            with self.server.turns if int(length) > LARGE else nullcontext():
+                self._answer_input(model, int(length))
+
+    def _answer_input(self, model: Predictor, length: int) -> None:
+        try:
+            content = self._received(length)
+        except TimeoutError:
+            self._say(HTTPStatus.REQUEST_TIMEOUT, f"an input has to come within {self.timeout} seconds")
+        except EOFError:
+            self._say(HTTPStatus.BAD_REQUEST, "the input ended before its Content-Length")
+        else:
+            self._read(model, content)
+
+    def _received(self, length: int) -> bytes:
+        """The body, of so many bytes. Raises TimeoutError if it takes too long, EOFError if it ends before."""
+        content, late = bytearray(), time.monotonic() + self.timeout
+        while len(content) < length:
+            piece = self.rfile.read1(min(PIECE, length - len(content)))
+            if not piece:
+                raise EOFError
+            if time.monotonic() > late:
+                raise TimeoutError
+            content += piece
+        return bytes(content)
 
     def _read(self, model: Predictor, content: bytes) -> None:
         try:
-            with self.server.reading:
+            with self.server.pictures if model.reads_files else nullcontext():
                 features, steps = model.features(content if model.reads_files else content.decode())
             answer: dict[str, Any] = {"features": features.tolist(), "steps": steps}
         except PipelineError as error:
@@ -147,18 +199,24 @@ class Handler(BaseHTTPRequestHandler):
     def _refused(self) -> bool:
         """Whether a request is not one of this page, and was refused."""
         hosts, origin = self.headers.get_all("Host", []), self.headers.get("Origin")
+        of_another = self.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site")
+        is_link = self.command == "GET" and self.headers.get("Sec-Fetch-Dest") == "document" and origin is None
         if len(hosts) != 1 or hosts[0] not in self.server.names:
-            self._answer(HTTPStatus.MISDIRECTED_REQUEST, b"this page has another name", "text/plain")
-        elif origin not in (None, f"http://{hosts[0]}") or self.headers.get("Sec-Fetch-Site") in (
-            "cross-site",
-            "same-site",
-        ):
-            self._answer(HTTPStatus.FORBIDDEN, b"another page may not ask", "text/plain")
+            self._say(HTTPStatus.MISDIRECTED_REQUEST, "this page has another name")
+        elif origin not in (None, f"http://{hosts[0]}") or (of_another and not is_link):
+            self._say(HTTPStatus.FORBIDDEN, "another page may not ask")
         elif self.command == "POST" and origin is None:
-            self._answer(HTTPStatus.FORBIDDEN, b"only the page itself may ask", "text/plain")
+            self._say(HTTPStatus.FORBIDDEN, "only the page itself may ask")
         else:
             return False
         return True
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Say what the library found wrong with a request, as an answer of ours."""
+        self._say(HTTPStatus(code), message or HTTPStatus(code).phrase)
+
+    def _say(self, status: HTTPStatus, text: str) -> None:
+        self._answer(status, text.encode(), "text/plain")
 
     def _answer(self, status: HTTPStatus, content: bytes, kind: str) -> None:
         self.send_response(status)
@@ -170,7 +228,8 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(content)
+            for start in range(0, len(content), PIECE):  # each within its time: a line may be slow
+                self.wfile.write(content[start : start + PIECE])
 
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002  # the name in the library
         """Print nothing of a request."""

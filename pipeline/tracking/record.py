@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric, Param, Run
 
 EXAMPLES = TaskPaths("").examples.name
+PAUSE = 2  # seconds between two records of a training
+BATCH = 1000  # metrics that MLflow takes at once
 
 
 @dataclass(frozen=True)
@@ -53,15 +55,29 @@ def live_run(provenance: Provenance) -> Iterator[OnReport]:
     attempt = connection.BestEffort(provenance.model)
     client = attempt("the training", connection.client)
     run_id = attempt("the training", lambda: _begin(client, provenance))
+    waiting: list[dict[str, float]] = []
+    due = time.monotonic()
+
+    def send() -> None:
+        nonlocal due
+        if waiting:
+            what = f"the training from step {waiting[0]['step']:.0f} on"
+            attempt(what, lambda: _log_rows(client, run_id, waiting))
+        waiting.clear()
+        due = time.monotonic() + PAUSE
 
     def on_report(row: dict[str, float]) -> None:
-        attempt(f"the training from step {row['step']:.0f} on", lambda: _log_row(client, run_id, row))
+        waiting.append(row)
+        if time.monotonic() >= due:
+            send()
 
     try:
         yield on_report
     except BaseException:
+        send()
         attempt("the end of the training", lambda: _end(client, run_id, "FAILED", f"{provenance.model}@stopped"))
         raise
+    send()
     attempt("the end of the training", lambda: _finish(client, run_id, provenance))
 
 
@@ -168,18 +184,20 @@ def _metrics(values: Mapping[str, float], step: int = 0, model_id: str | None = 
     return [Metric(key, float(value), now, step, model_id=model_id) for key, value in values.items()]
 
 
-def _log_row(client: "MlflowClient", run_id: str, row: Mapping[str, float]) -> None:
-    """Write a row of history.csv as points of the curves."""
-    points = {schema.curve(column): value for column, value in row.items() if column != "step"}
-    client.log_batch(run_id, _metrics(points, int(row["step"])))
+def _log_rows(client: "MlflowClient", run_id: str, rows: Iterable[Mapping[str, float]]) -> None:
+    """Write rows of history.csv as points of the curves."""
+    points: list[Metric] = []
+    for row in rows:
+        values = {schema.curve(column): value for column, value in row.items() if column != "step"}
+        points += _metrics(values, int(row["step"]))
+    for first in range(0, len(points), BATCH):
+        client.log_batch(run_id, points[first : first + BATCH])
 
 
 def _log_history(client: "MlflowClient", run_id: str, rows: Iterable[Mapping[str, float]]) -> None:
     """Write the rows of history.csv that the run does not have yet."""
     present = {point.step for point in client.get_metric_history(run_id, schema.curve("loss"))}
-    for row in rows:
-        if int(row["step"]) not in present:
-            _log_row(client, run_id, row)
+    _log_rows(client, run_id, [row for row in rows if int(row["step"]) not in present])
 
 
 def _artifacts(task: str) -> str | None:

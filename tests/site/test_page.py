@@ -49,7 +49,7 @@ INFO = {
     "bits": DatasetInfo("bits", "b", False, (20, 1), [str(i) for i in range(21)], "test", False, "bits", {"test": 9}),
     "mnist": DatasetInfo("mnist", "m", False, (28, 28), list("0123456789"), "test", False, "rows", {"test": 9}),
     "fable": DatasetInfo(
-        "fable", "f", False, (3, 1), [f"w{i}" for i in range(112)], "train", True, "words", {"test": 9}
+        "fable", "f", False, (3, 1), [f"w{i}" for i in range(112)], "train", True, "words", {"train": 9}
     ),
 }
 
@@ -102,7 +102,7 @@ def test_networks_in_javascript_give_what_onnx_runtime_gives(
     build(site)
     models = {name: open_export(name, ModelPaths(name).onnx, ModelPaths(name).info) for name in NETWORKS}
     milliseconds = {}
-    with server.serving(site, models, [0]) as address:
+    with server.serving(server.read_files(site), models, [0]) as address:
         page.driver.get(f"{address}/index.html")
         for name, (task, _, _) in NETWORKS.items():
             features = sequences(task)
@@ -128,7 +128,7 @@ def test_a_link_opens_this_step_of_this_string(page: Page) -> None:
     assert page.count(".bits button") == 4
     page.click("#step-on")
     page.shows(".step", "Step 4: bit 0")
-    assert "step=4" in page.driver.current_url
+    page.wait(lambda: "step=4" in page.driver.current_url)
 
 
 def test_the_formulas_have_the_numbers_of_the_network(page: Page, trained: Path) -> None:
@@ -156,7 +156,7 @@ def test_bits_are_typed_clicked_and_broken(page: Page) -> None:
     page.write("#bits-text", "0101")
     page.choose("#break-bias", "0")
     page.shows("#bits-answer", "nothing is proven")
-    assert "bias=0" in page.driver.current_url
+    page.wait(lambda: "bias=0" in page.driver.current_url)
 
 
 def test_a_link_that_is_wrong_breaks_nothing(page: Page) -> None:
@@ -210,6 +210,7 @@ def test_a_digit_is_drawn_with_the_mouse_and_the_keyboard(page: Page) -> None:
     assert page.count(".rows tr") == 28
     page.click("#row-9")
     page.shows(".step", "Step 10: row 10")
+    page.wait(lambda: "step=10" in page.driver.current_url)
     link = page.driver.current_url.partition("#")[2]
     answer = page.words("#digit-answer")
     page.open(link)
@@ -229,6 +230,7 @@ def test_a_photo_is_read_by_python(page: Page) -> None:
     page.shows("#digit-answer", "%")
     page.find("#digit-file").send_keys(str(project.ROOT / "docs" / "seven.png"))
     page.shows("#digit-answer", "Read by Python")
+    page.wait(lambda: "pixels=" in page.driver.current_url)
     answer, link = page.words("#digit-answer b"), page.driver.current_url.partition("#")[2]
     page.open(link)  # who opens the link sees the same pixels
     page.shows("#digit-answer", "Read from a picture")

@@ -1,17 +1,22 @@
 """The server of `pipeline demo`: what it answers, and what it refuses."""
 
 import http.client
+import io
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pipeline.errors import PipelineError
 from pipeline.site import server
@@ -108,9 +113,13 @@ def test_a_bad_input_gets_a_sentence(address: str, model: str, body: bytes, said
         (421, "GET", "/", {"Host": "[::1"}),
         (421, "GET", "/", {"Host": ""}),
         (421, "GET", "/", {"Host": "evil.com@127.0.0.1"}),
+        (404, "GET", "http://[", {}),
         (403, "GET", "/", {"Origin": "http://example.org"}),
         (403, "GET", "/", {"Origin": "null"}),
         (403, "GET", "/site.json", {"Sec_Fetch_Site": "cross-site"}),
+        (403, "GET", "/", {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "iframe"}),
+        (403, "GET", "/", {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "document", "Origin": "http://x.org"}),
+        (200, "GET", "/", {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Dest": "document"}),
         (404, "GET", "/../params.yaml", {}),
         (404, "GET", "/%2e%2e/params.yaml", {}),
         (404, "GET", "/" + "a" * 6000, {}),
@@ -123,7 +132,9 @@ def test_a_bad_input_gets_a_sentence(address: str, model: str, body: bytes, said
         (411, "POST", BITS, {"Content_Length": ""}),
         (411, "POST", BITS, {"Content_Length": "-1"}),
         (411, "POST", BITS, {"Transfer_Encoding": "chunked"}),
+        (411, "POST", BITS, {"Content_Length": "+8"}),
         (413, "POST", BITS, {"Content_Length": "50000001"}),
+        (413, "POST", BITS, {"Content_Length": "9" * 5000}),
         (501, "PUT", "/", {}),
         (501, "OPTIONS", BITS, {}),
     ],
@@ -133,6 +144,86 @@ def test_what_is_no_request_of_the_page_is_refused(
 ) -> None:
     body = b"01101010" if method == "POST" else None
     assert ask(address, method, path, body, **headers)[0] == status
+
+
+def test_what_the_library_refuses_has_the_policy_and_no_page_of_its_own(address: str) -> None:
+    for line in (
+        b"GET\r\n\r\n",
+        b"PUT / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n",
+    ):
+        with connect(address) as connection:
+            connection.sendall(line)
+            answer = b"".join(iter(lambda: connection.recv(10_000), b"")).decode()
+        assert answer.startswith(("HTTP/1.1 4", "HTTP/1.1 5")), line[:40]
+        assert "default-src 'none'" in answer
+        assert "text/plain" in answer
+
+
+def test_an_input_that_ends_early_or_comes_late_is_not_read(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server.Handler, "timeout", 1)
+    host = address.removeprefix("http://")
+    half = f"POST {BITS} HTTP/1.1\r\nHost: {host}\r\nOrigin: {address}\r\nContent-Length: 100\r\n\r\n01"
+    for ends, status in ((True, b"HTTP/1.1 400"), (False, b"HTTP/1.1 408")):
+        with connect(address) as connection:
+            connection.sendall(half.encode())
+            if ends:
+                connection.shutdown(socket.SHUT_WR)
+            assert connection.recv(12) == status
+    with connect(address) as connection:  # byte by byte, none of them late
+        connection.sendall(half.encode())
+        started = time.monotonic()
+        with suppress(ConnectionError):
+            while time.monotonic() - started < 10:
+                connection.sendall(b"0")
+                time.sleep(0.1)
+                if select.select([connection], [], [], 0)[0]:
+                    break
+        assert time.monotonic() - started < 5
+        assert connection.recv(12) == b"HTTP/1.1 408"
+
+
+def test_a_slow_line_gets_a_whole_file(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server.Handler, "timeout", 1)
+    monkeypatch.setattr(server, "PIECE", 1000)
+    path = "/models/mnist-lstm128/weights.bin"
+    expected = ask(address, "GET", path)[1]
+    host = address.removeprefix("http://")
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        connection.connect((host.partition(":")[0], int(host.partition(":")[2])))
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        received = b""
+        while piece := connection.recv(max(len(expected) // 30, 1)):
+            received += piece
+            time.sleep(0.1)
+    assert received.endswith(expected)
+
+
+def test_connections_have_a_limit(address: str) -> None:
+    many = [connect(address) for _ in range(server.CONNECTIONS + 20)]
+    time.sleep(1)
+    assert threading.active_count() < server.CONNECTIONS + 20
+    for connection in many:
+        connection.close()
+    wait = time.monotonic() + 10
+    while time.monotonic() < wait:
+        with suppress(ConnectionError):
+            if ask(address, "POST", BITS, b"01101010")[0] == 200:
+                return
+    pytest.fail("the server does not answer any more")
+
+
+def test_a_jpeg_of_many_scans_is_refused_at_once(address: str) -> None:
+    picture = io.BytesIO()
+    Image.radial_gradient("L").resize((2000, 2000)).save(picture, "JPEG", progressive=True)
+    content = picture.getvalue()
+    first, end = content.index(b"\xff\xda"), content.rindex(b"\xff\xd9")
+    started = time.monotonic()
+    status, answer, _ = ask(address, "POST", "/read/mnist-lstm128", content[:end] + content[first:end] * 60)
+    assert (status, "scans" in json.loads(answer)["error"]) == (200, True)
+    assert time.monotonic() - started < 3
 
 
 def test_two_hosts_are_refused(address: str) -> None:
@@ -155,7 +246,7 @@ def test_slow_and_lost_browsers_keep_nobody_waiting(address: str, monkeypatch: p
     for connection in slow[:25]:
         connection.close()
     for connection in slow[25:]:
-        assert connection.recv(100) == b"", "the server has hung up"
+        assert connection.recv(12) == b"HTTP/1.1 408"
         connection.close()
 
 
@@ -176,7 +267,7 @@ def test_the_program_leaves_nothing_behind(trained: Path, tmp_path: Path, number
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     log = tmp_path / "log"
     with running(command, log, lambda: responds(f"http://127.0.0.1:{port}"), cwd=trained, env=environment) as process:
-        assert next(path.name for path in tmp_path.iterdir() if path != log).startswith("pipeline-demo-")
+        assert [path for path in tmp_path.iterdir() if path != log] == [], "the page is in memory"
         process.send_signal(number)
         process.wait(30)
     assert [path for path in tmp_path.iterdir() if path != log] == []

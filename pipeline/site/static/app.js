@@ -6,28 +6,30 @@ import { digitTab } from "./digit.js";
 import { h, show } from "./dom.js";
 import { fableTab } from "./fable.js";
 import { modelsTab } from "./models.js";
-import { Network } from "./network.js";
+import * as network from "./network.js";
 import { taskTab } from "./task.js";
 
 const TABS = { bits: ["Bits", bitsTab], mnist: ["Digit", digitTab], fable: ["Fable", fableTab], models: ["Models", modelsTab] };
 const networks = new Map();
 
-/** The network of a model, loaded when it is first asked for. */
+/** The network of a model, loaded when it is first asked for, and again if that failed. */
 function load(name) {
-  if (!networks.has(name)) networks.set(name, Network.load(name));
+  if (!networks.has(name)) networks.set(name, network.Network.load(name));
+  networks.get(name).catch(() => networks.delete(name));
   return networks.get(name);
 }
 
 async function start() {
-  const site = await fetch("site.json").then((answer) => answer.json());
+  const site = await network.load("site.json").then((answer) => answer.json());
   const tasks = [...new Set(site.models.map(({ task }) => task))];
   const known = Object.keys(TABS).filter((tab) => tasks.includes(tab));
   const tabs = [...known, ...tasks.filter((task) => !(task in TABS)), "models"];
   const main = document.querySelector("main"), nav = document.querySelector("nav");
   const left = new Map(); // the address of each tab as it was left
-  let shown = "";
+  let shown = "", saving = 0;
 
   async function open() {
+    clearTimeout(saving);
     let { tab, values } = address.read();
     if (!tabs.includes(tab)) [tab, values] = [tabs[0], {}];
     if (tab !== shown) show(main, h("p", { class: "note" }, "Loading the weights …"));
@@ -39,7 +41,8 @@ async function start() {
     const names = site.models.filter(({ task }) => tab === "models" || task === tab).map(({ name }) => name);
     const update = (changes) => {
       left.set(tab, address.of(tab, (values = { ...values, ...changes })));
-      history.replaceState(null, "", left.get(tab));
+      clearTimeout(saving); // browsers allow few changes of the address in a second
+      saving = setTimeout(() => history.replaceState(null, "", left.get(tab)), 100);
       document.getElementById(`tab-${tab}`).href = left.get(tab);
     };
     if (Object.keys(values).length) left.set(tab, address.of(tab, values));
@@ -55,4 +58,7 @@ async function start() {
   await open();
 }
 
-start();
+start().catch((error) => {
+  show(document.querySelector("main"), h("p", { role: "alert", class: "error" }, `This page could not be shown: ${error.message}`));
+  throw error;
+});

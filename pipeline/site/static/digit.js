@@ -7,6 +7,7 @@ import { readInput } from "./task.js";
 
 const PAD = 280; // pixels of the pad, each way
 const PEN = 20; // pixels
+const MOST = 4000; // points of a drawing
 const EMPTY = "none"; // in an address: nothing is drawn
 const SEVEN = [[70, 60], [110, 60], [160, 60], [210, 60], [190, 100], [170, 140], [150, 180], [140, 220], [130, 250]];
 
@@ -102,7 +103,7 @@ export async function digitTab(main, { names, values: given, update, load, site 
     drawn();
   });
   pad.addEventListener("pointermove", (event) => {
-    if (event.buttons && strokes.length) {
+    if (event.buttons && strokes.length && strokes.flat().length < MOST) {
       strokes.at(-1).push(point(event));
       drawn();
     }
@@ -172,6 +173,6 @@ function pixelsOf(text) {
 function parse(text) {
   if (text === undefined || text === EMPTY) return null;
   const strokes = text.split("_").filter(Boolean).map((stroke) => stroke.split(".").map(Number));
-  if (strokes.some((stroke) => stroke.length % 2 || stroke.some((each) => !(each >= 0 && each <= PAD)))) return null;
+  if (text.length > 10 * MOST || strokes.some((stroke) => stroke.length % 2 || stroke.some((each) => !(each >= 0 && each <= PAD)))) return null;
   return strokes.map((stroke) => Array.from({ length: stroke.length / 2 }, (_, i) => [stroke[2 * i], stroke[2 * i + 1]]));
 }

@@ -4,6 +4,7 @@ import { bars, choice, h, largest, percent, show } from "./dom.js";
 import { stepPanel } from "./step.js";
 
 const MORE = 60; // words that a click adds
+const LONGEST = 2000; // words of a story
 const UNSURE = 0.1; // of the second most probable word: the network is not certain
 
 export async function fableTab(main, { names, values: given, update, reopen, load }) {
@@ -52,6 +53,7 @@ export async function fableTab(main, { names, values: given, update, reopen, loa
   /** Why the network cannot read these words; "" if it can. */
   function problem(story) {
     const unknown = story.find((word) => !known.has(word));
+    if (story.length > LONGEST) return `${story.length.toLocaleString("en")} words came, of at most ${LONGEST.toLocaleString("en")}`;
     return unknown ? `“${unknown}” is not a word of this story` : story.length < steps ? `${story.length} words came` : "";
   }
 

@@ -60,8 +60,7 @@ function facts({ facts: { network, dataset, facts: known, tensors } }) {
   return h("table", { class: "facts" }, h("tbody", {}, rows.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value)))));
 }
 
-function certificate({ facts: { network, facts: { certificate: proofs } } }) {
-  const proof = proofs?.[0];
+function certificate({ facts: { network, facts: { certificate: proof } } }) {
   if (!proof || network.readout !== "count") return null;
   if (network.precision !== "float32") return h("p", { class: "note" }, "The proof is of the weights in float32; these are rounded to float16.");
   if (!proof.certified_steps) return h("p", { class: "note" }, `Nothing is proven of this network: ${proof.reason}.`);
@@ -69,7 +68,7 @@ function certificate({ facts: { network, facts: { certificate: proofs } } }) {
 }
 
 const pictures = ({ facts: { name, pictures: files } }) => files.map((file) => h(
-  "details", {}, h("summary", {}, TITLES[file] ?? file), h("img", { src: `models/${name}/${file}`, alt: `${TITLES[file] ?? file} of ${name}`, loading: "lazy" }),
+  "details", {}, h("summary", {}, TITLES[file] ?? file), h("img", { src: `models/${encodeURIComponent(name)}/${file}`, alt: `${TITLES[file] ?? file} of ${name}`, loading: "lazy" }),
 ));
 
 function curves({ facts: { facts: { history } } }) {

@@ -75,12 +75,21 @@ function halves(bits) {
   });
 }
 
+/** A file of the page. */
+export async function load(path) {
+  const answer = await fetch(path).catch(() => null);
+  if (!answer) throw new Error(`${path} could not be loaded; is the server still there?`);
+  if (!answer.ok) throw new Error(`${path} could not be loaded (status ${answer.status}).`);
+  return answer;
+}
+
 export class Network {
   /** The network of models/NAME, with what is known of it as `facts`. */
   static async load(name) {
+    const folder = `models/${encodeURIComponent(name)}`;
     const [facts, content] = await Promise.all([
-      fetch(`models/${name}/model.json`).then((answer) => answer.json()),
-      fetch(`models/${name}/weights.bin`).then((answer) => answer.arrayBuffer()),
+      load(`${folder}/model.json`).then((answer) => answer.json()),
+      load(`${folder}/weights.bin`).then((answer) => answer.arrayBuffer()),
     ]);
     const numbers = facts.network.precision === "float16" ? halves(new Uint16Array(content)) : new Float32Array(content);
     const tensors = {};

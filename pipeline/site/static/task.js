@@ -75,6 +75,10 @@ export async function taskTab(main, { names, values: given, update, load, site }
 
 /** What a model reads of an input, a text or a file, by Python: features, names of the steps, or an error. */
 export async function readInput(model, body) {
-  const answer = await fetch(`read/${encodeURIComponent(model)}`, { method: "POST", body, headers: { "Content-Type": "application/octet-stream" } });
-  return answer.ok ? answer.json() : { error: `the server answered: ${await answer.text()}` };
+  try {
+    const answer = await fetch(`read/${encodeURIComponent(model)}`, { method: "POST", body, headers: { "Content-Type": "application/octet-stream" } });
+    return answer.ok ? await answer.json() : { error: `the server answered: ${await answer.text()}` };
+  } catch {
+    return { error: "the server does not answer; start `pipeline demo` again." };
+  }
 }
