@@ -3,22 +3,21 @@
 Every task is the same sentence (read a short sequence, predict its class), so all of them share these forms.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 
 from pipeline import manifest
-from pipeline.errors import PipelineError
-from pipeline.files import write_atomic
+from pipeline.files import damaged, fits, load_json, write_atomic
 from pipeline.formats import write_csv, write_json
 from pipeline.paths import TaskPaths, repro
 
 SPLITS = ("train", "validation", "test")
 CHUNK = 2**20  # examples that are written or evaluated at once
+LARGEST = 2**40  # of a size
 
 # An exported model: float32 (batch, steps, features) to its outputs by name, of which one is `probabilities`.
 Model = Callable[[np.ndarray], Mapping[str, np.ndarray]]
@@ -165,11 +164,11 @@ def load_examples(paths: TaskPaths) -> Examples:
     info = load_info(paths.info, stage)
     try:
         rows = np.load(paths.examples, mmap_mode="r")
+        if len(rows) != sum(info.stored.values()) or rows["code"].ndim != 2 or rows["target"].dtype.kind not in "iu":
+            raise ValueError
         return Examples(info, rows["code"], rows["target"])
     except (ValueError, IndexError, OSError):
-        raise PipelineError(
-            f"{paths.examples} is damaged; run `{repro(*stage, force=True)}` to make it again."
-        ) from None
+        raise damaged(paths.examples, repro(*stage, force=True)) from None
 
 
 def save_info(info: DatasetInfo, path: Path, **more: Any) -> None:
@@ -182,12 +181,27 @@ def load_info(path: Path, stage: tuple[str, str]) -> DatasetInfo:
 
     Raises PipelineError if the file is missing or damaged; `stage`, such as ("split", "bits"), makes it again.
     """
+    again = repro(*stage, force=True)
     manifest.verify(path.parent, stage, path.name)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        content["shape"] = tuple(content["shape"])
-        content.setdefault("implicit_split", content.get("complement", False))  # as 0.3 called it
-        content.setdefault("max_steps", None)
-        return DatasetInfo(**{name: content[name] for name in DatasetInfo.__dataclass_fields__})
-    except (ValueError, KeyError, TypeError):
-        raise PipelineError(f"{path} is damaged; run `{repro(*stage, force=True)}` to make it again.") from None
+    content = load_json(path, again, dict[str, Any])
+    content.setdefault("implicit_split", content.get("complement", False))  # as 0.3 called it
+    content.setdefault("max_steps", None)
+    kinds = get_type_hints(DatasetInfo)
+    if not fits(content, kinds):
+        raise damaged(path, again, "a value is missing or has another type")
+    info = DatasetInfo(**{name: content[name] for name in kinds} | {"shape": (*content["shape"],)})
+    if wrong := _wrong(info):
+        raise damaged(path, again, wrong)
+    return info
+
+
+def _wrong(info: DatasetInfo) -> str:
+    """What no dataset has; "" if nothing is wrong."""
+    steps = [*info.shape, info.min_steps or 1, info.max_steps or 1]
+    if not all(1 <= each <= LARGEST for each in steps):
+        return f"shape, min_steps and max_steps are {steps}"
+    if not info.class_names or len(set(info.class_names)) < len(info.class_names):
+        return "class_names has none, or one twice"
+    if info.eval_split not in info.splits or not all(0 <= size <= LARGEST for size in info.splits.values()):
+        return f"splits are {info.splits}"
+    return ""

@@ -29,9 +29,7 @@ def verify(folder: Path, stage: tuple[str, str], *files: str) -> None:
     for name in (*files, MANIFEST):
         require(folder / name, repro(*stage))
     again = repro(*stage, force=True)
-    hashes = load_json(folder / MANIFEST, again)
-    if not isinstance(hashes, dict):
-        raise PipelineError(f"{folder / MANIFEST} is damaged; run `{again}` to make it again.")
+    hashes: dict[str, str] = load_json(folder / MANIFEST, again, dict[str, str])
     for name in files or hashes:
         require(folder / name, again)
         if hashes.get(name) != _sha256(folder / name):

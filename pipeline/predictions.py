@@ -1,6 +1,6 @@
 """What an evaluation passes to its figures and tables: predictions, what is counted of them, and the metrics."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.dataset import DatasetInfo
-from pipeline.errors import PipelineError, shortened
-from pipeline.files import require, write_atomic
+from pipeline.errors import shortened
+from pipeline.files import damaged, require, write_atomic
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,10 +114,13 @@ def _deviation(examples: np.ndarray, probability: np.ndarray) -> np.ndarray:
     Of n examples with probability p: 2 v (1 - p) P(v are right), where v is the whole number above n p. Source: A. de
     Moivre, "Miscellanea Analytica" (1730).
     """
-    from scipy.stats import binom
+    from scipy.special import gammaln, xlog1py, xlogy  # scipy.stats has the distribution, and takes a second to import
 
     above = np.floor(examples * probability) + 1
-    return np.asarray(2 * above * (1 - probability) * binom.pmf(above, examples, probability))
+    left = np.maximum(examples - above, 0)
+    ways = gammaln(examples + 1) - gammaln(above + 1) - gammaln(left + 1)
+    of_above = np.exp(ways + xlogy(above, probability) + xlog1py(left, -probability))
+    return np.asarray(np.where(above > examples, 0, 2 * above * (1 - probability) * of_above))
 
 
 @dataclass(frozen=True)
@@ -149,13 +152,19 @@ def write_parquet(table: "pd.DataFrame", path: Path) -> None:
     write_atomic(path, lambda draft: table.to_parquet(draft, index=False, compression="zstd"))
 
 
-def load_parquet(path: Path, command: str) -> "pd.DataFrame":
-    """Read a table. Raises PipelineError if the file is missing or damaged; `command` makes it again."""
+def load_parquet(path: Path, command: str, columns: Collection[str] = ("target", "predicted")) -> "pd.DataFrame":
+    """Read predictions with these columns of whole numbers, and maybe others.
+
+    Raises PipelineError if the file is missing or damaged; `command` makes it again.
+    """
     import pandas as pd
 
     require(path, command)
     try:
-        return pd.read_parquet(path)
+        table = pd.read_parquet(path)
     except (ValueError, OSError, KeyError, NotImplementedError) as error:  # the base classes of pyarrow's errors
         reason = shortened(str(error), 100)
-        raise PipelineError(f"{path} is damaged ({reason}); run `{command}` to make it again.") from None
+        raise damaged(path, command, reason) from None
+    if missing := {*columns} - {*table.select_dtypes("integer")}:
+        raise damaged(path, command, f"it has no column {min(missing)} of whole numbers")
+    return table

@@ -67,7 +67,9 @@ MODULES = {
 DVC_STAGES: dict[str, Any] = parse_yaml((project.ROOT / "dvc.yaml").read_text())["stages"]
 # Modules that every stage imports and that change no byte of an output: they read a file, find it, write it whole,
 # refuse a value, or forward a call. DVC does not watch them, nor what a stage imports through them alone.
-NEUTRAL = {f"pipeline.{name}" for name in ("config", "errors", "files", "paths", "section", "tasks")}
+NEUTRAL = {
+    f"pipeline.{name}" for name in ("config", "errors", "files", "networks.saved_model", "paths", "section", "tasks")
+}
 NOT_NEUTRAL = {"check": {"pipeline.config"}}  # writes the schema of config.py
 # The files of a task's folder that a stage uses through tasks.Task. `sample_line` of evaluation.py only prints, so
 # training does not depend on it.

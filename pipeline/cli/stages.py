@@ -1,6 +1,7 @@
 """The commands of the stages of dvc.yaml."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -89,15 +90,18 @@ def _train_on_cluster(setup: "ModelSetup", workers: int, address: str | None, gp
 
 
 @app.command()
-def export(model: ModelName) -> None:
-    """Export a trained model as ONNX and SavedModel, and compare both with it: models/MODEL/export."""
+def export(
+    model: ModelName,
+    saved_model: Annotated[Path | None, typer.Option(help="a new folder for a TensorFlow SavedModel, too")] = None,
+) -> None:
+    """Export a trained model as ONNX, and compare the file with it: models/MODEL/export."""
     from pipeline import config
     from pipeline.cli.quiet import without_notes
 
     setup = config.load().model(model)
     with without_notes():
         from pipeline.stages import export
-    export.run(setup)
+    export.run(setup, saved_model)
 
 
 @app.command()

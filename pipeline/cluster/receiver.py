@@ -84,9 +84,10 @@ def receive(sweep: Sweep, name: str, content: dict[str, Any], rows: list[dict[st
         weights = trained_weights(entries, model)
         if provenance := content["provenances"].get(f"{weights}.json"):
             write_bytes(provenance, files.provenance(weights))
-    except PipelineError as error:
+        metrics = json.loads(content["metrics"])
+    except (PipelineError, ValueError) as error:
         return TrialRecord(name, overrides, FAILED, str(error), rows)
-    return TrialRecord(name, overrides, FINISHED, "", rows, json.loads(content["metrics"]), entries)
+    return TrialRecord(name, overrides, FINISHED, "", rows, metrics, entries)
 
 
 def _entries(lock: bytes, sweep: Sweep) -> dict[str, Any]:

@@ -84,7 +84,7 @@ class Results:
 
     def _load(self, name: str) -> TrialRecord:
         path = self.folder / f"{name}.json"
-        content = load_json(path, f"rm {path}")
+        content = load_json(path, f"rm {path}", dict[str, Any])
         try:
             return TypeAdapter(TrialRecord).validate_python(content)
         except ValueError:

@@ -19,9 +19,9 @@ from tqdm import tqdm
 from pipeline import manifest, tasks
 from pipeline.dataset import DatasetInfo, Examples, load_examples, load_info
 from pipeline.errors import PipelineError
-from pipeline.files import md5, write_bytes
+from pipeline.files import damaged, md5, write_bytes
 from pipeline.inference.onnx_session import Session, batches
-from pipeline.paths import ModelPaths, TaskPaths
+from pipeline.paths import ModelPaths, TaskPaths, repro
 from pipeline.predictions import ROWS, Predictions, Totals
 
 HASH = hashlib.sha256().digest_size  # bytes at the beginning of a chunk's file
@@ -87,7 +87,10 @@ def open_evaluation(paths: ModelPaths, task: TaskPaths) -> tuple[Examples, Store
     """
     exported = ("export", paths.name)
     manifest.verify(paths.export, exported, paths.onnx.name)
-    examples = replace(load_examples(task), info=load_info(paths.info, exported))
+    examples, info = load_examples(task), load_info(paths.info, exported)
+    if replace(info, min_steps=None, max_steps=None) != replace(examples.info, min_steps=None, max_steps=None):
+        raise damaged(paths.info, repro(*exported, force=True), f"it is of other data than {task.info}")
+    examples = replace(examples, info=info)
     return examples, Store(paths.evaluation(md5(paths.onnx), md5(task.examples)))
 
 

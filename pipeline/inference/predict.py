@@ -7,27 +7,28 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline import manifest, tasks
 from pipeline.dataset import DatasetInfo, load_info
 from pipeline.errors import PipelineError, quoted
-from pipeline.files import load_json, md5
+from pipeline.files import damaged, load_json, md5
 from pipeline.inference.onnx_session import Session, batches
 from pipeline.inference.story import Word, following
 from pipeline.paths import MODELS, ModelPaths, repro
 from pipeline.tasks.inputs import UserInput
 
 if TYPE_CHECKING:
-    from pipeline.inference.trace import Tracer
+    from pipeline.inference.trace import Arrays, Tracer
 
 SHOWN = 0.0005  # probability of a runner-up that is printed: 0.1 %
 BATCH = 64  # lines of a stream that are predicted at once
 STEPS = 2**20  # of the sequences that are predicted at once
 LONGEST = 1_000_000  # characters of an input
 TOP = 3  # classes that are shown
+CERTIFICATE = {"onnx": str, "certified_steps": int, "reason": str | None, "adds": list[float], "rounding": float}
 RANGES = {"words": (1, 10_000), "temperature": (0, 100), "seed": (0, 2**63 - 1), "top": (1, 1_000_000)}
 
 
@@ -121,27 +122,37 @@ class Predictor:
 
     @cached_property
     def _session(self) -> Session:
-        return Session(self.verified(), repro("export", self.name, force=True))
-
-    def verified(self) -> Path:
-        """The ONNX file. Raises PipelineError if it is missing or was changed."""
+        again = repro("export", self.name, force=True)
         manifest.verify(self.onnx.parent, ("export", self.name), self.onnx.name)
-        return self.onnx
+        session = Session(self.onnx, again)
+        if not session.reads(self.info.shape) or session.classes != len(self.info.class_names):
+            raise damaged(self.onnx.with_name("info.json"), again, f"it is not of {self.onnx.name}")
+        return session
 
     @cached_property
-    def certified_steps(self) -> int:
-        """Of how many steps every count is proven, as `evaluate` found for this ONNX file; 0 if it did not.
+    def weights(self) -> "Arrays":
+        """The constants of the ONNX file by name. Raises PipelineError if it is missing, changed or no such network."""
+        from pipeline.inference.trace import read_weights
 
-        Raises PipelineError if the certificate is damaged.
-        """
-        path, again = self.onnx.parent.parent / ModelPaths(self.name).certificate.name, repro("evaluate", self.name)
+        _ = self._session  # which refuses a damaged file
+        weights = read_weights(self.onnx)
+        if not any(name.endswith(".recurrent") for name in weights):
+            raise damaged(self.onnx, repro("export", self.name, force=True), "it has no recurrent layer")
+        return weights
+
+    @cached_property
+    def certificate(self) -> dict[str, Any] | None:
+        """What `evaluate` proved of this ONNX file; None if it did not. Raises PipelineError if the file is damaged."""
+        path = self.onnx.parent.parent / ModelPaths(self.name).certificate.name
         if not path.is_file():
-            return 0
-        try:
-            (certificate,) = load_json(path, again)
-            return int(certificate["certified_steps"]) if certificate["onnx"] == md5(self.onnx) else 0
-        except (ValueError, TypeError, KeyError):
-            raise PipelineError(f"{path} is damaged; run `{again}` to make it again.") from None
+            return None
+        certificates = load_json(path, repro("evaluate", self.name), [CERTIFICATE])
+        return next((each for each in certificates if each["onnx"] == md5(self.onnx)), None)
+
+    @property
+    def certified_steps(self) -> int:
+        """Of how many steps every count is proven; 0 if of none. Raises PipelineError if the certificate is damaged."""
+        return int(self.certificate["certified_steps"]) if self.certificate else 0
 
     @cached_property
     def _task(self) -> tasks.Task:
@@ -177,7 +188,7 @@ class Predictor:
         """What shows the states of the network."""
         from pipeline.inference.trace import Tracer
 
-        return Tracer(self.verified())
+        return Tracer(self.weights)
 
     def features(self, given: UserInput) -> tuple[np.ndarray, list[str]]:
         """What the model reads of one input, float32 (steps, features), and a name for each step.

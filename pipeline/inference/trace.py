@@ -84,9 +84,8 @@ def read_weights(path: Path) -> Arrays:
 class Tracer:
     """Traces sequences with one exported model."""
 
-    def __init__(self, path: Path):
-        """Read the weights of an ONNX file, which a manifest or a Session has found undamaged."""
-        weights = read_weights(path)
+    def __init__(self, weights: Arrays):
+        """Take what `read_weights` read of a file that a manifest or a Session has found undamaged."""
         # As the graph: a count is read in float64.
         kind = np.float64 if "count.kernel" in weights else np.float32
         self._weights = {name: np.asarray(value, kind) for name, value in weights.items()}

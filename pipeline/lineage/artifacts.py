@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import PipelineError
-from pipeline.files import files_below, load_json, md5, md5_of, require
+from pipeline.files import damaged, files_below, fits, load_csv, load_json, md5, md5_of, require
 from pipeline.lineage import dvc, git
 from pipeline.paths import LOCK, MODEL_STAGES, ModelPaths, TaskPaths, is_split_data, repro, stage
 
 Entries = dict[str, Any]  # the entries of dvc.lock, by stage address
-METRICS = {"dataset", "stand_in", "examples", "wrong", "accuracy"}  # what metrics.json must have
+METRICS = {"dataset": str, "stand_in": bool, "examples": int, "wrong": int}  # that metrics.json must have, and:
+METRICS |= {"accuracy": float, "balanced_accuracy": float, "worst_class": str, "worst_class_accuracy": float}
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,14 @@ class Artifacts:
     def metrics(self) -> dict[str, Any]:
         """The content of metrics.json. Raises PipelineError if it is missing or damaged."""
         command = repro("evaluate", self.model)
-        metrics = load_json(self.paths.metrics, command)
-        if not isinstance(metrics, dict) or not set(metrics) >= METRICS:
-            raise PipelineError(f"{self.paths.metrics} is damaged; run `{command}` to make it again.")
+        metrics: dict[str, Any] = load_json(self.paths.metrics, command, METRICS)
+        if not fits(metrics, dict[str, str | float | bool | None]):
+            raise damaged(self.paths.metrics, command)
         return metrics
 
     def history(self) -> list[dict[str, float]]:
-        """The rows of history.csv."""
-        import pandas as pd
-
-        return pd.read_csv(self.paths.history).to_dict("records")  # type: ignore[return-value]
+        """The rows of history.csv. Raises PipelineError if it is missing or damaged."""
+        return load_csv(self.paths.history, repro("train", self.model), ["step"]).to_dict("records")  # type: ignore[return-value]
 
     def check_consistent(self, verbs: Sequence[str] = ("train", "export")) -> None:
         """Raise PipelineError unless the examples and the outputs of these stages are those of the entries.

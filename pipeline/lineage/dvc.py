@@ -17,6 +17,7 @@ from pipeline.files import files_below, load_json, md5, md5_of, parse_yaml
 from pipeline.lineage import git
 from pipeline.paths import LOCK, PARAMS
 
+LISTED = list[dict[str, str]]  # what a folder holds: of each file, md5 and relpath
 MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
 INVALID = (ValueError, KeyError, TypeError, AttributeError, RecursionError)  # what reading a damaged entry raises
 
@@ -145,7 +146,7 @@ class Cache:
         """
         target = inside(root, path)
         if md5.endswith(".dir"):
-            for file in load_json(self._cached(md5, target), "dvc pull"):
+            for file in load_json(self._cached(md5, target), "dvc pull", LISTED):
                 self.checkout(file["md5"], root, f"{path}/{file['relpath']}")
             return
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -165,7 +166,7 @@ class Cache:
         cached = self.path(hash_name)
         if cached.is_file() and md5(cached) != hash_name.removesuffix(".dir"):
             return [cached]
-        listed = load_json(cached, "dvc pull") if hash_name.endswith(".dir") and cached.is_file() else []
+        listed = load_json(cached, "dvc pull", LISTED) if hash_name.endswith(".dir") and cached.is_file() else []
         return [path for file in listed for path in self.damaged(file["md5"])]
 
     def _cached(self, hash_name: str, path: Path) -> Path:

@@ -14,6 +14,7 @@ from pipeline.files import files_below, md5, md5_of, parse_yaml, write_bytes
 from pipeline.lineage import dvc
 from pipeline.paths import LOCK, PARAMS
 
+COMMAND = re.compile(r"python -m pipeline [a-z]+( [\w-]+)?")  # of a stage
 RUN = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{62}/[0-9a-f]{64}")  # the path of an entry in DVC's run cache
 
 
@@ -73,7 +74,7 @@ def _check_entry(content: bytes) -> None:
         command = str(entry["cmd"])
     except dvc.INVALID:
         raise PipelineError("an entry of the run cache came damaged; run the trial again.") from None
-    if not command.startswith("python -m pipeline "):
+    if not COMMAND.fullmatch(command):
         raise PipelineError(f"an entry of the run cache has the command {quoted(command)}; it is not taken.")
     for path in [*dvc.hashes(entry, "deps"), *dvc.hashes(entry, "outs")]:
         dvc.inside(Path(), path)

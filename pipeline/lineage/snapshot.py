@@ -1,6 +1,5 @@
 """A trained model as reports compare it, and the project at a revision of git or in the workspace, which has some."""
 
-import io
 import json
 import tempfile
 from collections.abc import Callable
@@ -13,12 +12,15 @@ import pandas as pd
 
 from pipeline.config import flatten
 from pipeline.errors import PipelineError, printable
-from pipeline.files import load_json, parse_yaml
+from pipeline.files import load_csv, load_json, parse_yaml
 from pipeline.lineage import dvc, git
 from pipeline.lineage.artifacts import numeric
 from pipeline.lineage.provenance import Provenance, of_entries
-from pipeline.paths import PARAMS, ModelPaths, TaskPaths, stage
+from pipeline.paths import PARAMS, ModelPaths, TaskPaths, repro, stage
 from pipeline.predictions import load_parquet
+
+COLUMNS = ("step", "accuracy")  # that every history has
+NO_HISTORY = pd.DataFrame(columns=COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,14 @@ class Snapshot:
 
     def metrics(self, model: str) -> dict[str, Any]:
         """The content of metrics.json; empty if it does not exist."""
-        content: dict[str, Any] = json.loads(self.read(ModelPaths(model).metrics) or b"{}")
+        path = ModelPaths(model).metrics
+        try:
+            content = json.loads(self.read(path) or b"{}")
+        except (ValueError, RecursionError):
+            content = None
+        if not isinstance(content, dict):
+            again = repro("evaluate", model)
+            raise PipelineError(f"{path} of {self.name} is damaged; choose another revision, or run `{again}`.")
         return content
 
     def examples(self, model: str, task: str) -> str | None:
@@ -111,7 +120,7 @@ def summarize(
             id=run_id,
             name=printable(name),
             provenance=provenance,
-            metrics=(numeric(load_json(metrics, command)) if metrics else {}) | provenance.costs,
-            history=pd.read_csv(history or io.StringIO("step,accuracy\n"), index_col="step"),
+            metrics=(numeric(load_json(metrics, command, dict[str, Any])) if metrics else {}) | provenance.costs,
+            history=(load_csv(history, command, COLUMNS) if history else NO_HISTORY).set_index("step"),
             predictions=load_parquet(predictions, command) if predictions else None,
         )

@@ -18,7 +18,7 @@ def write(model: keras.Model, shape: tuple[int, int], folder: Path) -> None:
         _write_graph(_frozen(model, shape), folder)
     except tf.errors.OpError as error:  # of a disk that is full
         raise OSError(None, error.message, str(folder)) from error
-    (folder / "variables").rmdir()  # empty, and DVC does not keep empty folders
+    (folder / "variables").rmdir()  # empty
     path = folder / "saved_model.pb"
     content = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     path.write_bytes(content.SerializeToString(deterministic=True))  # maps sorted by their keys

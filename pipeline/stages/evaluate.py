@@ -16,7 +16,7 @@ from pipeline.inference import trace_figure
 from pipeline.inference.certificate import certify
 from pipeline.inference.evaluation import open_evaluation, predict_split
 from pipeline.inference.onnx_session import Session
-from pipeline.inference.trace import Tracer
+from pipeline.inference.trace import Tracer, read_weights
 from pipeline.paths import repro
 from pipeline.predictions import Predictions, write_parquet
 from pipeline.tasks.evaluation import AFTER
@@ -70,7 +70,7 @@ def _inside(setup: ModelSetup, examples: Examples, predictions: Predictions, met
     accuracy = early | {info.shape[0]: metrics["accuracy"]} if early else {}
     code = task.evaluation.example_to_show(examples, predictions)
     (features,) = task.features(code[None], info)
-    trace = Tracer(setup.paths.onnx).trace(features)
+    trace = Tracer(read_weights(setup.paths.onnx)).trace(features)
     text = task.inputs.decode(code, info)
     title = f"{setup.name} reads {text or 'an example'}"
     for row in np.flatnonzero((predictions.encoded == code).all(axis=1))[:1]:

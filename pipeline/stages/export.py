@@ -1,7 +1,9 @@
-"""Calibrate a trained model, export it as ONNX and as SavedModel, and compare both with the Keras model."""
+"""Calibrate a trained model, export it as ONNX, and compare the file with the Keras model."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,11 +13,11 @@ import tensorflow as tf
 from pipeline import manifest
 from pipeline.config import ModelSetup
 from pipeline.dataset import DatasetInfo, Examples, load_examples, load_info, save_info
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, quoted
 from pipeline.files import draft
 from pipeline.inference.calibration import fit_temperature
 from pipeline.inference.onnx_session import Session, batches
-from pipeline.networks import keras_network, onnx_network, saved_model
+from pipeline.networks import keras_network, onnx_network
 
 LONGEST = 1_000_000  # steps of a sequence that a count is read from
 COMPARED = 10_000  # examples that train, at most
@@ -25,14 +27,17 @@ BATCH = 1000
 TOLERANCE = 1e-4
 
 
-def run(setup: ModelSetup) -> None:
-    """Read the weights of a model; write model.onnx, saved_model and info.json into its export folder.
+def run(setup: ModelSetup, saved_model: Path | None = None) -> None:
+    """Read the weights of a model; write model.onnx and info.json into its export folder.
 
-    The logits are divided by a temperature, so that a probability of 90 % is right nine times of ten.
+    The logits are divided by a temperature, so that a probability of 90 % is right nine times of ten. `saved_model` is
+    a new or an empty folder for the same as a TensorFlow SavedModel.
 
-    Raises PipelineError, and writes nothing, unless both predict the same class as the Keras model for each example,
-    with a probability that differs by at most 1e-4.
+    Raises PipelineError, and writes nothing, unless each file predicts the same class as the Keras model for each
+    example, with a probability that differs by at most 1e-4; or if the folder holds something.
     """
+    if saved_model and saved_model.exists() and (not saved_model.is_dir() or any(saved_model.iterdir())):
+        raise PipelineError(f"{quoted(str(saved_model), 200)} exists and is no empty folder; name a new one.")
     tf.config.set_visible_devices([], "GPU")  # a graph that is traced with a GPU holds cuDNN and loads on no CPU
     keras.utils.clear_session()  # layers are numbered from one again, as in a new process
     paths = setup.paths
@@ -44,8 +49,9 @@ def run(setup: ModelSetup) -> None:
     sequence = setup.task.features(encoded[:COMPARED], examples.info)
     with draft(paths.export) as folder:
         folder.mkdir()
-        write(model, setup, examples.info, folder)
-        difference = compare(model, folder, sequence)
+        onnx.save(build(model, setup, examples.info), file := folder / paths.onnx.name)
+        session = Session(file, "dvc repro")
+        difference = compare(model, file.name, session.probabilities, sequence)
         facts = {"model": setup.name, "parameters": model.count_params(), "temperature": temperature}
         # A model that was trained to know the class after every step reads sequences of one step, too.
         # If it reads a count, which no list of classes bounds, longer ones, too.
@@ -54,42 +60,49 @@ def run(setup: ModelSetup) -> None:
         info = replace(examples.info, min_steps=1 if any_length else None, max_steps=longest)
         save_info(info, folder / paths.info.name, **facts)
         manifest.write_all(folder)
-    print(f"{setup.name}: ONNX and SavedModel predict what Keras predicts, probabilities within {difference:.1e}")
+    print(f"{setup.name}: ONNX predicts what Keras predicts, probabilities within {difference:.1e}")
+    if saved_model:
+        with draft(saved_model) as folder:
+            _write_saved_model(model, setup, examples.info, folder)
+            served = tf.saved_model.load(str(folder)).signatures["serving_default"]
+            difference = compare(
+                model, saved_model.name, lambda part: served(sequence=tf.constant(part))["probabilities"], sequence
+            )
+        print(f"{saved_model}: the same as a SavedModel, probabilities within {difference:.1e}")
 
 
-def write(model: keras.Model, setup: ModelSetup, info: DatasetInfo, folder: Path) -> None:
-    """Write model.onnx and saved_model: `sequence`, float32 (batch, steps, features), to `probabilities`."""
-    classes = len(info.class_names)
+def build(model: keras.Model, setup: ModelSetup, info: DatasetInfo) -> onnx.ModelProto:
+    """A Keras model as ONNX: `sequence`, float32 (batch, steps, features), to `probabilities`."""
     weights = {layer.name: layer.get_weights() for layer in model.layers}
-    graph = onnx_network.build(setup.network, setup.recipe, weights, info.shape, classes)
-    onnx.save(graph, folder / setup.paths.onnx.name)
-    unrolled = keras_network.build(setup.network, setup.recipe, info.shape, classes, unroll=True)
+    return onnx_network.build(setup.network, setup.recipe, weights, info.shape, len(info.class_names))
+
+
+def _write_saved_model(model: keras.Model, setup: ModelSetup, info: DatasetInfo, folder: Path) -> None:
+    from pipeline.networks import saved_model
+
+    unrolled = keras_network.build(setup.network, setup.recipe, info.shape, len(info.class_names), unroll=True)
     unrolled = keras_network.with_probabilities(unrolled)
     unrolled.set_weights(model.get_weights())
-    saved_model.write(unrolled, info.shape, folder / "saved_model")
+    saved_model.write(unrolled, info.shape, folder)
 
 
-def compare(model: keras.Model, folder: Path, sequence: np.ndarray) -> float:
-    """The largest difference of a probability from the Keras model's, on float32 (examples, steps, features)."""
-    session = Session(folder / "model.onnx", "dvc repro")
-    served = tf.saved_model.load(str(folder / "saved_model")).signatures["serving_default"]
+def compare(model: keras.Model, name: str, predict: Callable[[np.ndarray], Any], sequence: np.ndarray) -> float:
+    """The largest difference of a probability from the Keras model's, on float32 (examples, steps, features).
+
+    `predict` gives those of a file, whose name an error has: float32 (batch, classes) for a part of the sequence.
+    """
     largest = 0.0
     for rows in batches(len(sequence), BATCH):
-        expected = model(sequence[rows], training=False).numpy()
-        exported = {
-            "model.onnx": session.probabilities(sequence[rows]),
-            "saved_model": served(sequence=tf.constant(sequence[rows]))["probabilities"].numpy(),
-        }
-        for file, probabilities in exported.items():
-            difference = float(np.abs(probabilities - expected).max())
-            classes = int((probabilities.argmax(axis=1) != expected.argmax(axis=1)).sum())
-            if classes or not difference <= TOLERANCE:
-                raise PipelineError(
-                    f"{file} differs from the trained model: {classes} of {len(expected)} classes, and probabilities "
-                    f"by up to {difference:.1e}, expected none and at most {TOLERANCE:.0e}; please report this with "
-                    "the output of `pip freeze`."
-                )
-            largest = max(largest, difference)
+        expected, probabilities = model(sequence[rows], training=False).numpy(), np.asarray(predict(sequence[rows]))
+        difference = float(np.abs(probabilities - expected).max())
+        classes = int((probabilities.argmax(axis=1) != expected.argmax(axis=1)).sum())
+        if classes or not difference <= TOLERANCE:
+            raise PipelineError(
+                f"{name} differs from the trained model: {classes} of {len(expected)} classes, and probabilities "
+                f"by up to {difference:.1e}, expected none and at most {TOLERANCE:.0e}; please report this with "
+                "the output of `pip freeze`."
+            )
+        largest = max(largest, difference)
     return largest
 
 

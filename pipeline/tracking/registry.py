@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pipeline
 from pipeline import tasks
@@ -79,7 +79,7 @@ def write_package(artifacts: Artifacts, folder: Path, run_id: str = "", model_id
         pip_requirements=[f"{name}=={installed(name)}" for name in REQUIREMENTS],
         signature=infer_signature(model_output=ANSWER, params=asdict(DEFAULT)),  # the input: texts or an array
         input_example={"sequence": features(encoded[:1], examples.info)},
-        metadata=load_json(paths.info, repro("export", artifacts.model)),
+        metadata=load_json(paths.info, repro("export", artifacts.model), dict[str, Any]),
         mlflow_model=Model(run_id=run_id, model_id=model_id),
     )
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tests.attack import damage, faults, inputs, trust
+from tests.attack import damage, faults, inputs, trust, web
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ AREAS: dict[str, tuple[Area, float]] = {  # with their shares of the cases
     "pictures": (inputs.pictures, 20),
     "exports": (damage.exports, 12),
     "data": (damage.data, 12),
+    "types": (damage.types, 12),
+    "requests": (web.requests, 20),
     "dvc.lock": (damage.lock, 3),
     "names": (inputs.names, 0.4),
     "kills": (faults.kills, 0.4),

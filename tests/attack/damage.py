@@ -1,13 +1,17 @@
 """Areas of the campaign: damaged files."""
 
+import hashlib
+import io
 import json
 import random
 from pathlib import Path
 
+import pandas as pd
+
 from pipeline.files import md5
-from pipeline.paths import LOCK, ModelPaths, TaskPaths
-from tests.attack.harness import changed, run
-from tests.attack.mutations import damaged, edited
+from pipeline.paths import LOCK, MANIFEST, ModelPaths, TaskPaths
+from tests.attack.harness import changed, kept, run
+from tests.attack.mutations import damaged, edited, retyped
 from tests.harness import project
 
 BITS, MNIST, FABLE = project.MODELS
@@ -47,6 +51,57 @@ def data(rng: random.Random) -> tuple[str, str]:
 
 def _hashes(folder: Path, without: Path) -> dict[Path, str]:
     return {path: md5(path) for path in folder.rglob("*") if path.is_file() and path != without}
+
+
+def types(rng: random.Random) -> tuple[str, str]:
+    """A file with values of other types, and the manifest that fits it: refused, or harmless."""
+    model = rng.choice([BITS, MNIST, FABLE])
+    paths, data = ModelPaths(model), TaskPaths(model.partition("-")[0])
+    site, compare = ("site", "page"), ("compare", "HEAD", "workspace")
+    readers: dict[Path, list[tuple[str, ...]]] = {
+        paths.info: [("predict", model, "there came a"), ("explain", model, "01101010"), site, ("evaluate", model)],
+        data.info: [("evaluate", model), site, ("verify",)],
+        paths.metrics: [site, ("results",), ("track",), compare],
+        paths.certificate: [site, ("predict", BITS, "01101010")],
+        paths.history: [site, ("track",), compare],
+        paths.confusion: [site],
+        paths.by_class: [site],
+        paths.predictions: [site, compare],
+    }
+    path = rng.choice(list(readers))
+    command = rng.choice(readers[path])
+    before = path.read_bytes()
+    if path.suffix == ".json":
+        new = json.dumps(retyped(json.loads(before), rng)).encode()
+    elif path.suffix == ".csv":
+        table = [line.split(",") for line in before.decode().splitlines()]
+        found = retyped(table, rng)
+        rows = found if isinstance(found, list) else []
+        lines = (",".join(map(str, row if isinstance(row, list) else [row])) for row in rows)
+        new = "\n".join(lines).encode("utf-8", "replace")
+    else:
+        new = _retyped_table(before, rng)
+    with kept(*{path.parent, paths.folder, Path("logs"), Path("mlflow.db"), Path("mlartifacts")}):
+        path.chmod(0o644)
+        path.write_bytes(new)
+        if path.name == "info.json":
+            listed = json.loads((path.parent / MANIFEST).read_text())
+            (path.parent / MANIFEST).chmod(0o644)
+            (path.parent / MANIFEST).write_text(json.dumps(listed | {path.name: hashlib.sha256(new).hexdigest()}))
+        _, wrong = run(*command)
+    return f"{' '.join(command)} with other types in {path}: {_first_difference(before, new)}", wrong
+
+
+def _retyped_table(content: bytes, rng: random.Random) -> bytes:
+    table = pd.read_parquet(io.BytesIO(content))
+    column = rng.choice([*table])
+    changed = table.drop(columns=column) if rng.random() < 0.5 else table.astype({column: str})
+    return bytes(changed.to_parquet())
+
+
+def _first_difference(before: bytes, after: bytes) -> str:
+    place = next((i for i, pair in enumerate(zip(before, after, strict=False)) if pair[0] != pair[1]), 0)
+    return repr(after[max(place - 30, 0) : place + 30])
 
 
 def lock(rng: random.Random) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """Damage to bytes and to texts, drawn from a random generator."""
 
 import random
+from typing import Any
 
 VALUES = r"""null true -1 0 1e30 .nan .inf -.inf '' [] {} /etc/passwd '../../x' lstm fast 0x10 [100000] 1000000000000
 '$(touch${IFS}pwned)' '`touch${IFS}pwned`' 'x;touch${IFS}pwned#' 'x>pwned' 'a\nb' "\e]0;x\a" "a\nb" 2020-99-99 *gone"""
@@ -56,3 +57,18 @@ def edited(text: str, rng: random.Random) -> str:
         case _:
             return damaged(text.encode(), rng).decode(errors="replace")
     return "\n".join(lines) + "\n"
+
+
+def retyped(content: Any, rng: random.Random) -> Any:
+    """A JSON value with one of the values in it, or itself, replaced by one of another type or size, or gone."""
+    if isinstance(content, dict | list) and content and rng.random() < 0.9:
+        changed: Any = content.copy()
+        key = rng.choice(list(content) if isinstance(content, dict) else range(len(content)))
+        if rng.random() < 0.1:
+            del changed[key]
+        else:
+            changed[key] = retyped(content[key], rng)
+        return changed
+    return rng.choice(
+        [None, True, 0, -1, 1, 10**400, 1e308, float("nan"), "", "x", "\x1b[31m", "\ud800", [], [None], {}, {"a": 1}]
+    )

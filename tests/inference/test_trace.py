@@ -14,7 +14,7 @@ from pipeline.figure import write_figure
 from pipeline.files import md5
 from pipeline.inference import predict, trace_figure
 from pipeline.inference.onnx_session import Session
-from pipeline.inference.trace import LayerTrace, Trace, Tracer
+from pipeline.inference.trace import LayerTrace, Trace, Tracer, read_weights
 from pipeline.networks import keras_network, onnx_network
 from pipeline.paths import ModelPaths
 from pipeline.recipe import Network
@@ -46,7 +46,7 @@ def test_a_trace_is_what_keras_and_onnx_runtime_compute(
     onnx.save(onnx_network.build(network, chosen, weights, shape, CLASSES), path)
     rng = np.random.default_rng(9)
     sequence = (rng.integers(0, CLASSES, shape) if network.embedding else rng.normal(size=shape)).astype(np.float32)
-    trace = Tracer(path).trace(sequence)
+    trace = Tracer(read_weights(path)).trace(sequence)
     x = model.get_layer("embedding")(sequence[:, 0]).numpy() if network.embedding else sequence
     x = model.get_layer("dense")(x).numpy() if network.dense else x
     for name, found in zip(network.layer_names, trace.layers, strict=True):

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from pipeline import config
-from pipeline.inference.trace import Tracer
+from pipeline.inference.trace import Tracer, read_weights
 from pipeline.networks import keras_network, onnx_network
 from pipeline.networks.lstm import LSTM
 from pipeline.recipe import Network
@@ -44,7 +44,7 @@ def test_keras_onnx_and_numpy_agree(
     weights = {layer.name: layer.get_weights() for layer in model.layers}
     graph = onnx_network.build(net, teach, weights, shape, classes)
     onnx.save(graph, tmp_path / "model.onnx")
-    tracer = Tracer(tmp_path / "model.onnx")
+    tracer = Tracer(read_weights(tmp_path / "model.onnx"))
     expected = np.stack([tracer.trace(sequence).probabilities[-1] for sequence in x])
     np.testing.assert_allclose(model(x, training=False), expected, rtol=0, atol=2e-6)
     session = onnxruntime.InferenceSession(graph.SerializeToString())

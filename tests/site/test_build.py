@@ -81,6 +81,45 @@ def test_a_damaged_model_is_named(exported: Path) -> None:
     assert not Path("site").exists()
 
 
+def test_damaged_files_links_and_other_types_are_named(trained_project: Path) -> None:
+    paths, lesson = ModelPaths("mnist-lstm128"), Path("docs/learn.md")
+    lesson.parent.mkdir()
+    for path, content in {
+        paths.history: b"step,accuracy\n1,x\n",
+        paths.confusion: b"actual,predicted\n",
+        paths.by_class: b"",
+        paths.predictions: b"PAR1",
+        paths.metrics: b'{"accuracy": []}',
+        paths.certificate: b'[{"onnx": "", "certified_steps": 1e400}]',
+        lesson: b"\xff",
+    }.items():
+        before = path.read_bytes() if path.exists() else None
+        path.unlink(missing_ok=True)
+        path.write_bytes(content)
+        with pytest.raises(PipelineError, match=re.escape(str(path))):
+            build(Path("site"))
+        path.unlink()
+        if before is not None:
+            path.write_bytes(before)
+    Path("secret").write_text("secret")
+    for path in (lesson, paths.errors):
+        path.unlink(missing_ok=True)
+        path.symlink_to(Path("secret").resolve())
+        with pytest.raises(PipelineError, match="is a link"):
+            build(Path("site"))
+        path.unlink()
+    build(Path("site"))
+
+
+def test_numbers_that_json_does_not_have_are_null(trained_project: Path) -> None:
+    history = ModelPaths("bits-lstm24").history
+    history.chmod(0o644)
+    history.write_text("step,loss,accuracy\n1,,0.5\n2,inf,0.5\n")
+    build(Path("site"))
+    text = Path("site/models/bits-lstm24/model.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail)["facts"]["history"]["loss"] == [None, None]
+
+
 def test_the_page_shows_what_training_and_evaluation_found(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,15 +3,17 @@ from typing import Any
 
 import keras
 import numpy as np
-import onnx
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from pipeline import manifest
 from pipeline.dataset import load_examples
 from pipeline.errors import PipelineError
 from pipeline.files import load_json, md5
+from pipeline.inference.onnx_session import Session
 from pipeline.networks import keras_network
+from pipeline.paths import ModelPaths
 from pipeline.stages import export, train
 from tests.harness import documents, project
 from tests.harness.recipes import CELLS
@@ -34,18 +36,28 @@ def test_an_export_that_differs_from_the_trained_model_is_refused(untrained_proj
     logits.load_weights(setup.paths.weights)
     model = keras_network.with_probabilities(logits)
     sequence = setup.task.features(examples.split("train")[0], examples.info)
-    draft = untrained_project / "draft"
-    draft.mkdir()
-    export.write(model, setup, examples.info, draft)
-    assert export.compare(model, draft, sequence) < 1e-5
-    graph = onnx.load(draft / "model.onnx")
+    graph = export.build(model, setup, examples.info)
+    session = Session(graph.SerializeToString(), "")
+    assert export.compare(model, "model.onnx", session.probabilities, sequence) < 1e-5
     kernel = next(constant for constant in graph.graph.initializer if constant.name == "logits.kernel")
     values = np.frombuffer(kernel.raw_data, np.float32).copy()
     values[0] += 0.01
     kernel.raw_data = values.tobytes()
-    onnx.save(graph, draft / "model.onnx")
+    session = Session(graph.SerializeToString(), "")
     with pytest.raises(PipelineError, match=r"model\.onnx differs from the trained model: \d+ of \d+ classes"):
-        export.compare(model, draft, sequence)
+        export.compare(model, "model.onnx", session.probabilities, sequence)
+
+
+def test_a_saved_model_is_written_on_demand_and_predicts_the_same(trained_project: Path) -> None:
+    features = np.ones((3, 8, 1), np.float32)
+    for folder, status in (("served", 0), ("served", 2), ("pipeline", 2)):
+        result = project.invoke("export", BITS, "--saved-model", folder)
+        assert result.exit_code == status, result.output
+        assert status == 0 or "is no empty folder" in result.stderr
+    served = tf.saved_model.load("served").signatures["serving_default"]
+    found = served(sequence=tf.constant(features))["probabilities"]
+    expected = Session(ModelPaths(BITS).onnx, "").probabilities(features)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
 def test_a_trained_model_is_rebuilt_as_documented_and_learns_on(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Picture files of digits: photos, scans, drawings; any size, any two colours."""
 
 import io
+import logging
 import os
 import threading
 import warnings
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")  # Pillow opens others with programs such as Ghostscript
 MAX_PIXELS, MAX_SIDE = 50_000_000, 20_000  # of a picture file
+MAX_WEBP = 25_000_000  # pixels of a WebP, which takes several times the memory
+MAX_SCANS = 100  # of a JPEG, each of which takes the time of a whole picture; cameras and programs write about ten
 ENOUGH = 1000  # pixels: a larger picture is read at this size
+_no_lines = logging.NullHandler()
 _standard_error = threading.Lock()  # of a process that predicts in several threads
 
 
@@ -98,6 +102,12 @@ def _without_lines_of_libtiff(picture: "Image") -> Iterator[None]:
         yield
 
 
+def _scans(given: str | bytes) -> int:
+    """How many scans a JPEG has: its markers of their beginnings, which compressed data cannot contain."""
+    content = Path(given).read_bytes() if isinstance(given, str) else given
+    return content.count(b"\xff\xda")
+
+
 def _open(given: str | bytes) -> "Image":
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -105,21 +115,25 @@ def _open(given: str | bytes) -> "Image":
     try:
         if isinstance(given, str) and Path(given).exists() and not Path(given).is_file():  # a folder; a pipe, to block
             raise PipelineError(f"{name} is not a file; give the path of a picture of one digit.")
+        logging.getLogger("PIL").addHandler(_no_lines)  # else it prints what is wrong with a TIFF
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of large pictures, for which the limit below is stricter, and of damage
             with Image.open(given if isinstance(given, str) else io.BytesIO(given), formats=FORMATS) as picture:
-                if picture.width * picture.height > MAX_PIXELS or max(picture.size) > MAX_SIDE:
-                    raise Image.DecompressionBombError
+                most = MAX_WEBP if picture.format == "WEBP" else MAX_PIXELS
+                if picture.width * picture.height > most or max(picture.size) > MAX_SIDE:
+                    raise PipelineError(
+                        f"{name} has more than {most:,} pixels, or a side of more than {MAX_SIDE:,}; make it smaller."
+                    )
+                if picture.format == "JPEG" and _scans(given) > MAX_SCANS:
+                    raise PipelineError(f"{name} has more than {MAX_SCANS} scans; save it as a PNG.")
                 picture.draft("RGB", (ENOUGH, ENOUGH))  # a JPEG is decoded at a smaller size
                 with _without_lines_of_libtiff(picture):
                     picture.load()
                 return ImageOps.exif_transpose(picture)
     except FileNotFoundError:
         raise PipelineError(f"{name} does not exist; give the path of a picture of one digit.") from None
-    except Image.DecompressionBombError:
-        raise PipelineError(
-            f"{name} has more than {MAX_PIXELS:,} pixels, or a side of more than {MAX_SIDE:,}; make it smaller."
-        ) from None
+    except Image.DecompressionBombError:  # twice the pixels of Pillow's own limit
+        raise PipelineError(f"{name} has more than {MAX_PIXELS:,} pixels; make it smaller.") from None
     except UnidentifiedImageError:
         size = Path(given).stat().st_size if isinstance(given, str) else len(given)
         content = f"is not a picture ({size} bytes)" if size else "is empty"
