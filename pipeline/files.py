@@ -138,11 +138,12 @@ def load_csv(path: Path, command: str, columns: Collection[str], texts: Collecti
 
     require(path, command)
     try:
-        table = pd.read_csv(path, converters=dict.fromkeys(texts, str))
+        table = pd.read_csv(path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""])
     except (ValueError, OSError, RecursionError) as error:  # pandas derives its own from ValueError
         raise damaged(path, command, shortened(str(error), 100)) from None
     if missing := {*columns} - {*table}:
         raise damaged(path, command, f"it has no column {min(missing)}")
+    table[[*texts]] = table[[*texts]].fillna("")
     if wrong := {*table} - {*texts} - {*table.select_dtypes("number")}:
         raise damaged(path, command, f"{shortened(str(min(wrong)), 60)} is not a column of numbers")
     return table

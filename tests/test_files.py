@@ -52,12 +52,52 @@ def test_damaged_json_is_refused_with_the_command_that_makes_it_again(tmp_path: 
 def test_tables_are_written_and_read_and_damage_is_refused(tmp_path: Path) -> None:
     path, table = tmp_path / "a.parquet", pd.DataFrame({"x": [1, 2], "y": [0.1, 1 / 3]})
     predictions.write_parquet(table, path)
-    pd.testing.assert_frame_equal(predictions.load_parquet(path, "make a"), table)
+    pd.testing.assert_frame_equal(predictions.load_parquet(path, "make a", ["x"]), table)
+    for columns in (["y"], ["z"]):
+        with pytest.raises(PipelineError, match=rf"a\.parquet is damaged \(it has no column {columns[0]} of whole"):
+            predictions.load_parquet(path, "make a", columns)
     formats.write_csv(table, tmp_path / "a.csv")
-    assert (tmp_path / "a.csv").read_bytes() == b"x,y\n1,0.1\n2,0.333333333\n", "nine digits, on every system"
+    csv = tmp_path / "a.csv"
+    assert csv.read_bytes() == b"x,y\n1,0.1\n2,0.333333333\n", "nine digits, on every system"
+    assert files.load_csv(csv, "make a", ["x"])["x"].tolist() == [1, 2]
+    assert files.load_csv(csv, "make a", ["x"], ["x"])["x"].tolist() == ["1", "2"]
+    csv.write_text("word,share\nnull,0.5\n")
+    assert files.load_csv(csv, "make a", ["word"], ["word"])["word"].tolist() == ["null"], "a word, not a number"
+    for content, columns, reason in (
+        ("x\n1\n", ["y"], "it has no column y"),
+        ("x\na\n", ["x"], "x is not a column of numbers"),
+        ("", ["x"], "No columns"),
+    ):
+        csv.write_text(content)
+        with pytest.raises(PipelineError, match=rf"a\.csv is damaged \({reason}.*\); run `make a`"):
+            files.load_csv(csv, "make a", columns)
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(PipelineError, match=r"a\.parquet is damaged \(.*\); run `make a` to make it again\."):
         predictions.load_parquet(path, "make a")
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "fits"),
+    [
+        (1, float, True),
+        (True, float, False),
+        (True, int, False),
+        (10**400, float, False),
+        (None, int | None, True),
+        ("1", int | None, False),
+        ("\ud800", str, False),
+        ([1, "a"], list[int], False),
+        ([1, 2], tuple[int, int], True),
+        ([1], tuple[int, int], False),
+        ({"a": 1}, dict[str, int], True),
+        ({"a": None}, dict[str, int], False),
+        ([{"a": 1, "b": 2}], [{"a": int}], True),
+        ([{"b": 2}], [{"a": int}], False),
+        ({}, [{"a": int}], False),
+    ],
+)
+def test_json_has_the_type_that_is_expected(content: object, kind: object, fits: bool) -> None:
+    assert files.fits(content, kind) is fits
 
 
 def test_yaml_is_read_as_dvc_reads_it() -> None:

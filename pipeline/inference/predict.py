@@ -146,8 +146,11 @@ class Predictor:
         path = self.onnx.parent.parent / ModelPaths(self.name).certificate.name
         if not path.is_file():
             return None
-        certificates = load_json(path, repro("evaluate", self.name), [CERTIFICATE])
-        return next((each for each in certificates if each["onnx"] == md5(self.onnx)), None)
+        again = repro("evaluate", self.name)
+        certificates: list[dict[str, Any]] = load_json(path, again, [CERTIFICATE])
+        if len(certificates) != 1:
+            raise damaged(path, again)
+        return certificates[0] if certificates[0]["onnx"] == md5(self.onnx) else None
 
     @property
     def certified_steps(self) -> int:

@@ -333,7 +333,8 @@ def test_a_longer_string_than_trained_has_a_count_and_no_probability(exported: P
 
 def test_the_count_of_a_string_up_to_the_certified_length_is_certified(exported: Path) -> None:
     path, onnx_md5 = ModelPaths("bits-lstm24").certificate, md5(ModelPaths("bits-lstm24").onnx)
-    path.write_text(json.dumps([{"onnx": onnx_md5, "certified_steps": 12}]))
+    proof = {"certified_steps": 12, "reason": None, "adds": [0.0, 1.0], "rounding": 0.0}
+    path.write_text(json.dumps([proof | {"onnx": onnx_md5}]))
     shorter, longer = "01" * 6, "01" * 6 + "0"
     assert predict("bits-lstm24", shorter).stderr == ""
     assert json.loads(predict("bits-lstm24", "--json", shorter).stdout)["certified"] is True
@@ -341,7 +342,7 @@ def test_the_count_of_a_string_up_to_the_certified_length_is_certified(exported:
     result = predict("bits-lstm24", "--json", longer)
     assert json.loads(result.stdout)["certified"] is False
     assert result.stderr == ("note: of bits-lstm24, counts are proven right up to 12 steps, and an input has more\n")
-    path.write_text(json.dumps([{"onnx": "of another file", "certified_steps": 12}]))
+    path.write_text(json.dumps([proof | {"onnx": "of another file"}]))
     assert json.loads(predict("bits-lstm24", "--json", shorter).stdout)["certified"] is False
     path.unlink()
     assert json.loads(predict("bits-lstm24", "--json", shorter).stdout)["certified"] is False

@@ -81,7 +81,7 @@ def test_files_and_runs_get_into_the_cache(trained_project: Path) -> None:
         ({}, {"../../x": ENTRY}, "is not the path of an entry"),
         ({}, {RUN: b"["}, "came damaged"),
         ({}, {RUN: ENTRY.replace(b"python -m pipeline", b"touch pwned;")}, "has the command 'touch pwned;"),
-        ({}, {RUN: ENTRY.replace(b"pipeline check", b"pipeline check; touch pwned")}, "check; touch pwned'"),
+        ({}, {RUN: ENTRY.replace(b"lstm24", b"lstm24; touch x")}, "bits-lstm24; touch x'"),
         ({}, {RUN: ENTRY.replace(b"params.schema.json", b"../../x")}, "'../../x' is not a path inside the project"),
         ({}, {RUN: ENTRY.replace(b"params.schema.json", b"/etc/x")}, "'/etc/x' is not a path inside the project"),
     ],

@@ -162,6 +162,6 @@ def test_info_of_another_shape_is_damaged_although_its_manifest_fits(tmp_path: P
         paths.info.write_text(content)
         manifest.write_all(paths.split)
         with pytest.raises(
-            PipelineError, match=r"info\.json is damaged; run `dvc repro --force split@bits` to make it"
+            PipelineError, match=r"info\.json is damaged \(.+\); run `dvc repro --force split@bits` to make it"
         ):
             load_examples(paths)
