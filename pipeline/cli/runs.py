@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import app, exit_on_signals
+from pipeline.cli.app import ModelName, app, exit_on_signals
 from pipeline.cli.terminal import echo, echo_json
 
 
@@ -50,19 +50,33 @@ def promote(
 ) -> None:
     """Make models of the workspace the champions of their datasets, if they pass the gate; else exit status 1."""
     from pipeline import config
+    from pipeline.lineage.artifacts import verified_workspace
+    from pipeline.reports.card import card
     from pipeline.site.build import build
     from pipeline.tracking import record
 
     settings, outcomes = config.load(), []
     for setup in [settings.model(name) for name in models or settings.models]:
+        artifacts = verified_workspace(setup.name, setup.task.name)
         with tempfile.TemporaryDirectory() as folder:
             site = Path(folder) / "page"
             if page:
                 build(site, names=[setup.name])
-            outcomes.append(record.promote(setup, site if page else None))
+            outcomes.append(record.promote(artifacts, setup.params.gate, card(artifacts), site if page else None))
     for _, line in outcomes:
         echo(line)
     raise typer.Exit(0 if all(passed for passed, _ in outcomes) else 1)
+
+
+@app.command()
+def card(model: ModelName) -> None:
+    """Print the card of an evaluated model: its use, data, figures, limits, and how to make it again."""
+    from pipeline import config
+    from pipeline.lineage.artifacts import workspace
+    from pipeline.reports.card import card
+
+    setup = config.load().model(model)
+    echo(card(workspace(setup.name, setup.task.name)).rstrip())
 
 
 @app.command()

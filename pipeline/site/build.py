@@ -28,6 +28,7 @@ from pipeline.lineage.artifacts import Artifacts
 from pipeline.lineage.provenance import load_training
 from pipeline.paths import ModelPaths, TaskPaths, repro
 from pipeline.predictions import load_parquet
+from pipeline.reports.card import card
 from pipeline.reports.metrics import facts
 from pipeline.site.lesson import PAGE, SOURCE, html
 from pipeline.tasks import load as load_task
@@ -35,6 +36,7 @@ from pipeline.tasks import load as load_task
 STATIC = Path(__file__).parent / "static"
 ROLES = ("kernel", "recurrent", "bias", "table", "sharpness")  # of the tensors that the page computes with
 PRECISIONS = {"float32": "<f4", "float16": "<f2"}
+CARD = "card.md"  # of a model
 MARK = "site.json"  # by which a folder is known as a page of this project
 SHOWN = 12  # examples of each model
 DIGITS = 6  # of a feature
@@ -100,7 +102,7 @@ def _of_page(path: Path) -> bool:
     """Whether a page, or one of an older version, has a file at this path."""
     if len(path.parts) == 1:
         return path.suffix in (".js", ".css", ".html") or path.name == MARK
-    of_model = {"model.json", "weights.bin", *(f"{name}.png" for name in PICTURES)}
+    of_model = {"model.json", "weights.bin", CARD, *(f"{name}.png" for name in PICTURES)}
     return len(path.parts) == 3 and path.parts[0] == "models" and path.name in of_model
 
 
@@ -126,6 +128,10 @@ def _write_model(model: Predictor, paths: ModelPaths, folder: Path, precision: s
         "pictures": [path.name for path in pictures],
         **_of_examples(model, paths),
     }
+    if paths.metrics.is_file() and paths.weights.is_file():
+        text = card(Artifacts(paths, TaskPaths(model.info.task, paths.root), {}))
+        (folder / CARD).write_text(text, encoding="utf-8")
+        content["card"] = CARD
     _write_json(content, folder / "model.json")
     (folder / "weights.bin").write_bytes(b"".join(tensor.tobytes() for tensor in rounded.values()))
     return Built(model.name, difference)

@@ -19,7 +19,7 @@ from pipeline.errors import PipelineError, redact
 from pipeline.files import md5, md5_of
 from pipeline.formats import write_json
 from pipeline.lineage import provenance as lineage
-from pipeline.lineage.artifacts import Artifacts, checked_out, numeric, verified_workspace
+from pipeline.lineage.artifacts import Artifacts, checked_out, numeric
 from pipeline.lineage.provenance import Provenance, input_kind
 from pipeline.paths import ModelPaths, TaskPaths
 from pipeline.recipe import OnReport
@@ -117,18 +117,18 @@ def record(artifacts: Artifacts, gate: Gate, sweep: str = "") -> Recorded:
     return Recorded(str(run.info.run_name), run_id, version, verdict)
 
 
-def promote(setup: ModelSetup, page: Path | None = None) -> tuple[bool, str]:
-    """Record the model of the workspace, and make it the champion of its dataset if the gate lets it pass.
+def promote(artifacts: Artifacts, gate: Gate, card: str, page: Path | None = None) -> tuple[bool, str]:
+    """Record a model, and make it the champion of its dataset if the gate lets it pass.
 
-    The run gets the files of `page`, a folder, as its artifacts `page`. Returns whether the model is the champion now,
-    and a sentence. Raises PipelineError if its files are not those of dvc.lock, or if the store does not answer.
+    A champion's description is its card. The run gets the files of `page`, a folder, as its artifacts `page`. Returns
+    whether the model is the champion now, and a sentence. Raises PipelineError if the store does not answer.
     """
-    artifacts = verified_workspace(setup.name, setup.task.name)
+    model, dataset = artifacts.model, artifacts.metrics()["dataset"]
     with connection.connected(create=True) as client:
-        recorded = record(artifacts, setup.params.gate)
+        recorded = record(artifacts, gate)
         if page:
             client.log_artifacts(recorded.run_id, str(page), "page")
-        return registry.promote(client, setup.name, artifacts.metrics()["dataset"], recorded.version, recorded.verdict)
+        return registry.promote(client, model, dataset, recorded.version, recorded.verdict, card)
 
 
 def record_finished(setup: ModelSetup, entries: dict[str, Any], gate: Gate, sweep: str) -> str:

@@ -118,9 +118,11 @@ def register(
 
 
 def promote(
-    client: "MlflowClient", model: str, dataset: str, version: str, verdict: Verdict | None
+    client: "MlflowClient", model: str, dataset: str, version: str, verdict: Verdict | None, card: str
 ) -> tuple[bool, str]:
     """Make a version the champion of a dataset if its verdict lets it pass; None: it is the champion already.
+
+    Its description has why it passed, and its card.
 
     Returns whether it is the champion now, and a sentence.
     """
@@ -131,6 +133,7 @@ def promote(
     if not verdict.passed:
         return False, f"{name} is not promoted: {reasons}"
     client.set_registered_model_alias(model, alias(dataset), version)
+    client.update_model_version(model, version, f"passed: {reasons}.\n\n{card}")
     return True, f"{name} is the champion of {dataset} now: {reasons}"
 
 

@@ -10,7 +10,9 @@ import pytest
 
 from pipeline.errors import PipelineError
 from pipeline.inference.trace import read_weights
+from pipeline.lineage.artifacts import workspace
 from pipeline.paths import ModelPaths
+from pipeline.reports.card import card
 from pipeline.site.build import build
 from tests.harness import project
 
@@ -134,6 +136,8 @@ def test_the_page_shows_what_training_and_evaluation_found(
     assert {"history", "confusion", "by_class", "certificate"} <= set(model["facts"])
     assert all((tmp_path / "site/models/mnist-lstm128" / name).is_file() for name in model["pictures"])
     assert model["pictures"] == ["errors.png", "reliability.png", "inside.png"]
+    text = (tmp_path / "site/models/mnist-lstm128" / model["card"]).read_text()
+    assert text == card(workspace("mnist-lstm128", "mnist"))
     assert np.shape([example["features"] for example in model["examples"]]) == (12, 28, 28)
 
 

@@ -163,7 +163,8 @@ def test_a_version_holds_the_model_its_signature_an_example_and_the_verdict(
     decided = verdict(client, "1")
     assert (decided["passed"], decided["accuracy"], decided["floor"]) == (True, accuracy(folder), 0.0)
     assert decided["champion"] is None
-    assert version.description == f"passed: {'; '.join(decided['reasons'])}."
+    card = project.invoke("card", MODEL).stdout
+    assert version.description == f"passed: {'; '.join(decided['reasons'])}.\n\n{card}"
 
     packed = package(client, "1")
     assert (packed / f"data/{MODEL}/model.onnx").is_file()

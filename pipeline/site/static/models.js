@@ -31,7 +31,7 @@ export async function modelsTab(main, { names, values: given, update, load, site
       "section", {},
       h("h2", {}, network.facts.name),
       example && (i === 0 || same) && answer(network, example),
-      facts(network), certificate(network), curves(network), classes(network), confusion(network), pictures(network),
+      facts(network), card(network), certificate(network), curves(network), classes(network), confusion(network), pictures(network),
     )));
   }
 
@@ -59,6 +59,10 @@ function facts({ facts: { network, dataset, facts: known, tensors } }) {
   ];
   return h("table", { class: "facts" }, h("tbody", {}, rows.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, value)))));
 }
+
+const card = ({ facts: { name, card: file } }) => file && h(
+  "p", {}, h("a", { href: `models/${encodeURIComponent(name)}/${file}` }, "Model card"), h("span", { class: "note" }, ": use, data, figures, limits, and how to make it again"),
+);
 
 function certificate({ facts: { network, facts: { certificate: proof } } }) {
   if (!proof || network.readout !== "count") return null;
