@@ -12,5 +12,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the sentences, in the order of the exercises."""
     marks = {state: terminalreporter.stats.get(state, []) for state in ("passed", "failed", "error")}
     for report in sorted((*marks["failed"], *marks["error"]), key=lambda report: report.nodeid):
-        terminalreporter.write_line(report.longreprtext.strip())
+        sentence, file = report.longreprtext.strip(), f"exercises/{report.nodeid.rpartition('_')[2]}.py"
+        terminalreporter.write_line(sentence if sentence.startswith(file) else f"{file}: {sentence}")
     terminalreporter.write_line(f"{len(marks['passed'])} of {sum(map(len, marks.values()))} solved")

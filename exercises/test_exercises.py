@@ -60,6 +60,8 @@ def test_1_step() -> None:
             found = module.step(x, h, c, kernel, recurrent, bias)
         except ValueError as error:
             raise ValueError(f"{error}; x is (2,), h (3,), kernel (2, 12), recurrent (3, 12), bias (12,)") from None
+    if not isinstance(found, tuple | list):
+        wrong(f"step returns {found!r}, expected h and c; end it with: return h, c.")
     if len(found) != 2 or np.shape(found[0]) != (3,) or np.shape(found[1]) != (3,):
         wrong(f"step returns shapes {[np.shape(each) for each in found]}, expected h (3,) and c (3,), of three units.")
     found_h, found_c = found
@@ -70,6 +72,9 @@ def test_1_step() -> None:
         if order != (0, 1, 2, 3) and close(found_c, right_step(x, h, c, *blocks)[1]):
             names = ", ".join(GATES[gate] for gate in order)
             wrong(f"step takes the parts of the sum for {names}; Keras has them in the order {', '.join(GATES)}.")
+    i, f, g, _ = np.split(x @ kernel + h @ recurrent + bias, 4)
+    if close(found_c, sigmoid(f) * c + sigmoid(i) * sigmoid(g)) or close(found_c, sigmoid(f) * c + sigmoid(i) * g):
+        wrong("the candidate needs tanh; the gates need sigmoid.")
     if not close(found_c, expected_c):
         wrong(f"the cell state is {np.round(found_c, 4)}, expected {expected_c.round(4)}: look at c = f c' + i g.")
     if not close(found_h, expected_h):
@@ -93,17 +98,12 @@ def test_2_counter() -> None:
 
 def _gate(kernel: np.ndarray, bias: np.ndarray) -> str:
     """Which gate of a counter is wrong, with h = 0."""
-    zero, one = bias, kernel[0] + bias
-    for name, squash, sums, gate, expected in (
-        ("a zero, the input gate", sigmoid, zero, 0, 0),
-        ("a one, the input gate", sigmoid, one, 0, 1),
-        ("a zero, the forget gate", sigmoid, zero, 1, 1),
-        ("a one, the forget gate", sigmoid, one, 1, 1),
-        ("a one, the candidate", np.tanh, one, 2, 1),
-    ):
-        value = float(squash(sums[gate]))
-        if abs(value - expected) > 1e-9:
-            return f"for {name} is {value:.4f}, and has to be {expected}"
+    for symbol, sums, added in (("zero", bias, 0), ("one", kernel[0] + bias, 1)):
+        i, f, g = float(sigmoid(sums[0])), float(sigmoid(sums[1])), float(np.tanh(sums[2]))
+        if abs(f - 1) > 1e-9:
+            return f"for a {symbol}, the forget gate is {f:.4f}, and has to be 1"
+        if abs(i * g - added) > 1e-9:
+            return f"for a {symbol}, input gate times candidate is {i:.4f} x {g:.4f}, and has to be {added}"
     return "the gates are right without h; let h have no weight"
 
 
@@ -114,8 +114,8 @@ def derivatives(xs: np.ndarray, values: tuple[float, float, float], mistake: str
     for x in xs:
         outputs.append(float(np.tanh(w * x + r * outputs[-1] + b)))
     total, of_output = np.zeros(3), 1.0
-    for at in range(len(xs), 0, -1):
-        of_sum = of_output * (1 if mistake == "slope" else 1 - outputs[at] ** 2)
+    for at in range(1, len(xs) + 1) if mistake == "forward" else range(len(xs), 0, -1):
+        of_sum = of_output * (1 if mistake == "slope" else 1 - outputs[at - 1 if mistake == "output" else at] ** 2)
         share = of_sum * np.array([xs[at - 1], outputs[at if mistake == "before" else at - 1], 1.0])
         total = share if mistake == "sum" else total + share
         of_output = of_sum * (1 if mistake == "r" else r)
@@ -126,10 +126,12 @@ def test_3_gradient() -> None:
     mistakes = {
         "sum": "it is that of one step alone; add up the shares of all steps",
         "slope": "the derivative of tanh is missing: 1 - h h",
+        "output": "the derivative of tanh is 1 - h h of the output after the step: outputs[t + 1], not outputs[t]",
+        "forward": "go back through the steps: begin with the last one",
         "r": "what reaches the output before is multiplied by r",
         "before": "by r, the output before the step counts: outputs is one longer than xs, and outputs[0] is 0",
     }
-    for steps in (1, 6):
+    for steps in (6, 1):  # of one step, several mistakes look alike
         xs, values = RNG.normal(size=steps), (0.7, -0.9, 0.2)
         with marking("gradient") as module:
             found = np.asarray(module.gradient(xs, *values), float)

@@ -28,6 +28,8 @@ def require(path: Path, command: str) -> None:
     """Raise PipelineError unless `path` exists; `command` is the one that makes it."""
     if not path.exists():
         raise PipelineError(f"{path} does not exist; run `{command}` to make it.")
+    if not (path.is_file() or path.is_dir()):  # which would block, or never end
+        raise PipelineError(f"{path} is a device or a pipe; remove it, and run `{command}` to make the file.")
 
 
 def files_below(folder: Path) -> list[Path]:

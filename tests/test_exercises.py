@@ -25,18 +25,30 @@ MISTAKES: list[dict[str, tuple[str, str, str]]] = [
             "i, f, o, g =",
             "the sum for input, forget, output, candidate; Keras",
         ),
-        "counter": ("[80.0,", "[40.0,", "for a one, the input gate is 0.5000, and has to be 1"),
+        "counter": (
+            "[80.0,",
+            "[40.0,",
+            "counter.py: after 1, the cell state is 0.5000, expected 1: for a one, input gate",
+        ),
         "gradient": ("of_w += of_sum", "of_w = of_sum", "the derivative by w"),
     },
     {
         "step": ("return h, c", "return c, h", "step returns c before h; return h, c."),
-        "counter": ("[-40.0,", "[0.0,", "for a zero, the input gate is 0.5000, and has to be 0"),
+        "counter": ("[-40.0,", "[0.0,", "for a zero, input gate times candidate is 0.5000 x 1.0000, and has"),
         "gradient": ("of_sum * r", "of_sum", "what reaches the output before is multiplied by r."),
     },
     {
         "step": ("* np.tanh(c)", "* c", "c is right; h is"),
         "counter": ("40.0, 40.0, 0.0]", "1.0, 40.0, 0.0]", "the forget gate is 0.7311, and has to be 1"),
         "gradient": ("(1 - h * h)", "1", "the derivative of tanh is missing"),
+    },
+    {
+        "step": ("np.tanh(g)", "sigmoid(g)", "exercises/step.py: the candidate needs tanh; the gates need sigmoid."),
+        "gradient": ("xs[::-1], outputs[:0:-1], outputs[-2::-1]", "xs, outputs[1:], outputs[:-1]", "go back through"),
+    },
+    {
+        "step": ("return h, c", "h, c", "step returns None, expected h and c; end it with: return h, c."),
+        "gradient": ("(1 - h * h)", "(1 - before * before)", "outputs[t + 1], not outputs[t]."),
     },
     {
         "step": ("x @ kernel", "kernel @ x", "; x is (2,), h (3,), kernel (2, 12), recurrent (3, 12), bias (12,)"),

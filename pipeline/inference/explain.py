@@ -50,6 +50,8 @@ def save(explanation: Explanation, path: Path) -> None:
     """Write the figure. Raises PipelineError if `path` is not the name of a PNG, or cannot be written."""
     if path.suffix.lower() != ".png":
         raise PipelineError(f"{quoted(str(path), 200)} is not the name of a PNG file; end it with .png.")
+    if not path.parent.is_dir():
+        raise PipelineError(f"there is no folder {quoted(str(path.parent), 200)}; make it, or name another one.")
     readable = explanation.input.encode(errors="replace").decode()  # a file may have any name
     title = f"{explanation.model} reads {shortened(readable, 60)}"
     names = explanation.labels, explanation.class_names

@@ -150,7 +150,8 @@ class Predictor:
         certificates: list[dict[str, Any]] = load_json(path, again, [CERTIFICATE])
         if len(certificates) != 1:
             raise damaged(path, again)
-        return certificates[0] if certificates[0]["onnx"] == md5(self.onnx) else None
+        certificate = {name: certificates[0][name] for name in CERTIFICATE}
+        return certificate if certificate["onnx"] == md5(self.onnx) else None
 
     @property
     def certified_steps(self) -> int:

@@ -19,7 +19,7 @@ from onnx import numpy_helper
 
 from pipeline.dataset import Examples, load_examples
 from pipeline.errors import PipelineError, quoted
-from pipeline.files import draft, load_csv
+from pipeline.files import draft, fits, load_csv
 from pipeline.inference import predict
 from pipeline.inference.onnx_session import Session
 from pipeline.inference.predict import Predictor
@@ -93,9 +93,16 @@ def _foreign(folder: Path) -> str:
     """A file of a folder that no page of this project has, or the page's mark that is missing; "" if it is a page."""
     paths = sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
     foreign = [path for path in paths if path.is_symlink() or not _of_page(path.relative_to(folder))]
-    if paths and not foreign and not (folder / MARK).is_file():
-        return f"no {MARK}"
+    if paths and not foreign and not _is_page(folder / MARK):
+        return f"no {MARK} of a page"
     return quoted(str(foreign[0].relative_to(folder)), 200) if foreign else ""
+
+
+def _is_page(mark: Path) -> bool:
+    try:
+        return fits(json.loads(mark.read_bytes()), {"models": list[dict[str, str]], "local": bool})
+    except (OSError, ValueError, RecursionError):
+        return False
 
 
 def _of_page(path: Path) -> bool:
@@ -174,14 +181,14 @@ def _facts(model: Predictor, paths: ModelPaths) -> dict[str, Any]:
     if paths.weights.is_file():
         training = load_training(paths.name, task, artifacts.weights_md5, paths.root)
         costs = training.costs if training else {}
-    if paths.metrics.is_file():
+    if _is_there(paths.metrics):
         metrics = artifacts.metrics()
     table = [[fact.title, fact.text(value)] for fact, value in facts(metrics | costs).items()]
     shown: dict[str, Any] = {"metrics": metrics, "table": table}
     if model.certificate:
         shown["certificate"] = model.certificate
     for name, (columns, texts) in TABLES.items():
-        if (path := getattr(paths, name)).is_file():
+        if _is_there(path := getattr(paths, name)):
             shown[name] = load_csv(path, again, columns, texts).to_dict("list")
     return shown
 

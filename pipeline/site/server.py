@@ -28,7 +28,9 @@ Files = dict[str, bytes]  # content by path, such as /index.html
 
 HOST = "127.0.0.1"
 PORTS = range(7860, 7960)  # tried in order
-LARGEST = 50_000_000  # bytes of an input
+HTTP = 80  # the port that an address leaves out
+LARGEST = 50_000_000  # bytes of a picture
+LONGEST = 100_000  # bytes of a text
 LARGE = 1_000_000  # bytes, above which an input waits for its turn
 TURNS = 4  # large inputs that are received at once
 CONNECTIONS = 256  # that are open at once
@@ -99,8 +101,10 @@ class Server(ThreadingHTTPServer):
         self.files, self.models = files, models
         self.connections = threading.BoundedSemaphore(CONNECTIONS)
         self.turns = threading.BoundedSemaphore(TURNS)
-        self.pictures = threading.Lock()  # one at a time: a large one takes memory while it is decoded
-        self.names = {f"{name}:{self.server_port}" for name in (HOST, "localhost")}
+        # One picture, and one text, at a time: a large one takes memory until it is read.
+        self.reading = {reads_files: threading.Lock() for reads_files in (True, False)}
+        port_in_host = "" if self.server_port == HTTP else f":{self.server_port}"
+        self.names = {f"{name}{port_in_host}" for name in (HOST, "localhost")}
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Answer a connection, or close it if there are too many."""
@@ -127,6 +131,7 @@ class Handler(BaseHTTPRequestHandler):
 
     server: Server
     timeout = SECONDS
+    disable_nagle_algorithm = True  # else each answer after the first waits for the acknowledgement of its header
     protocol_version = "HTTP/1.1"
     default_request_version = "HTTP/1.0"  # whose errors have headers
     server_version, sys_version = "pipeline", ""
@@ -157,8 +162,9 @@ class Handler(BaseHTTPRequestHandler):
             self._say(HTTPStatus.NOT_FOUND, "not found")
         elif self.headers.get("Transfer-Encoding") or not re.fullmatch("[0-9]+", length):
             self._say(HTTPStatus.LENGTH_REQUIRED, "a Content-Length is needed")
-        elif len(length) > len(str(LARGEST)) or int(length) > LARGEST:
-            self._say(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"an input has at most {LARGEST // 10**6} MB")
+        elif len(length) > len(str(LARGEST)) or int(length) > (LARGEST if model.reads_files else LONGEST):
+            most = f"{LARGEST // 10**6} MB" if model.reads_files else f"{LONGEST:,} bytes"
+            self._say(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"an input has at most {most}")
         else:
             with self.server.turns if int(length) > LARGE else nullcontext():
                 self._answer_input(model, int(length))
@@ -187,14 +193,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def _read(self, model: Predictor, content: bytes) -> None:
         try:
-            with self.server.pictures if model.reads_files else nullcontext():
+            with self.server.reading[model.reads_files]:
                 features, steps = model.features(content if model.reads_files else content.decode())
-            answer: dict[str, Any] = {"features": features.tolist(), "steps": steps}
+                answer = json.dumps({"features": features.tolist(), "steps": steps}).encode()
         except PipelineError as error:
-            answer = {"error": str(error)}
+            answer = json.dumps({"error": str(error)}).encode()
         except UnicodeDecodeError:
-            answer = {"error": "the input is not UTF-8; type it again."}
-        self._answer(HTTPStatus.OK, json.dumps(answer).encode(), "application/json")
+            answer = json.dumps({"error": "the input is not UTF-8; type it again."}).encode()
+        self._answer(HTTPStatus.OK, answer, "application/json")
 
     def _refused(self) -> bool:
         """Whether a request is not one of this page, and was refused."""

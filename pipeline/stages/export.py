@@ -38,6 +38,8 @@ def run(setup: ModelSetup, saved_model: Path | None = None) -> None:
     """
     if saved_model and saved_model.exists() and (not saved_model.is_dir() or any(saved_model.iterdir())):
         raise PipelineError(f"{quoted(str(saved_model), 200)} exists and is no empty folder; name a new one.")
+    if saved_model and saved_model.resolve().is_relative_to(setup.paths.export.resolve()):
+        raise PipelineError(f"{quoted(str(saved_model), 200)} is in an output of DVC; name a folder elsewhere.")
     tf.config.set_visible_devices([], "GPU")  # a graph that is traced with a GPU holds cuDNN and loads on no CPU
     keras.utils.clear_session()  # layers are numbered from one again, as in a new process
     paths = setup.paths
@@ -68,7 +70,8 @@ def run(setup: ModelSetup, saved_model: Path | None = None) -> None:
             difference = compare(
                 model, saved_model.name, lambda part: served(sequence=tf.constant(part))["probabilities"], sequence
             )
-        print(f"{saved_model}: the same as a SavedModel, probabilities within {difference:.1e}")
+        name = quoted(str(saved_model), 200)
+        print(f"{name}: the same as a SavedModel, probabilities within {difference:.1e}")
 
 
 def build(model: keras.Model, setup: ModelSetup, info: DatasetInfo) -> onnx.ModelProto:

@@ -70,6 +70,12 @@ def test_a_folder_that_holds_something_else_is_refused(exported: Path) -> None:
         with pytest.raises(PipelineError, match=r"is no page of this project|cannot become a page"):
             build(Path(name))
         Path("mine/site.json").write_text("{}")
+    Path("other").mkdir()
+    for name in ("index.html", "notes.html", "site.json"):  # a page, but none of this project
+        Path("other", name).write_text('{"name": "mine"}')
+    with pytest.raises(PipelineError, match=r"it has no site\.json of a page"):
+        build(Path("other"))
+    assert Path("other/notes.html").is_file()
     with pytest.raises(PipelineError, match="expected float32 or float16"):
         build(Path("site"), "float8")
     assert Path("mine/notes.txt").read_text() == "mine"

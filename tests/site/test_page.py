@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -280,6 +281,33 @@ def test_every_link_of_the_lesson_opens_what_it_says(page: Page) -> None:
     for state in states:
         page.open(state)
         page.shows("main", "Draw a digit" if "drawing=none" in state else "One step, by hand")
+
+
+def test_quick_changes_of_the_tab_show_the_last_one(page: Page) -> None:
+    page.open("bits?input=0110")
+    page.shows("#bits-answer", "of 4 bits")
+    page.run("""
+        const names = ["fable", "bits", "models", "mnist", "bits"];
+        names.forEach((name, i) => setTimeout(() => document.getElementById(`tab-${name}`).click(), 15 * i));
+    """)
+    page.wait(lambda: page.run("return location.hash").startswith("#bits"))
+    time.sleep(2)  # for what still loads
+    assert page.count("#bits-answer") == 1
+    assert page.count("#fable-story") + page.count(".rows") + page.count("#models-first") == 0
+
+
+def test_a_change_just_before_another_tab_is_there_when_one_goes_back(page: Page) -> None:
+    page.open("bits?input=0110")
+    page.shows("#bits-answer", "of 4 bits")
+    page.run("""
+        const field = document.querySelector(".bits-text");
+        field.value = "11111";
+        for (const kind of ["input", "change"]) field.dispatchEvent(new Event(kind, { bubbles: true }));
+        document.getElementById("tab-fable").click();
+    """)
+    page.shows("h2", "After")
+    page.driver.back()
+    page.shows("#bits-answer", "of 5 bits")
 
 
 def test_models_stand_side_by_side(page: Page) -> None:

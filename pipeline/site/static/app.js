@@ -26,10 +26,18 @@ async function start() {
   const tabs = [...known, ...tasks.filter((task) => !(task in TABS)), "models"];
   const main = document.querySelector("main"), nav = document.querySelector("nav");
   const left = new Map(); // the address of each tab as it was left
-  let shown = "", saving = 0;
+  let shown = "", opened = 0, saving = 0, unsaved = "";
+
+  function save() {
+    clearTimeout(saving);
+    if (unsaved) history.replaceState(null, "", unsaved);
+    unsaved = "";
+  }
 
   async function open() {
+    const mine = ++opened; // what an older call still waits for comes too late
     clearTimeout(saving);
+    unsaved = "";
     let { tab, values } = address.read();
     if (!tabs.includes(tab)) [tab, values] = [tabs[0], {}];
     if (tab !== shown) show(main, h("p", { class: "note" }, "Loading the weights …"));
@@ -39,21 +47,27 @@ async function start() {
       TABS[each]?.[0] ?? each,
     )), site.lesson && h("a", { href: site.lesson }, "Learn"));
     const names = site.models.filter(({ task }) => tab === "models" || task === tab).map(({ name }) => name);
+    const loadHere = async (name) => {
+      const loaded = await load(name);
+      return mine === opened ? loaded : new Promise(() => {});
+    };
     const update = (changes) => {
-      left.set(tab, address.of(tab, (values = { ...values, ...changes })));
+      if (mine !== opened) return;
+      left.set(tab, (unsaved = address.of(tab, (values = { ...values, ...changes }))));
       clearTimeout(saving); // browsers allow few changes of the address in a second
-      saving = setTimeout(() => history.replaceState(null, "", left.get(tab)), 100);
+      saving = setTimeout(save, 100);
       document.getElementById(`tab-${tab}`).href = left.get(tab);
     };
     if (Object.keys(values).length) left.set(tab, address.of(tab, values));
     try {
-      await (TABS[tab]?.[1] ?? taskTab)(main, { names, values, update, reopen: open, load, site });
+      await (TABS[tab]?.[1] ?? taskTab)(main, { names, values, update, reopen: () => { save(); return open(); }, load: loadHere, site });
     } catch (error) {
       show(main, h("p", { role: "alert", class: "error" }, `This page could not show ${tab}: ${error.message}`));
       throw error;
     }
   }
 
+  nav.addEventListener("click", save); // before the browser goes to the other tab
   addEventListener("hashchange", open);
   await open();
 }

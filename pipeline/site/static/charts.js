@@ -26,7 +26,10 @@ export function lines(curves, places, { label, shaded = Infinity, at = null, onc
     onchoose(distances.indexOf(Math.min(...distances)));
   };
   const levels = ticks(low, high, log ? 1 : 0), steps = ticks(first, last, 1);
-  const value = (each) => (log ? String(Number((10 ** each).toPrecision(1))) : String(Number(each.toPrecision(4)))).replace("-", "−");
+  const value = (each) => {
+    const text = log ? (each < -3 ? (10 ** each).toExponential(0) : String(Number((10 ** each).toPrecision(1)))) : String(Number(each.toPrecision(4)));
+    return text.replace("-", "−");
+  };
   return s(
     "svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: `chart${onchoose ? " chosen" : ""}`, role: "img", "aria-label": label, onclick: onchoose ? choose : undefined },
     shaded < last && s("rect", { x: x(Math.max(shaded, first)), y: TOP, width: WIDTH - RIGHT - x(Math.max(shaded, first)), height: HEIGHT - TOP - BOTTOM, class: "beyond" }),

@@ -54,7 +54,7 @@ export async function fableTab(main, { names, values: given, update, reopen, loa
   function problem(story) {
     const unknown = story.find((word) => !known.has(word));
     if (story.length > LONGEST) return `${story.length.toLocaleString("en")} words came, of at most ${LONGEST.toLocaleString("en")}`;
-    return unknown ? `“${unknown}” is not a word of this story` : story.length < steps ? `${story.length} words came` : "";
+    return unknown ? `“${unknown}” is not a word of this story` : story.length < steps ? `${story.length} ${story.length === 1 ? "word" : "words"} came` : "";
   }
 
   const temperature = () => Math.max(Number(values.temperature) || 0, 0);

@@ -4,25 +4,26 @@ import { lines } from "./charts.js";
 import { bars, choice, h, number, percent, show } from "./dom.js";
 
 const TITLES = { "errors.png": "Errors", "reliability.png": "Calibration", "inside.png": "Inside" };
+const NONE = "none"; // in the place of a second model
 const CELLS = 24; // classes of a confusion matrix that are shown
 
 export async function modelsTab(main, { names, values: given, update, load, site }) {
   const tasks = new Map(site.models.map(({ name, task }) => [name, task]));
-  const { first = names[0], second } = Object.fromEntries(Object.entries(given).filter(([, name]) => names.includes(name)));
+  const { first = names[0], second } = Object.fromEntries(Object.entries(given).filter(([, name]) => names.includes(name) || name === NONE));
   const another = names.find((name) => name !== first && tasks.get(name) === tasks.get(first));
-  let values = { example: "0", ...given, first, second: second ?? another ?? names.find((name) => name !== first) ?? first };
+  let values = { example: "0", ...given, first, second: second ?? another ?? NONE };
   const output = h("div", { class: "columns" });
 
   async function render() {
-    const networks = await Promise.all([values.first, values.second].map(load));
-    const same = networks[0].facts.dataset.task === networks[1].facts.dataset.task;
+    const networks = await Promise.all([values.first, values.second].filter((name) => name !== NONE).map(load));
+    const same = networks.every(({ facts }) => facts.dataset.task === networks[0].facts.dataset.task);
     const { examples } = networks[0].facts, example = examples[Number(values.example)];
     show(
       main,
       h(
         "div", { class: "controls" },
         choice("models-first", "Model", names, values.first, (first) => change({ first })),
-        choice("models-second", "Side by side with", names, values.second, (second) => change({ second })),
+        choice("models-second", "Side by side with", [[NONE, "no other"], ...names], values.second, (second) => change({ second })),
         examples.length > 0 && choice("models-example", "on the example", examples.map(({ text, target }, i) => [i, text || `example ${i + 1}: ${networks[0].classes[target]}`]), values.example, (chosen) => change({ example: chosen })),
       ),
       output,

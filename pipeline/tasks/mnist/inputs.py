@@ -124,7 +124,7 @@ def _open(given: str | bytes) -> "Image":
                     raise PipelineError(
                         f"{name} has more than {most:,} pixels, or a side of more than {MAX_SIDE:,}; make it smaller."
                     )
-                if picture.format == "JPEG" and _scans(given) > MAX_SCANS:
+                if picture.format in ("JPEG", "MPO") and _scans(given) > MAX_SCANS:  # MPO: several JPEGs in one file
                     raise PipelineError(f"{name} has more than {MAX_SCANS} scans; save it as a PNG.")
                 picture.draft("RGB", (ENOUGH, ENOUGH))  # a JPEG is decoded at a smaller size
                 with _without_lines_of_libtiff(picture):
