@@ -7,12 +7,13 @@ import errno
 import json
 import mimetypes
 import re
+import socket
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -131,10 +132,34 @@ class Handler(BaseHTTPRequestHandler):
 
     server: Server
     timeout = SECONDS
+    is_late = False
     disable_nagle_algorithm = True  # else each answer after the first waits for the acknowledgement of its header
     protocol_version = "HTTP/1.1"
     default_request_version = "HTTP/1.0"  # whose errors have headers
     server_version, sys_version = "pipeline", ""
+
+    def handle_one_request(self) -> None:
+        """Answer a request; one whose head has not come in time is not waited for, however slowly it comes."""
+        self.late = threading.Timer(self.timeout, self._stop_reading)
+        self.late.daemon = True
+        self.late.start()
+        try:
+            super().handle_one_request()
+        finally:
+            self.late.cancel()
+
+    def parse_request(self) -> bool:
+        """Read the head of a request. Returns whether it is one; else an error was sent."""
+        is_request = super().parse_request()
+        self.late.cancel()
+        if is_request and self.is_late:  # what came before the end was taken for all of it
+            self._say(HTTPStatus.REQUEST_TIMEOUT, f"a request has to come within {self.timeout} seconds")
+        return is_request and not self.is_late
+
+    def _stop_reading(self) -> None:
+        self.is_late = True
+        with suppress(OSError):  # it was closed just now
+            self.connection.shutdown(socket.SHUT_RD)
 
     def do_GET(self) -> None:
         """Send a file of the page."""
