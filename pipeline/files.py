@@ -102,7 +102,7 @@ def load_json(path: Path, command: str, kind: Any = Any) -> Any:
 def fits(content: Any, kind: Any) -> bool:
     """Whether what JSON holds has a type. A tuple is a list of so many values; a float is any number.
 
-    {"name": kind, ...} is the type of an object that has these names, and maybe others; [kind] of a list.
+    {"name": kind, ...} is the type of an object that has these names, and maybe others.
 
     pydantic does the same, and takes a tenth of the time of a prediction to prepare for a DatasetInfo.
     """
@@ -112,8 +112,6 @@ def fits(content: Any, kind: Any) -> bool:
             good = any(fits(content, each) for each in of)
         case dict() as kinds:
             good = isinstance(content, dict) and all(key in content and fits(content[key], kinds[key]) for key in kinds)
-        case [each]:
-            good = isinstance(content, list) and all(fits(value, each) for value in content)
         case builtins.list:
             good = isinstance(content, list) and all(fits(value, of[0]) for value in content)
         case builtins.tuple:
@@ -143,7 +141,7 @@ def load_csv(path: Path, command: str, columns: Collection[str], texts: Collecti
         table = pd.read_csv(path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=[""])
     except (ValueError, OSError, RecursionError) as error:  # pandas derives its own from ValueError
         raise damaged(path, command, shortened(str(error), 100)) from None
-    if missing := {*columns} - {*table}:
+    if missing := {*columns, *texts} - {*table}:
         raise damaged(path, command, f"it has no column {min(missing)}")
     table[[*texts]] = table[[*texts]].fillna("")
     if wrong := {*table} - {*texts} - {*table.select_dtypes("number")}:

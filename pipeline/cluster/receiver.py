@@ -78,16 +78,25 @@ def receive(sweep: Sweep, name: str, content: dict[str, Any], rows: list[dict[st
             for path, hash_name in dvc.hashes(entries[address], "outs").items():
                 if hash_name not in sent:
                     raise PipelineError(f"{path} did not come; run the sweep again.")
-        if md5_of(content["metrics"]) != dvc.hashes(entries[stage("evaluate", model)], "outs")[str(files.metrics)]:
-            raise PipelineError(f"{files.metrics} came damaged; run the sweep again.")
+        metrics = _metrics(content["metrics"], dvc.hashes(entries[stage("evaluate", model)], "outs"), files.metrics)
         exchange.add(content["objects"], content["runs"])
         weights = trained_weights(entries, model)
         if provenance := content["provenances"].get(f"{weights}.json"):
             write_bytes(provenance, files.provenance(weights))
-        metrics = json.loads(content["metrics"])
-    except (PipelineError, ValueError) as error:
+    except PipelineError as error:
         return TrialRecord(name, overrides, FAILED, str(error), rows)
     return TrialRecord(name, overrides, FINISHED, "", rows, metrics, entries)
+
+
+def _metrics(content: bytes, hashes: dict[str, str], path: Path) -> dict[str, Any]:
+    """What a trial sent as its metrics. Raises PipelineError unless they are those of the hashes, and a JSON object."""
+    try:
+        metrics = json.loads(content) if md5_of(content) == hashes.get(str(path)) else None
+    except (ValueError, RecursionError):
+        metrics = None
+    if not isinstance(metrics, dict):
+        raise PipelineError(f"{path} came damaged; run the sweep again.")
+    return metrics
 
 
 def _entries(lock: bytes, sweep: Sweep) -> dict[str, Any]:

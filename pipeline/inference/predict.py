@@ -14,7 +14,7 @@ import numpy as np
 from pipeline import manifest, tasks
 from pipeline.dataset import DatasetInfo, load_info
 from pipeline.errors import PipelineError, quoted
-from pipeline.files import damaged, load_json, md5
+from pipeline.files import damaged, fits, load_json, md5
 from pipeline.inference.onnx_session import Session, batches
 from pipeline.inference.story import Word, following
 from pipeline.paths import MODELS, ModelPaths, repro
@@ -147,8 +147,8 @@ class Predictor:
         if not path.is_file():
             return None
         again = repro("evaluate", self.name)
-        certificates: list[dict[str, Any]] = load_json(path, again, [CERTIFICATE])
-        if len(certificates) != 1:
+        certificates: list[dict[str, Any]] = load_json(path, again, list[dict[str, Any]])
+        if len(certificates) != 1 or not fits(certificates[0], CERTIFICATE):
             raise damaged(path, again)
         certificate = {name: certificates[0][name] for name in CERTIFICATE}
         return certificate if certificate["onnx"] == md5(self.onnx) else None

@@ -121,6 +121,7 @@ def _write_model(model: Predictor, paths: ModelPaths, folder: Path, precision: s
     pictures = [path for name in PICTURES if _is_there(path := getattr(paths, name))]
     for path in pictures:
         shutil.copy(path, folder / path.name)
+    artifacts = Artifacts(paths, TaskPaths(model.info.task, paths.root), {})
     sizes = np.cumsum([0, *(tensor.size for tensor in weights.values())]).tolist()
     content = {
         "name": model.name,
@@ -131,13 +132,12 @@ def _write_model(model: Predictor, paths: ModelPaths, folder: Path, precision: s
             for (name, tensor), start in zip(weights.items(), sizes, strict=False)
         ],
         "certified_steps": model.certified_steps if precision == "float32" else 0,  # the proof is of these weights
-        "facts": _facts(model, paths),
+        "facts": _facts(model, artifacts),
         "pictures": [path.name for path in pictures],
         **_of_examples(model, paths),
     }
     if paths.metrics.is_file() and paths.weights.is_file():
-        text = card(Artifacts(paths, TaskPaths(model.info.task, paths.root), {}))
-        (folder / CARD).write_text(text, encoding="utf-8")
+        (folder / CARD).write_text(card(artifacts), encoding="utf-8")
         content["card"] = CARD
     _write_json(content, folder / "model.json")
     (folder / "weights.bin").write_bytes(b"".join(tensor.tobytes() for tensor in rounded.values()))
@@ -173,13 +173,12 @@ def _network(weights: Arrays, precision: str) -> dict[str, Any]:
     }
 
 
-def _facts(model: Predictor, paths: ModelPaths) -> dict[str, Any]:
+def _facts(model: Predictor, artifacts: Artifacts) -> dict[str, Any]:
     """What the page shows of an evaluation and a training; a file that is not there is left out."""
     costs, metrics = {}, {}
-    task, again = model.info.task, repro("evaluate", paths.name)
-    artifacts = Artifacts(paths, TaskPaths(task, paths.root), {})
+    paths, again = artifacts.paths, repro("evaluate", model.name)
     if paths.weights.is_file():
-        training = load_training(paths.name, task, artifacts.weights_md5, paths.root)
+        training = load_training(model.name, model.info.task, artifacts.weights_md5, paths.root)
         costs = training.costs if training else {}
     if _is_there(paths.metrics):
         metrics = artifacts.metrics()

@@ -36,7 +36,7 @@ LARGE = 1_000_000  # bytes, above which an input waits for its turn
 TURNS = 4  # large inputs that are received at once
 CONNECTIONS = 256  # that are open at once
 PIECE = 2**18  # bytes that are received or sent at once
-SECONDS = 20  # that a browser may take for one piece, and for all of an input
+SECONDS = 20  # that a browser may take for the head of a request, for one piece, and for all of an input
 READ = "/read/"  # and the name of a model: what it reads of the input in the body
 # index.html holds the same policy, for other servers.
 HEADERS = {

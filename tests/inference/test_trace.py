@@ -193,6 +193,7 @@ def test_explain_gives_all_values_as_json(models: Path) -> None:
     [
         (("bits-lstm24", "012"), "'012' contains '2'"),
         (("bits-lstm25", "01"), "there is no exported model 'bits-lstm25'"),
+        (("bits-lstm24", "01", "--output", "none/x.png"), "there is no folder 'none'; make it, or name another one."),
         (("bits-lstm24", "01", "--output", "x.jpg"), "'x.jpg' is not the name of a PNG file; end it with .png."),
         (("mnist-lstm128", "nothing.png"), "'nothing.png' does not exist"),
         (("fable-lstm512", "xyzzy"), "xyzzy"),

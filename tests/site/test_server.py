@@ -238,9 +238,15 @@ def test_connections_have_a_limit(address: str) -> None:
     pytest.fail("the server does not answer any more")
 
 
-def test_a_jpeg_of_many_scans_is_refused_at_once(address: str) -> None:
+@pytest.mark.parametrize("form", ["JPEG", "MPO"])  # MPO: several JPEGs in one file
+def test_a_jpeg_of_many_scans_is_refused_at_once(address: str, form: str) -> None:
     picture = io.BytesIO()
-    Image.radial_gradient("L").resize((2000, 2000)).save(picture, "JPEG", progressive=True)
+    Image.radial_gradient("L").resize((2000, 2000)).save(
+        picture,
+        form,
+        progressive=True,
+        **({"save_all": True, "append_images": [Image.new("L", (8, 8))]} if form == "MPO" else {}),
+    )
     content = picture.getvalue()
     first, end = content.index(b"\xff\xda"), content.rindex(b"\xff\xd9")
     started = time.monotonic()

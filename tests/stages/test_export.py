@@ -50,10 +50,10 @@ def test_an_export_that_differs_from_the_trained_model_is_refused(untrained_proj
 
 def test_a_saved_model_is_written_on_demand_and_predicts_the_same(trained_project: Path) -> None:
     features = np.ones((3, 8, 1), np.float32)
-    for folder, status in (("served", 0), ("served", 2), ("pipeline", 2)):
+    for folder, status in (("served", 0), ("served", 2), ("pipeline", 2), (f"models/{BITS}/export/served", 2)):
         result = project.invoke("export", BITS, "--saved-model", folder)
         assert result.exit_code == status, result.output
-        assert status == 0 or "is no empty folder" in result.stderr
+        assert status == 0 or "is no empty folder" in result.stderr or "is in an output of DVC" in result.stderr
     served = tf.saved_model.load("served").signatures["serving_default"]
     found = served(sequence=tf.constant(features))["probabilities"]
     expected = Session(ModelPaths(BITS).onnx, "").probabilities(features)
