@@ -37,7 +37,7 @@ def evaluate(setup: ModelSetup, workers: int, address: str | None) -> None:
     """
     if load_examples(setup.task.paths).chunks == 1:  # before an export is asked for, which would not help
         raise PipelineError(f"{setup.name} has few examples, which one process evaluates; leave out --workers.")
-    examples, store = open_evaluation(setup.paths, setup.task.paths)
+    examples, _, store = open_evaluation(setup.paths, setup.task.paths)
     missing = [number for number in range(examples.chunks) if store.load(number, examples.info) is None]
     # Of a file that is mapped into memory, the nodes need the content.
     arrays = Examples(examples.info, np.array(examples.encoded), np.array(examples.targets))

@@ -80,18 +80,21 @@ class Store:
         return self._folder / f"{number:05}.chunk"
 
 
-def open_evaluation(paths: ModelPaths, task: TaskPaths) -> tuple[Examples, Store]:
-    """The examples of a task as an exported model reads them, and the chunks of them that have been predicted.
+def open_evaluation(paths: ModelPaths, task: TaskPaths) -> tuple[Examples, Session, Store]:
+    """The examples of a task as an exported model reads them, the model, and the chunks that have been predicted.
 
     Raises PipelineError if the exported file or the examples are damaged.
     """
     exported = ("export", paths.name)
+    again = repro(*exported, force=True)
     manifest.verify(paths.export, exported, paths.onnx.name)
     examples, info = load_examples(task), load_info(paths.info, exported)
     if replace(info, min_steps=None, max_steps=None) != replace(examples.info, min_steps=None, max_steps=None):
-        raise damaged(paths.info, repro(*exported, force=True), f"it is of other data than {task.info}")
-    examples = replace(examples, info=info)
-    return examples, Store(paths.evaluation(md5(paths.onnx), md5(task.examples)))
+        raise damaged(paths.info, again, f"it is of other data than {task.info}")
+    session = Session(paths.onnx, again)
+    if not session.is_of(info):
+        raise damaged(paths.onnx, again, f"it is of other data than {task.info}")
+    return replace(examples, info=info), session, Store(paths.evaluation(md5(paths.onnx), md5(task.examples)))
 
 
 def predict_split(session: Session, task: tasks.Task, examples: Examples, store: Store | None = None) -> Predictions:
@@ -137,8 +140,8 @@ def accuracy(onnx: Path, paths: TaskPaths) -> float:
     """
     examples = load_examples(paths)
     session = Session(onnx, "pipeline track")
-    shape, classes = examples.info.shape, len(examples.info.class_names)
-    if not session.reads(shape) or session.classes != classes:
+    if not session.is_of(examples.info):
+        shape, classes = examples.info.shape, len(examples.info.class_names)
         raise ValueError(f"the model has {session.classes} classes; the data have {classes} and examples of {shape}")
     totals = predict_split(session, tasks.load(paths.name), examples).totals
     return 1 - totals.wrong / totals.examples

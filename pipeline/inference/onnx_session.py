@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.dataset import DatasetInfo
 from pipeline.errors import PipelineError
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when onnxruntime is imported
@@ -32,7 +33,10 @@ class Session:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the errors of ONNX Runtime have no class in common
             raise PipelineError(f"{self._path} is missing or damaged; run `{command}` to make it again.") from error
-        self._outputs = [output.name for output in self._session.get_outputs()]
+        reads, gives = self._session.get_inputs(), self._session.get_outputs()
+        if [each.name for each in reads] != ["sequence"] or gives[0].name != "probabilities":
+            raise PipelineError(f"{self._path} is no network of this project; run `{command}` to make it again.")
+        self._outputs = [output.name for output in gives]
         # Inputs that may be left out, such as lstm_1.initial_cell, by the outputs that continue them.
         initial = [each.name for each in self._session.get_overridable_initializers()]
         self._states = {name.replace(".initial_", ".final_"): name for name in initial}
@@ -46,6 +50,10 @@ class Session:
     def classes(self) -> int:
         """How many classes it knows."""
         return int(self._session.get_outputs()[0].shape[1])
+
+    def is_of(self, info: DatasetInfo) -> bool:
+        """Whether it takes the examples of a dataset and knows its classes."""
+        return self.reads(info.shape) and self.classes == len(info.class_names)
 
     def run(self, sequence: np.ndarray) -> dict[str, np.ndarray]:
         """All outputs for features float32 (batch, steps, features): probabilities, and count where it reads one.
@@ -67,7 +75,10 @@ class Session:
         return self.run(sequence)["probabilities"]
 
     def _run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return dict(zip(self._outputs, self._session.run(None, inputs), strict=True))
+        try:
+            return dict(zip(self._outputs, self._session.run(None, inputs), strict=True))
+        except Exception as error:  # as above
+            raise PipelineError(f"{self._path} could not be run; run `{self._command}` to make it again.") from error
 
     def _run_parts(self, sequence: np.ndarray) -> dict[str, np.ndarray]:
         """Run from each step at which neighbours part to the next one, from the states before it."""

@@ -125,8 +125,8 @@ class Predictor:
         again = repro("export", self.name, force=True)
         manifest.verify(self.onnx.parent, ("export", self.name), self.onnx.name)
         session = Session(self.onnx, again)
-        if not session.reads(self.info.shape) or session.classes != len(self.info.class_names):
-            raise damaged(self.onnx.with_name("info.json"), again, f"it is not of {self.onnx.name}")
+        if not session.is_of(self.info):
+            raise self._other_info()
         return session
 
     @cached_property
@@ -200,7 +200,7 @@ class Predictor:
         Raises PipelineError if the input is not valid.
         """
         (code,) = self._encode(given, DEFAULT)
-        return self._task.features(code[None], self.info)[0], self._task.inputs.step_names(code, self.info)
+        return self._features(code[None])[0], self._task.inputs.step_names(code, self.info)
 
     def is_valid(self, given: UserInput) -> bool:
         """Whether the model can read an input."""
@@ -245,17 +245,29 @@ class Predictor:
         """An input, encoded: (1, code), or a row for each digit. Raises PipelineError if it is not valid."""
         if isinstance(given, str) and len(given) > LONGEST:
             raise PipelineError(f"{quoted(given)} has more than {LONGEST:,} characters; give a shorter input.")
+        _ = self._session  # which refuses an info file of another model
         inputs = self._task.inputs
         return np.stack(inputs.encode_all(given, self.info) if options.digits else [inputs.encode(given, self.info)])
 
     def _probabilities(self, encoded: np.ndarray) -> np.ndarray:
         """float32 (batch, classes) for encoded inputs (batch, code)."""
-        return self._session.probabilities(self._task.features(encoded, self.info))
+        return self._session.probabilities(self._features(encoded))
+
+    def _features(self, encoded: np.ndarray) -> np.ndarray:
+        """Features float32 (batch, steps, features) of encoded inputs (batch, code)."""
+        features = self._task.features(encoded, self.info)
+        if not self._session.reads(features.shape[1:]):  # its task is of another model
+            raise self._other_info()
+        return features
+
+    def _other_info(self) -> PipelineError:
+        again = repro("export", self.name, force=True)
+        return damaged(self.onnx.with_name("info.json"), again, f"it is not of {self.onnx.name}")
 
     def _outputs(self, encoded: np.ndarray) -> dict[str, np.ndarray]:
         """All that the model gives for encoded inputs (batch, code)."""
         some = [encoded[rows] for rows in batches(len(encoded), max(1, STEPS // encoded.shape[1]))]
-        outputs = [self._session.run(self._task.features(codes, self.info)) for codes in some]
+        outputs = [self._session.run(self._features(codes)) for codes in some]
         return {name: np.concatenate([each[name] for each in outputs]) for name in outputs[0]}
 
     def _prediction(
@@ -265,7 +277,7 @@ class Predictor:
         names, scores = self.info.class_names, outputs["probabilities"]  # (codes, classes)
         count, certified = None, None
         if "count" in outputs:
-            steps = self._task.features(codes, self.info).shape[1]
+            steps = self._features(codes).shape[1]
             count, certified = float(outputs["count"][0, 0]), steps <= self.certified_steps
             if steps > self.info.shape[0]:  # there may be more ones than classes
                 return Prediction(name_of(given), f"{count:.0f}", None, (), codes, count, certified)

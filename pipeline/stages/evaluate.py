@@ -15,9 +15,7 @@ from pipeline.formats import write_csv, write_json
 from pipeline.inference import trace_figure
 from pipeline.inference.certificate import certify
 from pipeline.inference.evaluation import open_evaluation, predict_split
-from pipeline.inference.onnx_session import Session
 from pipeline.inference.trace import Tracer, read_weights
-from pipeline.paths import repro
 from pipeline.predictions import Predictions, write_parquet
 from pipeline.tasks.evaluation import AFTER
 
@@ -32,8 +30,7 @@ FAR_BELOW = 0.9  # of the ceiling
 def run(setup: ModelSetup) -> None:
     """Predict the evaluated split; write metrics, predictions, tables, figures and the certificate."""
     paths, task = setup.paths, setup.task
-    examples, store = open_evaluation(paths, setup.task.paths)
-    session = Session(paths.onnx, repro("export", setup.name, force=True))
+    examples, session, store = open_evaluation(paths, setup.task.paths)
     predictions = predict_split(session, task, examples, store)
     more, errors = task.evaluation.evaluate(examples, predictions, session.run)
     info = examples.info

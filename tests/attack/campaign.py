@@ -30,6 +30,7 @@ AREAS: dict[str, tuple[Area, float]] = {  # with their shares of the cases
     "exports": (damage.exports, 12),
     "data": (damage.data, 12),
     "types": (damage.types, 12),
+    "swapped": (damage.swapped, 4),
     "requests": (web.requests, 20),
     "dvc.lock": (damage.lock, 3),
     "names": (inputs.names, 0.4),

@@ -82,14 +82,36 @@ def types(rng: random.Random) -> tuple[str, str]:
     else:
         new = _retyped_table(before, rng)
     with kept(*{path.parent, paths.folder, Path("logs"), Path("mlflow.db"), Path("mlartifacts")}):
-        path.chmod(0o644)
-        path.write_bytes(new)
-        if path.name == "info.json":
-            listed = json.loads((path.parent / MANIFEST).read_text())
-            (path.parent / MANIFEST).chmod(0o644)
-            (path.parent / MANIFEST).write_text(json.dumps(listed | {path.name: hashlib.sha256(new).hexdigest()}))
+        _write_listed(path, new)
         _, wrong = run(*command)
     return f"{' '.join(command)} with other types in {path}: {_first_difference(before, new)}", wrong
+
+
+def swapped(rng: random.Random) -> tuple[str, str]:
+    """A file of another model, or one of its values, and the manifest that fits it: refused, or harmless."""
+    model, other = rng.sample([BITS, MNIST, FABLE], 2)
+    paths, given = ModelPaths(model), {BITS: "01101010", MNIST: "docs/seven.png", FABLE: "there came a"}[model]
+    path = rng.choice([paths.info, paths.onnx])
+    new = (ModelPaths(other).export / path.name).read_bytes()
+    if path == paths.info and rng.random() < 0.7:
+        content, keys = json.loads(path.read_bytes()), ["task", "shape", "class_names", "autoregressive", "encoding"]
+        content |= {key: json.loads(new)[key] for key in rng.sample(keys, rng.randint(1, 3))}
+        new = json.dumps(content).encode()
+    command = rng.choice([("predict", model, given), ("explain", model, given), ("site", "page"), ("evaluate", model)])
+    with kept(paths.folder):
+        _write_listed(path, new)
+        _, wrong = run(*command)
+    return f"{' '.join(command)} with {path} of {other}", wrong
+
+
+def _write_listed(path: Path, content: bytes) -> None:
+    """Write a file, and its hash in the manifest beside it if that lists it."""
+    path.chmod(0o644)
+    path.write_bytes(content)
+    manifest = path.parent / MANIFEST
+    if manifest.is_file() and path.name in (listed := json.loads(manifest.read_text())):
+        manifest.chmod(0o644)
+        manifest.write_text(json.dumps(listed | {path.name: hashlib.sha256(content).hexdigest()}))
 
 
 def _retyped_table(content: bytes, rng: random.Random) -> bytes:

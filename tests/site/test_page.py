@@ -160,6 +160,31 @@ def test_bits_are_typed_clicked_and_broken(page: Page) -> None:
     page.wait(lambda: "bias=0" in page.driver.current_url)
 
 
+def test_a_long_string_is_read_in_pieces_while_the_page_answers(page: Page) -> None:
+    page.open("bits?random=400000")
+    page.wait(lambda: 0 < float(page.find("#bits-progress").get_attribute("value") or 0) < 1)
+    assert page.find("#bits-text").get_attribute("placeholder") == "400,000 random bits"
+    page.write("#bits-text", "0111")
+    page.shows("#bits-answer", "of 4 bits")
+    time.sleep(1)
+    assert "of 4 bits" in page.words("#bits-answer"), "what was read before has not come late"
+    page.run("""
+        const field = document.querySelector("#bits-text");
+        field.value = "01".repeat(75_000);
+        field.dispatchEvent(new Event("input"));
+    """)
+    page.shows("#bits-answer", "of 150,000 bits")
+    assert len(page.run("await new Promise((next) => setTimeout(next, 200)); return location.hash")) < 1000
+    assert (
+        page.run("""
+        const started = performance.now();
+        document.querySelector("#step-back").click();
+        return performance.now() - started;
+    """)
+        < 1000
+    ), "milliseconds: another step of what was read is shown at once"
+
+
 def test_a_link_that_is_wrong_breaks_nothing(page: Page) -> None:
     page.open("bits?input=0110&bias=abc&off=99&recurrent=9&step=99&unit=99&layer=-1")
     page.shows("#bits-answer", "of 4 bits")

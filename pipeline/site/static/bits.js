@@ -6,7 +6,9 @@ import { Network } from "./network.js";
 import { mostActive, place, stepPanel } from "./step.js";
 
 const FIRST = "0110101011";
-const LONGEST = 100_000; // bits that the page reads
+const WRITTEN = 100_000; // bits that the text box and the address hold
+const PAUSE = 25; // milliseconds of reading, after which the page answers
+const FEATURES = { 0: [0], 1: [1] }; // of each bit
 const BUTTONS = 64; // bits that can be clicked
 const UNITS = 8; // whose stairs are drawn
 
@@ -15,11 +17,12 @@ export async function bitsTab(main, { names, values: given, update, reopen, load
   if (!names.includes(values.model)) values.model = names[0];
   const exported = await load(values.model);
   const { dataset } = exported.facts;
-  const [shortest, longest] = [dataset.min_steps ?? dataset.shape[0], Math.min(dataset.max_steps ?? dataset.shape[0], LONGEST)];
+  const [shortest, longest] = [dataset.min_steps ?? dataset.shape[0], Math.max(dataset.max_steps ?? dataset.shape[0], exported.facts.certified_steps ?? 0)];
   const output = h("div");
+  let last = {}, renders = 0;
   const change = (changes) => {
     values = { ...values, ...changes };
-    update(values);
+    update({ ...values, input: values.input?.length > WRITTEN ? undefined : values.input });
     render();
   };
   const text = h("textarea", {
@@ -28,18 +31,27 @@ export async function bitsTab(main, { names, values: given, update, reopen, load
   });
   const random = (length) => change({ random: `${length}`, input: undefined, step: undefined });
 
-  function render() {
-    const bits = values.random ? drawn(Math.min(Math.max(Number(values.random) || 1, 1), LONGEST)) : (values.input ?? "");
-    if (text.value.replace(/\s/g, "") !== bits) text.value = bits;
-    const wrong = [...new Set(bits)].find((bit) => bit !== "0" && bit !== "1");
+  async function render() {
+    const mine = ++renders, isCurrent = () => mine === renders && output.isConnected;
+    const bits = values.random ? drawn(Math.min(Math.max(Number(values.random) || 1, 1), longest)) : (values.input ?? "");
+    const isWritten = !values.random || bits.length <= WRITTEN;
+    text.placeholder = isWritten ? "" : `${bits.length.toLocaleString("en")} random bits`;
+    if (!isWritten) text.value = "";
+    else if (text.value.replace(/\s/g, "") !== bits) text.value = bits;
+    const wrong = bits.match(/[^01]/u)?.[0];
     if (wrong !== undefined || bits.length < shortest || bits.length > longest) {
       const expected = `${shortest === longest ? shortest : `${shortest} to ${longest.toLocaleString("en")}`} zeros and ones`;
       const came = wrong === undefined ? `${bits.length.toLocaleString("en")} bits came` : `“${wrong}” is no bit`;
       show(output, h("p", { role: "alert", class: "error" }, `${came}; type ${expected}.`));
       return;
     }
-    const network = broken(exported, checked(values, exported.layers.at(-1).units));
-    const trace = network.trace([...bits].map((bit) => [Number(bit)]));
+    const changes = checked(values, exported.layers.at(-1).units), key = Object.values(changes).join();
+    if (last.bits !== bits || last.key !== key) {
+      const network = broken(exported, changes), trace = await read(network, bits, output, isCurrent);
+      if (!isCurrent()) return;
+      last = { bits, key, network, trace };
+    }
+    const { network, trace } = last;
     const labels = trace.map(({ number: step }) => `bit ${bits[step]}`);
     const at = place(trace, values);
     show(
@@ -88,8 +100,10 @@ export async function bitsTab(main, { names, values: given, update, reopen, load
     h(
       "div", { class: "controls" },
       names.length > 1 && choice("bits-model", "Model", names, values.model, (model) => { update({ model }); reopen(); }),
-      h("label", { for: "bits-text", class: "wide" }, "Bits: type any number of them, or click them below", text),
-      [100, 1000, 10_000].filter((length) => length <= longest).map((length) => h("button", { type: "button", onclick: () => random(length) }, `${length.toLocaleString("en")} random bits`)),
+      h("label", { for: "bits-text", class: "wide" }, "Bits: type any number of them, or click them below,", text),
+      h("div", { class: "controls", role: "group", "aria-label": "random bits" }, "or random ones:", [100, 1000, 10_000, 1_000_000].filter((length) => length <= longest).map((length) => h("button", {
+        type: "button", onclick: () => random(length), "aria-label": `${length.toLocaleString("en")} random bits`,
+      }, length.toLocaleString("en")))),
     ),
     output,
   );
@@ -99,10 +113,28 @@ export async function bitsTab(main, { names, values: given, update, reopen, load
 /** Random bits, the same for a length. */
 function drawn(length) {
   let state = length;
-  return Array.from({ length }, () => {
+  const digits = Uint8Array.from({ length }, () => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state >>> 31;
-  }).join("");
+    return 48 + (state >>> 31); // the characters 0 and 1
+  });
+  return new TextDecoder().decode(digits);
+}
+
+/** The trace of a string of bits. A long one is read in pieces, and `output` shows how far. */
+async function read(network, bits, output, isCurrent) {
+  const reading = network.reading(bits, (bit) => FEATURES[bit]);
+  let pause = performance.now() + PAUSE, shown = null;
+  for (;;) {
+    const { done, value } = reading.next();
+    if (done) return value;
+    if (performance.now() < pause) continue;
+    shown ??= h("progress", { id: "bits-progress", "aria-label": "bits that are read" });
+    if (!shown.isConnected) show(output, h("p", { class: "note" }, `Reading ${bits.length.toLocaleString("en")} bits … `, shown));
+    shown.value = value;
+    await new Promise((resolve) => setTimeout(resolve));
+    if (!isCurrent()) return null;
+    pause = performance.now() + PAUSE;
+  }
 }
 
 /** The answer: the count, how far it is from a whole number, and whether it is proven. */

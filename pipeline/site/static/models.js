@@ -49,10 +49,10 @@ function answer(network, example) {
   return h("div", {}, h("p", { class: "note" }, `On this example, whose target is ${network.classes[example.target]}:`), bars(network.classes, probabilities, 3));
 }
 
-function facts({ facts: { network, dataset, facts: known, tensors } }) {
+function facts({ layers, facts: { network, dataset, facts: known, tensors } }) {
   const weights = tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
   const rows = [
-    ["network", `${network.layers.join(", ")}${network.dense ? ", after a dense layer" : ""}${network.embedding ? ", after an embedding" : ""}`],
+    ["network", `${network.cell.toUpperCase()}, ${layers.length} ${layers.length === 1 ? "layer" : "layers"} of ${layers.map(({ units }) => units).join(" and ")} units${network.dense ? ", after a dense layer" : ""}${network.embedding ? ", after an embedding" : ""}`],
     ["weights", weights.toLocaleString("en")],
     ["dataset", `${dataset.dataset}${dataset.stand_in ? ", a stand-in" : ""}: ${Object.entries(dataset.splits).map(([split, size]) => `${size.toLocaleString("en")} ${split}`).join(", ")}`],
     ["reads", `${dataset.shape[0]} steps of ${dataset.shape[1]}: ${dataset.encoding}`],

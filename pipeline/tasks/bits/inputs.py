@@ -29,7 +29,7 @@ class Inputs(inputs.Inputs):
 
     def decode(self, code: np.ndarray, info: DatasetInfo) -> str:
         """The string of bits of a code (length,)."""
-        return "".join("01"[bit] for bit in code)
+        return "".join(map(str, code))
 
     def step_names(self, code: np.ndarray, info: DatasetInfo) -> list[str]:
         """The bits."""
