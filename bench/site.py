@@ -15,13 +15,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench.measure import ROOT
+from pipeline import tasks
+from pipeline.dataset import load_examples
+from pipeline.inference import predict
+from pipeline.inference.predict import Predictor
+from pipeline.paths import TaskPaths
 from tests.harness import page as harness
 from tests.harness.process import responds
 
 PORT = 7990
 HOST = f"127.0.0.1:{PORT}"
 SESSIONS, SECONDS = 50, 30
+EXAMPLES = 1000  # at most, for which the page and ONNX Runtime are compared
 PAUSE = (0.5, 1.5)  # seconds between two inputs of a person
 SEVEN = ROOT / "docs" / "seven.png"
 FILES = ("/", "/app.js", "/network.js", "/style.css", "/site.json", "/models/mnist-lstm128/weights.bin")
@@ -67,6 +75,7 @@ def site(full: bool) -> dict[str, Any]:
             page.shows("#bits-answer", "ones of")
             script = "return Math.max(...performance.getEntries().map((entry) => entry.responseEnd ?? 0))"
             first, answers = page.run(script), page.run(ANSWERS)
+            differences = {name: _difference(page, predict.load(name)) for name in answers}
         times, errors = _crowd()
         memory = _mib(process.pid)
     times.sort()
@@ -74,6 +83,7 @@ def site(full: bool) -> dict[str, Any]:
         "start_seconds": starts,
         "first_tab_ms": first,
         "answer_ms": answers,
+        "differences": differences,
         "sessions": SESSIONS,
         "seconds": SECONDS,
         "answers": len(times),
@@ -82,6 +92,19 @@ def site(full: bool) -> dict[str, Any]:
         "slowest_of_20_ms": 1000 * times[len(times) * 19 // 20],
         "memory_mib": memory,
     }
+
+
+def _difference(page: harness.Page, model: Predictor) -> float:
+    """The largest difference of a probability from ONNX Runtime's, over examples of the evaluated split."""
+    encoded, _ = load_examples(TaskPaths(model.info.task)).chunk(0)
+    encoded = encoded[:: max(1, len(encoded) // EXAMPLES)][:EXAMPLES]
+    features = tasks.load(model.info.task).features(encoded, model.info)
+    script = f"""
+        const {{ Network }} = await import("/network.js"), network = await Network.load("{model.name}");
+        return given.map((sequence) => [...network.probabilities(network.trace(sequence).at(-1).states)]);
+    """
+    found = np.concatenate([page.run(script, some.tolist()) for some in np.array_split(features, 10)])
+    return float(np.abs(found - model.probabilities(features)).max())
 
 
 @contextmanager

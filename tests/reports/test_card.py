@@ -1,26 +1,24 @@
 """The model card."""
 
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from scipy.stats import binomtest
 
 from pipeline.errors import PipelineError
 from pipeline.lineage import provenance
 from pipeline.lineage.artifacts import workspace
 from pipeline.paths import ModelPaths
-from pipeline.reports.card import card
+from pipeline.reports.card import card, wilson
 from tests.harness import project
 
 
-def wilson(right: int, examples: int) -> tuple[float, float]:
-    """The 95 % interval. Source: E. B. Wilson, "Probable inference", JASA 22 (1927)."""
-    z, share = 1.959963984540054, right / examples
-    centre = share + z * z / (2 * examples)
-    spread = z * math.sqrt(share * (1 - share) / examples + z * z / (4 * examples**2))
-    return (centre - spread) / (1 + z * z / examples), (centre + spread) / (1 + z * z / examples)
+@pytest.mark.parametrize(("right", "examples"), [(0, 1), (5, 5), (9926, 10_000), (1_038_576, 1_038_576), (1, 144)])
+def test_the_interval_of_an_accuracy_is_the_one_of_scipy(right: int, examples: int) -> None:
+    expected = binomtest(right, examples).proportion_ci(0.95, "wilson")
+    assert wilson(right, examples) == pytest.approx([*expected], abs=1e-12)
 
 
 def test_a_card_has_the_figures_their_interval_and_how_to_make_the_model_again(trained_project: Path) -> None:
