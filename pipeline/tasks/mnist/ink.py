@@ -21,6 +21,7 @@ WIDE = 0.5  # of the longer side: wider than the strokes of any digit that fills
 WEAK = 0.6  # of Otsu's threshold: what a faint part of a stroke has at least
 MIN_CONTRAST = 0.1  # of black on white: below it, there is nothing but paper and noise
 NOISE = 6.0  # ink is darker than the paper by this many times the paper's own variation
+DARKER = 2.5  # times as dark as the lines of the paper: ink on them
 MAX_INK = 0.65  # share of the picture: more is not writing
 SAME_DIGIT = 0.25  # of the longest piece: shorter pieces belong to another one, or are dirt
 TALL = 0.5  # of the tallest piece: a digit of its own
@@ -81,24 +82,25 @@ def digits(colours: np.ndarray, all_ink: bool = False) -> list[np.ndarray]:
     if min(grey.shape) < NARROW:
         return []
     found = _of_page(grey, WINDOW)
-    if any(_stroke(ink) > WINDOW / 2 * max(grey.shape) for ink in found):  # a wider one would pass for paper
+    if found is None:
+        return []
+    if not found or any(_stroke(ink) > WINDOW / 2 * max(grey.shape) for ink in found):  # a wider one passes for paper
         found = _of_page(grey, 2 * WINDOW) or found
-    return [redrawn(ink) for ink in found]
+    return [redrawn(ink) for ink in found] if all(map(_is_written, found)) else []  # else it is a picture of things
 
 
-def _of_page(grey: np.ndarray, window: float) -> list[np.ndarray]:
-    """The ink of each digit whose strokes are narrower than the window, a share of the longer side."""
+def _of_page(grey: np.ndarray, window: float) -> list[np.ndarray] | None:
+    """The ink of each digit whose strokes are narrower than the window, a share of the longer side; None if no ink."""
     contrast = _contrast(grey, window)
     threshold = _threshold(contrast)
     if threshold is None:
-        return []
+        return None
     count, labels, boxes, _ = cv2.connectedComponentsWithStats((contrast > WEAK * threshold).astype(np.uint8))
     strong = np.zeros(count, bool)
     strong[np.unique(labels[contrast > threshold])] = True
     pieces = [_piece(label, boxes[label], labels) for label in range(1, count) if strong[label]]
     groups = _groups(_without_dirt(pieces, grey.shape))
-    found = [_ink(contrast, labels, group, threshold) for group in groups]
-    return found if all(map(_is_written, found)) else []  # else it is a picture of things
+    return [_ink(contrast, labels, group, threshold) for group in groups]
 
 
 def _grey(colours: np.ndarray) -> np.ndarray:
@@ -191,23 +193,34 @@ def _is_light_on_dark(grey: np.ndarray) -> bool:
     edge = min(1 + max(small.shape) // 20, (min(small.shape) - 1) // 2)  # where a table may show
     around = cv2.medianBlur(np.rint(255 * small).astype(np.uint8), 2 * (max(small.shape) // 6) + 1) / 255
     deviation = (small - around)[edge : height - edge, edge : width - edge]
-    darkest, most, lightest = np.percentile(small, (2, 50, 98))
+    darkest, most, lightest = np.percentile(small, (1, 50, 99))
     return float((deviation**3).mean()) > 0 and most - darkest < lightest - most
 
 
 def _threshold(contrast: np.ndarray) -> float | None:
-    """What separates ink from paper, by Otsu; None if there is no ink."""
+    """What separates ink from paper, by Otsu, or from lines of the paper, too faint for ink; None if no ink."""
     highest = float(np.percentile(contrast, 99.9))
     if highest < MIN_CONTRAST:
         return None
-    scaled = np.clip(contrast / highest * 255, 0, 255).astype(np.uint8)
+    threshold, darkness = 0.0, 0.0
+    for _ in ("paper", "lines"):
+        least = max(MIN_CONTRAST, DARKER * darkness)
+        threshold = _otsu(contrast[contrast > threshold], highest)
+        paper, ink = contrast[contrast <= threshold], contrast[contrast > threshold]
+        if not ink.size or ink.size > MAX_INK * contrast.size:
+            return None
+        noise = float(np.median(np.abs(paper - np.median(paper)))) * 1.4826  # as a standard deviation
+        darkness = float(np.median(ink))
+        if darkness > max(least, NOISE * noise):
+            return threshold
+    return None
+
+
+def _otsu(values: np.ndarray, highest: float) -> float:
+    """The value that parts values of 0 to `highest` best in two groups."""
+    scaled = np.clip(values / highest * 255, 0, 255).astype(np.uint8)
     level, _ = cv2.threshold(scaled, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    threshold = float(level) / 255 * highest
-    paper, ink = contrast[contrast <= threshold], contrast[contrast > threshold]
-    if not ink.size or ink.size > MAX_INK * contrast.size:
-        return None
-    noise = float(np.median(np.abs(paper - np.median(paper)))) * 1.4826  # as a standard deviation
-    return threshold if float(np.median(ink)) > max(MIN_CONTRAST, NOISE * noise) else None
+    return float(level) / 255 * highest
 
 
 def _piece(label: int, box: np.ndarray, labels: np.ndarray) -> Piece:
