@@ -57,6 +57,12 @@ def predict(
         typer.Option(metavar="[FILE.png]", help="show the images that the model sees, in the terminal or in a file"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object for each input")] = False,
+    log: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="append a line of JSON for each result; see `pipeline drift`")
+    ] = None,
+    log_inputs: Annotated[
+        bool, typer.Option("--log-inputs", help="with the inputs themselves, not their hashes")
+    ] = False,
 ) -> None:
     """Predict from models/MODEL/export; without INPUT, ask for inputs in the terminal."""
     from pipeline.inference import images, predict
@@ -68,7 +74,12 @@ def predict(
     _check_quotes(predictor, inputs or [])
     given = terminal.stdin_lines() if streamed else inputs or terminal.prompt()
     seen, failed, uncertified = [], False, False
-    for result in predictor.predict(given, options, batch_size=1 if asked else predict.BATCH):
+    results = predictor.predict(given, options, batch_size=1 if asked else predict.BATCH)
+    if log:
+        from pipeline.inference import usage
+
+        results = usage.logged(results, log, predictor, log_inputs)
+    for result in results:
         failure = isinstance(result, predict.Failure)
         failed |= failure
         uncertified |= isinstance(result, predict.Prediction) and result.probability is None and not result.certified
@@ -124,3 +135,28 @@ def _check_show(show: str | None, streamed: bool) -> None:
         )
     if show and streamed:
         raise PipelineError("--show needs the inputs as arguments, not a stream; name the pictures after the model.")
+
+
+@app.command()
+def drift(
+    log: Annotated[
+        Path, typer.Argument(metavar="FILE", help="written by `pipeline predict --log`", show_default=False)
+    ],
+    picture: Annotated[Path, typer.Option(metavar="FILE.png", help="where to draw it")] = Path("drift.png"),
+) -> None:
+    """Compare logged predictions with the test set of their model; exit status 1 if they differ by more than chance."""
+    from pipeline.figure import write_figure
+    from pipeline.inference import drift, predict, usage
+
+    entries = usage.read(log)
+    found = [drift.find(predict.load(model), entries) for model in dict.fromkeys(entry.model for entry in entries)]
+    compared = [each for each in found if each.comparisons]
+    echo("\n\n".join(map(str, found)))
+    if not compared:
+        raise PipelineError(
+            f"{quoted(str(log), 200)} has too few predictions, expected at least {drift.LEAST} of one model; log more."
+        )
+    write_figure(drift.draw(compared), picture)
+    echo(f"\npicture: {picture}")
+    if any(comparison.differs for each in compared for comparison in each.comparisons):
+        raise typer.Exit(1)

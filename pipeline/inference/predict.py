@@ -219,6 +219,14 @@ class Predictor:
         rng = np.random.default_rng([options.seed, number])
         return following(code, lambda context: self._probabilities(context[None])[0], options.temperature, rng)
 
+    def scores(self, encoded: np.ndarray) -> np.ndarray:
+        """The probabilities float32 (batch, classes) for encoded inputs (batch, code)."""
+        return self._outputs(encoded)["probabilities"]
+
+    def measures(self, code: np.ndarray) -> dict[str, float | str]:
+        """What describes an encoded input (code,)."""
+        return self._task.inputs.measures(code, self.info)
+
     def image(self, prediction: Prediction) -> np.ndarray:
         """What the model saw, uint8 (rows, columns), several digits side by side. Raises PipelineError if no image."""
         return np.hstack([self._task.inputs.image(code, self.info) for code in prediction.codes])

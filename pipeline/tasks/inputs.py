@@ -57,6 +57,10 @@ class Inputs:
         """A name for each step of an encoded example (code,), for figures; by default, numbers from 1."""
         return [str(step) for step in range(1, info.shape[0] + 1)]
 
+    def measures(self, code: np.ndarray, info: DatasetInfo) -> dict[str, float | str]:
+        """Numbers and names that describe an encoded example (code,), by which `pipeline drift` compares inputs."""
+        return {"mean": float(code.mean()), "range": float(np.ptp(code))}
+
     def image(self, code: np.ndarray, info: DatasetInfo) -> np.ndarray:
         """An encoded example as the image uint8 (rows, columns) that the model sees. Raises PipelineError if none."""
         raise PipelineError(f"a {info.task} model does not read pictures; leave out --show.")

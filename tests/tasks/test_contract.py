@@ -1,6 +1,7 @@
 """What every task promises. A new folder under pipeline/tasks is tested here with no edit of a test."""
 
 import io
+import json
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -153,6 +154,16 @@ def test_encode_and_decode_agree(name: str) -> None:
         assert again.shape == code.shape
         assert inputs.decode(again, info) == text
         np.testing.assert_array_equal(task.features(again[None], info), task.features(code[None], info))
+
+
+@EVERY_TASK
+def test_the_measures_of_an_example_are_finite_numbers_and_names(name: str) -> None:
+    task, made = tasks.load(name), examples(name)
+    found = [task.inputs.measures(code, made.info) for code in some(made.encoded)]
+    assert len({tuple(measures) for measures in found}) == 1, "each example has the same measures"
+    assert found[0]
+    assert all(isinstance(value, str) or np.isfinite(value) for measures in found for value in measures.values())
+    assert json.loads(json.dumps(found)) == found, "a log can hold them"
 
 
 @EVERY_TASK

@@ -31,6 +31,10 @@ class Inputs(inputs.Inputs):
         """The string of bits of a code (length,)."""
         return "".join(map(str, code))
 
+    def measures(self, code: np.ndarray, info: DatasetInfo) -> dict[str, float | str]:
+        """The length and the share of ones."""
+        return {"length": float(len(code)), "share of ones": float(code.mean())}
+
     def step_names(self, code: np.ndarray, info: DatasetInfo) -> list[str]:
         """The bits."""
         return list(self.decode(code, info))

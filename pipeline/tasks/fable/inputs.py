@@ -41,3 +41,7 @@ class Inputs(inputs.Inputs):
     def step_names(self, code: np.ndarray, info: DatasetInfo) -> list[str]:
         """The words."""
         return [info.class_names[i] for i in code]
+
+    def measures(self, code: np.ndarray, info: DatasetInfo) -> dict[str, float | str]:
+        """The last word."""
+        return {"last word": info.class_names[code[-1]]}

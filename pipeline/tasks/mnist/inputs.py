@@ -43,6 +43,15 @@ class Inputs(inputs.Inputs):
             )
         return [fit(digit).reshape(-1) for digit in found]
 
+    def measures(self, code: np.ndarray, info: DatasetInfo) -> dict[str, float | str]:
+        """The share of the image that is ink, and how far the digit leans: its columns' shift for each row down."""
+        image = code.reshape(SIDE, SIDE) / 255.0
+        rows, columns = np.indices(image.shape)
+        ink = max(float(image.sum()), 1e-9)
+        row, column = (rows * image).sum() / ink, (columns * image).sum() / ink
+        spread = max(float(((rows - row) ** 2 * image).sum()), 1e-9)
+        return {"ink": ink / image.size, "slant": float(((rows - row) * (columns - column) * image).sum()) / spread}
+
     def image(self, code: np.ndarray, info: DatasetInfo) -> np.ndarray:
         """The image uint8 (28, 28) that a code (784,) stands for: what the model sees."""
         return code.reshape(SIDE, SIDE)

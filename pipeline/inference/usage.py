@@ -1,0 +1,79 @@
+"""A log of predictions: a line of JSON for each, which `pipeline drift` compares with the test set.
+
+A line holds no input unless that is asked for, but the hash of it. Of short inputs, such as a few bits, a hash can be
+turned back by trying all of them.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import get_type_hints
+
+from pipeline.errors import PipelineError, quoted
+from pipeline.files import fits, md5
+from pipeline.inference.predict import Prediction, Predictor, Result
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One prediction."""
+
+    time: str  # UTC, ISO 8601
+    model: str
+    onnx: str  # MD5 of the file that predicted
+    input: str  # as it was given, or sha256: and its hash
+    label: str | None  # None if the input was refused
+    probability: float | None  # 0 to 1; None if there is a count alone
+    measures: dict[str, float | str]  # what `Inputs.measures` says of the encoded input
+
+
+def logged(results: Iterable[Result], path: Path, predictor: Predictor, with_inputs: bool) -> Iterator[Result]:
+    """The same results, each appended to a file as it passes. Raises PipelineError if the file can't be written."""
+    name = quoted(str(path), 200)
+    if path.exists() and not path.is_file():
+        raise PipelineError(f"{name} is not a file; name a file for the log.")
+    onnx = md5(predictor.onnx)
+    try:
+        path.touch(0o600)  # inputs may be private
+        with path.open("a", encoding="utf-8") as file:
+            for result in results:
+                file.write(json.dumps(asdict(_entry(result, predictor, onnx, with_inputs))) + "\n")
+                file.flush()
+                yield result
+    except OSError as error:
+        raise PipelineError(f"{name} could not be written ({error.strerror}); name another file.") from None
+
+
+def _entry(result: Result, predictor: Predictor, onnx: str, with_inputs: bool) -> Entry:
+    digest = hashlib.sha256(result.input.encode("utf-8", "surrogateescape")).hexdigest()
+    predicted = result if isinstance(result, Prediction) else None
+    return Entry(
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        model=predictor.name,
+        onnx=onnx,
+        input=result.input if with_inputs else f"sha256:{digest}",
+        label=predicted.label if predicted else None,
+        probability=predicted.probability if predicted else None,
+        measures=predictor.measures(predicted.codes[0]) if predicted else {},
+    )
+
+
+def read(path: Path) -> list[Entry]:
+    """The entries of a log. Raises PipelineError for a line that is none."""
+    name, entries = quoted(str(path), 200), []
+    if not path.is_file():
+        raise PipelineError(f"{name} is not a file; write one with `pipeline predict MODEL INPUT --log FILE`.")
+    kinds = get_type_hints(Entry)
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                content = json.loads(line)
+                if not fits(content, kinds):
+                    raise PipelineError(f"line {number} of {name} is no logged prediction; remove it.")
+                entries.append(Entry(**{key: content[key] for key in kinds}))
+    except (ValueError, RecursionError, OSError) as error:
+        raise PipelineError(f"{name} is no log of predictions (line {len(entries) + 1}: {error}); remove it.") from None
+    return entries
