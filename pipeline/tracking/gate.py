@@ -52,7 +52,7 @@ def _check_floor(name: str, accuracy: float, floor: float) -> tuple[bool, str]:
 
 def _check_champion(accuracy: float, champion: Champion | None) -> tuple[bool, str]:
     if champion is None:
-        return True, "there is no champion yet"
+        return True, "there was no champion to compare it with"
     if champion.accuracy is None:
         return True, f"the champion ({champion.name}) cannot read these test data, so only the floor counts"
     passed = accuracy >= champion.accuracy

@@ -275,8 +275,9 @@ def _log_results(
     for path in (path for path in inputs if Path(path).name == EXAMPLES):
         entity = Dataset(metrics[DATASET], inputs[path], "dvc", json.dumps({"path": path, "md5": inputs[path]}))
         client.log_inputs(run_id, datasets=[DatasetInput(entity, [InputTag("mlflow.data.context", "training")])])
-    if run.info.status != "FINISHED":
-        client.update_run(run_id, "FINISHED")  # without an end time: when the training ended is not known here
+    if run.info.status != "FINISHED":  # it was not recorded while it trained: it takes as long as the training did
+        seconds = provenance.costs.get("training_seconds", 0.0)
+        client.set_terminated(run_id, "FINISHED", run.info.start_time + round(1000 * seconds))
 
 
 def _log_artifacts(client: "MlflowClient", run_id: str, artifacts: Artifacts, provenance: Provenance) -> None:

@@ -28,7 +28,7 @@ def test_the_first_needs_only_the_floor() -> None:
     assert verdict.reasons == [
         "it was measured on a-dataset itself",
         "its accuracy of 90.000% is at least the floor of 80.000%",
-        "there is no champion yet",
+        "there was no champion to compare it with",
     ]
 
 
