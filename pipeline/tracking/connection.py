@@ -39,6 +39,11 @@ def database_file() -> Path | None:
             f"the path of the MLflow store, {quoted(str(file), 200)}, contains {min(odd)}, which means something else "
             "in its address; move the project to a folder without it."
         )
+    if {"'", '"'} <= set(str(file)):
+        raise PipelineError(
+            f"the path of the MLflow store, {quoted(str(file), 200)}, contains both kinds of quotes, which MLflow "
+            "cannot write into its SQL; move the project to a folder without one of them."
+        )
     return file
 
 

@@ -276,6 +276,14 @@ def test_a_path_that_no_address_of_a_store_can_have_is_refused(
     assert "means something else in its address; move the project" in project.invoke("compare").stderr
 
 
+def test_a_path_with_both_kinds_of_quotes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.make(tmp_path / 'it\'s "here"'))
+    assert "contains both kinds of quotes" in project.invoke("track").stderr
+    monkeypatch.chdir(project.make(tmp_path / "it's here"))
+    assert project.invoke("track").exit_code == 0, "one kind is fine"
+    assert Path("mlflow.db").is_file()
+
+
 def test_a_database_that_is_down_is_named_within_seconds(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(trained)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql+psycopg2://anna:hunter2@127.0.0.1:9/x")
