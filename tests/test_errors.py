@@ -1,5 +1,10 @@
 """The words of errors: nothing secret, nothing that a terminal obeys, nothing without end."""
 
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from pipeline.errors import printable, quoted, redact, shortened
@@ -30,3 +35,13 @@ def test_long_texts_are_cut() -> None:
 )
 def test_no_user_password_profile_or_query_of_an_address_is_shown(text: str, expected: str) -> None:
     assert redact(text) == expected
+
+
+@pytest.mark.parametrize("words", [["predict", "bits", "0110"], ["results"]])
+def test_an_answer_that_nobody_can_read_is_an_error(words: list[str], tmp_path: Path) -> None:
+    """Standard output is closed, as by `>&-` in a shell."""
+    command = shlex.join([sys.executable, "-m", "pipeline", *words])
+    done = subprocess.run(["sh", "-c", f"{command} >&-"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1

@@ -87,7 +87,7 @@ ClusterAddress = Annotated[
 
 def _version(requested: bool) -> None:
     if requested:
-        echo(f"pipeline {__version__}")
+        typer.echo(f"pipeline {__version__}")
         raise typer.Exit
 
 

@@ -14,13 +14,18 @@ LONGEST = 1_100_000  # characters of a line that are kept: more than an input ma
 
 
 def echo(text: str = "", err: bool = False) -> None:
-    """Print a line. What it quotes, such as a file's or a run's name, cannot command the terminal."""
+    """Print a line. What it quotes, such as a file's or a run's name, cannot command the terminal.
+
+    Raises PipelineError if standard output is closed.
+    """
+    if sys.stdout is None and not err:
+        raise PipelineError("standard output is closed, so the answer is lost; run the command with an open one.")
     typer.echo(printable(text), err=err)
 
 
 def echo_json(text: str, err: bool = False) -> None:
     """Print JSON, with JSON's escapes for what is not printable."""
-    typer.echo("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text), err=err)
+    echo("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text), err=err)
 
 
 def confirm_code(code: str) -> None:

@@ -127,6 +127,10 @@ def _advice(error: Exception, uri: str, file: Path | None) -> str:
         return "is incomplete: its creation was interrupted; delete it, and `pipeline track` makes it again"
     if file and (isinstance(error, OSError) or "disk I/O" in said or "readonly" in said):
         return f"could not be read or written ({reason}); free some space, or fix the permissions"
+    if file and "not a database" in said:
+        return "is no database; delete it, and `pipeline track` makes it again"
+    if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":
+        return f"refers to something that is gone ({reason}); restore it, or remove the alias or tag that names it"
     return f"does not answer ({reason}); start it, or fix MLFLOW_TRACKING_URI"
 
 

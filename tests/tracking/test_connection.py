@@ -109,6 +109,8 @@ def test_a_command_that_reads_a_bad_store_says_so_in_one_sentence(
     if make_store in OTHER_VERSIONS:
         assert "was made by another version of MLflow" in result.stderr
         assert f"copy it, then run `mlflow db upgrade {uri}`." in result.stderr
+    elif make_store is not_a_database:
+        assert "is no database; delete it, and `pipeline track` makes it again." in result.stderr
     else:
         assert "does not answer" in result.stderr
     assert {path: md5(path) for path in store_folder.iterdir() if path.suffix != ".lock"} == before
@@ -253,6 +255,19 @@ def test_a_store_whose_creation_was_interrupted_is_named(
     (store_folder / "mlflow.db").unlink()
     address = f"sqlite:///{store_folder / 'mlflow.db'}"
     project.run(one_model, "pipeline", "track", MLFLOW_TRACKING_URI=address)  # MLflow keeps connections in a process
+
+
+def test_an_alias_of_a_version_that_is_gone_is_named(one_model: Path, store: str) -> None:
+    params = project.read(one_model)
+    params["models"][MODEL]["gate"] = {"floor": 0.0}
+    project.write(one_model, params)
+    assert project.invoke("promote", MODEL).exit_code == 0
+    with closing(sqlite3.connect(store.removeprefix("sqlite:///"))) as database, database:
+        database.execute("UPDATE registered_model_aliases SET version = 7")
+    done = project.invoke("promote", MODEL)
+    assert done.exit_code == 2
+    assert "refers to something that is gone" in done.stderr
+    assert "remove the alias or tag that names it" in done.stderr
 
 
 def test_a_store_that_was_moved_is_refused(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
