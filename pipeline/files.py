@@ -60,7 +60,7 @@ def parse_yaml(text: bytes | str) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of an anchor that is used twice, in several lines
-            content = YAML(typ="safe").load(text)
+            content = YAML(typ="safe", pure=True).load(text)  # the parser in C crashes where a text is nested deeply
         if _size(content) > LARGEST:
             raise ValueError(f"more than {LARGEST:,} values, aliases counted each time")
     except RecursionError:
