@@ -29,7 +29,7 @@ LAYERS: dict[str, set[str]] = {
     },
     "cluster": {"reports", "tracking", "lineage", "inference", "config"},
     "site": {"reports", "lineage", "inference", "tasks"},
-    "reports": {"tracking", "lineage", "config"},
+    "reports": {"tracking", "lineage", "config", "tasks"},
     "tracking": {"lineage", "inference", "config", "tasks"},
     "lineage": {"config"},
     "stages": {"training", "inference", "networks", "config", "tasks"},

@@ -1,5 +1,6 @@
 """The commands for recorded runs: MLflow, comparisons, reports."""
 
+import json
 import signal
 import tempfile
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import ModelName, app, exit_on_signals
+from pipeline.cli.app import app, exit_on_signals
 from pipeline.cli.terminal import echo, echo_json
 
 
@@ -69,14 +70,23 @@ def promote(
 
 
 @app.command()
-def card(model: ModelName) -> None:
-    """Print the card of an evaluated model: its use, data, figures, limits, and how to make it again."""
+def card(
+    name: Annotated[str, typer.Argument(metavar="MODEL|TASK", help="of params.yaml", show_default=False)],
+    croissant: Annotated[bool, typer.Option("--croissant", help="print a dataset's card as JSON for programs")] = False,
+) -> None:
+    """Print the card of an evaluated model, or of the dataset of a task: what it is for, its figures, its limits."""
     from pipeline import config
     from pipeline.lineage.artifacts import workspace
-    from pipeline.reports.card import card
+    from pipeline.reports import card, data_card
 
-    setup = config.load().model(model)
-    echo(card(workspace(setup.name, setup.task.name)).rstrip())
+    settings = config.load()
+    if croissant:
+        echo_json(json.dumps(data_card.croissant(settings.task(name).name), indent=2, ensure_ascii=False))
+    elif name in settings.tasks:
+        echo(data_card.card(name).rstrip())
+    else:
+        setup = settings.model(name)
+        echo(card.card(workspace(setup.name, setup.task.name)).rstrip())
 
 
 @app.command()

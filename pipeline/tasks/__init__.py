@@ -4,6 +4,7 @@
     features.py    `features`: encoded examples as floats; decides the weights
     inputs.py      `Inputs`: what a user types or names, encoded; may be left out
     evaluation.py  `Evaluation`: the task's own metrics and its picture of errors; may be left out
+    about.py       `About`: where the data come from, for the card of the dataset; may be left out
 
 A stage imports only the files that it needs, so an edited picture retrains nothing. To add a task, add a folder and a
 section in params.yaml; see docs/extending.md.
@@ -19,11 +20,12 @@ from typing import TypeVar
 import numpy as np
 
 from pipeline.errors import PipelineError
+from pipeline.tasks.about import About
 from pipeline.tasks.data import Data
 from pipeline.tasks.evaluation import Evaluation
 from pipeline.tasks.inputs import Inputs
 
-Base = TypeVar("Base", Data, Inputs, Evaluation)
+Base = TypeVar("Base", Data, Inputs, Evaluation, About)
 FromEncoded = Callable[..., np.ndarray]  # of (encoded, info)
 
 
@@ -49,6 +51,11 @@ class Task:
         return self._own(Evaluation)
 
     @property
+    def about(self) -> About:
+        """Where the data come from."""
+        return self._own(About)
+
+    @property
     def features(self) -> FromEncoded:
         """Encoded examples (batch, code) and their DatasetInfo to float32 (batch, steps, features), for the model."""
         function: FromEncoded | None = getattr(self._file("features"), "features", None)
@@ -66,7 +73,7 @@ class Task:
 
     def check(self) -> None:
         """Raise PipelineError unless every file that must exist defines what it must."""
-        _ = self.data, self.features, self.inputs, self.evaluation
+        _ = self.data, self.features, self.inputs, self.evaluation, self.about
 
     def _own(self, base: type[Base]) -> Base:
         """The task's subclass of a base, under the same name; the base itself if the task has none."""
