@@ -1,4 +1,4 @@
-"""The base of every task's about.py: where its data come from, for the card of the dataset. It changes no output."""
+"""The base of every task's about.py: where its data come from, for the card of the dataset."""
 
 from dataclasses import dataclass
 
