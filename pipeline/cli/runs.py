@@ -90,6 +90,22 @@ def card(
 
 
 @app.command()
+def sbom(
+    licences: Annotated[
+        bool, typer.Option("--licences", help="print a table of packages and licences instead")
+    ] = False,
+) -> None:
+    """Print the software bill of materials (CycloneDX, JSON): packages, exported models and data, with licences."""
+    from pipeline import config
+    from pipeline.reports import bill
+
+    if licences:
+        echo(bill.licences())
+    else:
+        echo_json(json.dumps(bill.bill(list(config.load().models)), indent=2, ensure_ascii=False))
+
+
+@app.command()
 def compare(
     runs: Annotated[
         list[str] | None,
