@@ -173,6 +173,11 @@ class Predictor:
         """A result for each input, in order. Raises PipelineError if the model's inputs do not have these options."""
         if options.digits and not self._task.inputs.several:
             raise PipelineError(f"{self.name} does not read pictures; leave out --digits.")
+        of_story = [
+            name for name in ("words", "temperature", "seed") if getattr(options, name) != getattr(DEFAULT, name)
+        ]
+        if of_story and not self.info.autoregressive:
+            raise PipelineError(f"{self.name} does not go on with a story; leave out --{of_story[0]}.")
         numbered = enumerate(inputs)
         while batch := dict(itertools.islice(numbered, batch_size)):
             results = self._predict(batch, options)

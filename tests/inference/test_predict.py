@@ -397,6 +397,12 @@ def test_digits_are_read_left_to_right(exported: Path, tmp_path: Path) -> None:
     assert result.stderr == "error: bits-lstm24 does not read pictures; leave out --digits.\n"
 
 
+@pytest.mark.parametrize("option", ["--words", "--temperature", "--seed"])
+def test_an_option_of_stories_is_refused_by_other_models(exported: Path, option: str) -> None:
+    result = predict("bits-lstm24", BITS, option, "1", status=2)
+    assert result.stderr == f"error: bits-lstm24 does not go on with a story; leave out {option}.\n"
+
+
 def test_a_picture_without_a_digit_is_refused(exported: Path, tmp_path: Path) -> None:
     Image.new("L", (300, 300), 200).save(tmp_path / "blank.png")
     result = predict("mnist-lstm128", str(tmp_path / "blank.png"), status=2)
