@@ -28,6 +28,6 @@ def sections(document: Path, preamble: bool = False) -> dict[str, list[Block]]:
 
 
 def commands(blocks: list[Block]) -> list[list[str]]:
-    """The commands of the console blocks, without their comments."""
+    """The commands of the console blocks, without their comments and without the file that the output goes to."""
     lines = "\n".join(block.text for block in blocks if block.language == "console").replace("\\\n", " ").splitlines()
-    return [shlex.split(line[2:], comments=True) for line in lines if line.startswith("$ ")]
+    return [shlex.split(line[2:].partition(" > ")[0], comments=True) for line in lines if line.startswith("$ ")]
