@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from pipeline.files import md5
 from pipeline.paths import ModelPaths
@@ -39,3 +40,18 @@ def test_the_artifacts_of_an_intact_run_are_left_alone(trained_project: Path) ->
     before = {path: path.stat().st_mtime_ns for path in Path("mlartifacts").rglob("*.parquet")}
     project.invoke("track")
     assert {path: path.stat().st_mtime_ns for path in Path("mlartifacts").rglob("*.parquet")} == before != {}
+
+
+def test_a_run_that_is_rebuilt_lasts_as_long_as_its_training(
+    trained_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    assert project.invoke("track").exit_code == 0
+    client = MlflowClient(store)
+    runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
+    assert len(runs) == len(project.MODELS)
+    for run in runs:
+        seconds = (run.info.end_time - run.info.start_time) / 1000
+        assert seconds == pytest.approx(run.data.metrics["training_seconds"], abs=0.001)
+        assert run.info.status == "FINISHED"
