@@ -1,10 +1,6 @@
 """The exception whose message a user reads."""
 
-import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import IO
 
 KEPT = "\n\t\u200c\u200d"  # in a terminal, though not printable; the last two shape letters and emojis
 
@@ -14,18 +10,6 @@ class PipelineError(Exception):
 
     The command line prints the message as one sentence on standard error and exits with status 2.
     """
-
-
-@contextmanager
-def standard_error_to(file: IO[bytes]) -> Iterator[None]:
-    """While the `with` lasts, what this process writes to standard error, C libraries too, goes to a file."""
-    standard_error = os.dup(2)
-    os.dup2(file.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(standard_error, 2)
-        os.close(standard_error)
 
 
 def redact(text: str) -> str:

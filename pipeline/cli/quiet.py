@@ -6,8 +6,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipeline.errors import standard_error_to
-
 NOTE = re.compile(rb"I\d{4} |WARNING: All log messages before absl::InitializeLog")
 
 
@@ -18,10 +16,13 @@ def without_notes() -> Iterator[None]:
     It prints that it has found no CUDA and that it uses oneDNN, whatever TF_CPP_MIN_LOG_LEVEL says.
     """
     with tempfile.TemporaryFile() as held:
+        standard_error = os.dup(2)
+        os.dup2(held.fileno(), 2)
         try:
-            with standard_error_to(held):
-                yield
+            yield
         finally:
+            os.dup2(standard_error, 2)
+            os.close(standard_error)
             held.seek(0)
             for line in held:
                 if not NOTE.match(line):

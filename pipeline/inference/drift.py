@@ -73,8 +73,9 @@ class Drift:
 
 def find(predictor: Predictor, entries: Sequence[Entry]) -> Drift:
     """Compare the entries of a model with its test set; too few of them with nothing."""
+    onnx = md5(predictor.onnx)
     ours = [entry for entry in entries if entry.model == predictor.name]
-    current = [entry for entry in ours if entry.onnx == md5(predictor.onnx)]
+    current = [entry for entry in ours if entry.onnx == onnx]
     predicted = [entry for entry in current if entry.label is not None]
     enough = len(predicted) >= LEAST
     logged = _by_measure([_values(entry.measures, entry.label, entry.probability) for entry in predicted])

@@ -1,6 +1,7 @@
 """A log of predictions: a line of JSON for each, which `pipeline drift` compares with the test set.
 
-A line holds no input unless that is asked for, but the hash of it. Of short inputs, such as a few bits, a hash can be
+A line holds no input unless that is asked for, but a hash of it as the model reads it: of a picture, of its pixels, not
+of the name of its file; of a refused input, of what was given. Of short inputs, such as a few bits, a hash can be
 turned back by trying all of them.
 """
 
@@ -15,6 +16,8 @@ from typing import get_type_hints
 from pipeline.errors import PipelineError, quoted
 from pipeline.files import fits, md5
 from pipeline.inference.predict import Prediction, Predictor, Result
+
+LARGEST = 1e15  # of a measure; a larger one was not logged here
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,13 @@ def logged(results: Iterable[Result], path: Path, predictor: Predictor, with_inp
 
 
 def _entry(result: Result, predictor: Predictor, onnx: str, with_inputs: bool) -> Entry:
-    digest = hashlib.sha256(result.input.encode("utf-8", "surrogateescape")).hexdigest()
     predicted = result if isinstance(result, Prediction) else None
+    content = predicted.codes.tobytes() if predicted else result.input.encode("utf-8", "surrogateescape")
     return Entry(
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         model=predictor.name,
         onnx=onnx,
-        input=result.input if with_inputs else f"sha256:{digest}",
+        input=result.input if with_inputs else f"sha256:{hashlib.sha256(content).hexdigest()}",
         label=predicted.label if predicted else None,
         probability=predicted.probability if predicted else None,
         measures=predictor.measures(predicted.codes[0]) if predicted else {},
@@ -71,9 +74,16 @@ def read(path: Path) -> list[Entry]:
         with path.open(encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
                 content = json.loads(line)
-                if not fits(content, kinds):
+                entry = Entry(**{key: content[key] for key in kinds}) if fits(content, kinds) else None
+                if entry is None or not _in_range(entry):
                     raise PipelineError(f"line {number} of {name} is no logged prediction; remove it.")
-                entries.append(Entry(**{key: content[key] for key in kinds}))
+                entries.append(entry)
     except (ValueError, RecursionError, OSError) as error:
         raise PipelineError(f"{name} is no log of predictions (line {len(entries) + 1}: {error}); remove it.") from None
     return entries
+
+
+def _in_range(entry: Entry) -> bool:
+    """Whether the numbers of an entry are some that a prediction has; NaN is none."""
+    numbers = [value for value in entry.measures.values() if not isinstance(value, str)]
+    return all(abs(each) <= LARGEST for each in numbers) and 0 <= (entry.probability or 0) <= 1.00001  # rounding

@@ -1,6 +1,7 @@
 """The log of predictions, and what `pipeline drift` says of it."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +46,14 @@ def test_each_result_is_appended_with_a_hash_or_its_input(trained_project: Path)
     assert not Path("drift.png").exists()
 
 
+def test_the_hash_of_a_picture_is_that_of_its_pixels(trained_project: Path) -> None:
+    for name in ("a.png", "b.png"):
+        shutil.copy(project.ROOT / "docs" / "seven.png", name)
+    project.invoke("predict", project.MODELS[1], "a.png", "b.png", "--log", "use.jsonl")
+    first, second = entries(Path("use.jsonl"))
+    assert first["input"] == second["input"]
+
+
 def test_inputs_like_those_of_the_test_set_do_not_drift_and_others_do(trained_project: Path) -> None:
     log(strings(0.5, 200), Path("alike.jsonl"))
     result = project.invoke("drift", "alike.jsonl", "--picture", "alike.png")
@@ -79,7 +88,17 @@ def test_a_log_that_is_too_short_or_damaged_is_refused(trained_project: Path) ->
     log(strings(0.5, 5), path)
     assert "too few predictions, expected at least 20" in project.invoke("drift", str(path)).stderr
     good = path.read_text()
-    for damage in ("{}\n", "[1]\n", "x\n", good.replace('"label": "', '"label": 1, "x": "'), "{" * 100_000, "\x00"):
+    numbers = [good.replace('"length": 8.0', f'"length": {number}') for number in ("NaN", "1e999", "-1e300")]
+    for damage in (
+        *numbers,
+        good.replace('"probability": 0', '"probability": 7'),
+        "{}\n",
+        "[1]\n",
+        "x\n",
+        good.replace('"label": "', '"label": 1, "x": "'),
+        "{" * 100_000,
+        "\x00",
+    ):
         path.write_text(good + damage)
         result = project.invoke("drift", str(path))
         assert (result.exit_code, result.stderr.count("\n")) == (2, 1), damage[:20]

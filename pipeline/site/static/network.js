@@ -159,7 +159,7 @@ export class Network {
     });
   }
 
-  /** What `read` gives for each step of a sequence; of a long one, for about `most` of its steps, the last among them,
+  /** What `read` gives for each step of a sequence; of a long one, for about 2,000 of its steps, the last among them,
    *  each with its number. */
   trace(sequence) {
     const reading = this.reading(sequence);
@@ -168,7 +168,7 @@ export class Network {
     return next.value;
   }
 
-  /** The same in pieces, each of which yields the share that is read; `features` are those of an entry. */
+  /** The same in pieces, each of which yields the share that is read, for about `most` steps; `features` are those of an entry. */
   *reading(sequence, features = (entry) => entry, most = 2000) {
     const steps = [], every = Math.ceil(sequence.length / most);
     let states = this.start();

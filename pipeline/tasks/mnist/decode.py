@@ -22,7 +22,6 @@ MAX_PIXELS, MAX_SIDE = 50_000_000, 20_000
 SECONDS, GIGABYTES = 10, 2  # of processor time and of memory
 ENOUGH = 1000  # pixels: a larger picture is read at this size
 TOO_LARGE = f"has more than {MAX_PIXELS:,} pixels, or a side of more than {MAX_SIDE:,}; make it smaller."
-TOO_SLOW = f"takes more than {SECONDS} seconds or {GIGABYTES} GB to decode; save it as a PNG."
 
 
 def decode(file: BinaryIO) -> Image.Image:
@@ -35,8 +34,6 @@ def decode(file: BinaryIO) -> Image.Image:
             return _small(_loaded(picture))
     except Image.DecompressionBombError:  # twice the pixels of Pillow's own limit
         raise ValueError(TOO_LARGE) from None
-    except MemoryError:
-        raise ValueError(TOO_SLOW) from None
     except UnidentifiedImageError:
         size = file.seek(0, io.SEEK_END)
         content = f"is not a picture ({size} bytes)" if size else "is empty"
@@ -47,7 +44,7 @@ def _loaded(picture: Image.Image) -> Image.Image:
     try:
         picture.load()
         return ImageOps.exif_transpose(picture)
-    except MemoryError:
+    except MemoryError:  # which ends this process, as more time does
         raise
     except Exception as error:  # Pillow's decoders raise errors of any class for a damaged file
         reason = getattr(error, "strerror", None) or str(error)[:100]
