@@ -3,6 +3,7 @@
 Every task is the same sentence (read a short sequence, predict its class), so all of them share these forms.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ from pipeline.paths import TaskPaths, repro
 
 SPLITS = ("train", "validation", "test")
 CHUNK = 2**20  # examples that are written or evaluated at once
-LARGEST = 2**40  # of a size
+LARGEST = 2**40  # examples of a split
+LARGEST_EXAMPLE = 2**24  # values of one example: 64 MiB as float32
 
 # An exported model: float32 (batch, steps, features) to its outputs by name, of which one is `probabilities`.
 Model = Callable[[np.ndarray], Mapping[str, np.ndarray]]
@@ -198,7 +200,7 @@ def load_info(path: Path, stage: tuple[str, str]) -> DatasetInfo:
 def _wrong(info: DatasetInfo) -> str:
     """What no dataset has; "" if nothing is wrong."""
     steps = [*info.shape, info.min_steps or 1, info.max_steps or 1]
-    if not all(1 <= each <= LARGEST for each in steps):
+    if not all(1 <= each <= LARGEST_EXAMPLE for each in steps) or math.prod(info.shape) > LARGEST_EXAMPLE:
         return f"shape, min_steps and max_steps are {steps}"
     if not info.class_names or len(set(info.class_names)) < len(info.class_names):
         return "class_names has none, or one twice"

@@ -12,7 +12,19 @@ from pipeline.files import parse_yaml
 from tests.harness import project
 
 # The layers of pipeline/, from top to bottom: a layer imports from these, which all lie below it, and from the base.
-BASE = {"errors", "files", "formats", "figure", "manifest", "paths", "section", "recipe", "dataset", "predictions"}
+BASE = {
+    "errors",
+    "files",
+    "keys",
+    "formats",
+    "figure",
+    "manifest",
+    "paths",
+    "section",
+    "recipe",
+    "dataset",
+    "predictions",
+}
 LAYERS: dict[str, set[str]] = {
     "cli": {
         "cluster",
@@ -46,6 +58,7 @@ LAYERS: dict[str, set[str]] = {
     "recipe": set(),
     "section": set(),
     "files": set(),
+    "keys": set(),
     "paths": set(),
     "errors": set(),
 }
@@ -68,7 +81,18 @@ DVC_STAGES: dict[str, Any] = parse_yaml((project.ROOT / "dvc.yaml").read_text())
 # Modules that every stage imports and that change no byte of an output: they read a file, find it, write it whole,
 # refuse a value, or forward a call. DVC does not watch them, nor what a stage imports through them alone.
 NEUTRAL = {
-    f"pipeline.{name}" for name in ("config", "errors", "files", "networks.saved_model", "paths", "section", "tasks")
+    f"pipeline.{name}"
+    for name in (
+        "config",
+        "errors",
+        "files",
+        "keys",
+        "networks.saved_model",
+        "paths",
+        "section",
+        "tasks",
+        "training.channel",
+    )
 }
 NOT_NEUTRAL = {"check": {"pipeline.config"}}  # writes the schema of config.py
 # The files of a task's folder that a stage uses through tasks.Task. `sample_line` of evaluation.py only prints, so

@@ -83,6 +83,9 @@ ClusterAddress = Annotated[
     str | None,
     typer.Option("--address", metavar="ADDRESS", help="of a Ray cluster, such as auto; default: this machine"),
 ]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="use a cluster without token or encryption, in a network that you trust")
+]
 
 
 def _version(requested: bool) -> None:

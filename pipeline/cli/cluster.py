@@ -1,11 +1,31 @@
 """The commands that run on a cluster."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline.cli.app import ClusterAddress, ModelName, app, exit_on_signals
+from pipeline.cli.app import ClusterAddress, Insecure, ModelName, app, exit_on_signals
 from pipeline.cli.terminal import echo
+
+
+@app.command()
+def keys(
+    addresses: Annotated[
+        list[str], typer.Argument(metavar="ADDRESS...", help="the IP addresses of all machines", show_default=False)
+    ],
+    folder: Annotated[Path | None, typer.Option(help="a new folder for them; default: ~/.lstm-cluster")] = None,
+) -> None:
+    """Make the certificates and the token with which the machines of a Ray cluster know each other."""
+    from pipeline import keys
+    from pipeline.cluster import node
+
+    path = folder or keys.folder()
+    program = Path(node.__file__)
+    keys.write(keys.make(addresses) | {program.name: program.read_bytes()}, path)
+    echo(f"wrote {path}: copy it to the same place on each machine, and to no other.")
+    echo(f"the first machine: .venv/bin/python {path / program.name} --head")
+    echo(f"each other one:    .venv/bin/python {path / program.name} {addresses[0]}:{node.PORT}")
 
 
 @app.command()
@@ -23,6 +43,7 @@ def sweep(
     stop_early: Annotated[bool, typer.Option("--stop-early", help="stop the worse half of the trials (ASHA)")] = False,
     name: Annotated[str, typer.Option(help="of the sweep; by default made from the trials")] = "",
     address: ClusterAddress = None,
+    insecure: Insecure = False,
     cpus_per_trial: Annotated[float, typer.Option(min=0, help="cores that a trial is counted as")] = 1,
     gpus_per_trial: Annotated[float, typer.Option(min=0, help="GPUs, or a share of one, that a trial gets")] = 0,
 ) -> None:
@@ -30,7 +51,8 @@ def sweep(
     from pipeline import config
     from pipeline.cluster import nodes, overrides
 
-    nodes.prepare(address)
+    cluster = nodes.Cluster(address, insecure)
+    nodes.prepare(cluster)
     exit_on_signals()  # Ray ends, too
     settings = config.load()
     planned = overrides.trials(model, grid or [], search or [], trials, settings)
@@ -38,7 +60,7 @@ def sweep(
 
     planned_sweep = plan.plan(settings.model(model), planned, name)
     echo(f"{planned_sweep.name}: {len(planned)} trials")
-    options = sweep.Options(address, cpus_per_trial, gpus_per_trial, stop_early)
+    options = sweep.Options(cluster, cpus_per_trial, gpus_per_trial, stop_early)
     results = sweep.run(planned_sweep, options, lambda record: echo(str(record)))
     for run in results.recorded():
         echo(f"recorded {run}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.app import ClusterAddress, ModelName, TaskName, app, exit_on_signals
+from pipeline.cli.app import ClusterAddress, Insecure, ModelName, TaskName, app, exit_on_signals
 from pipeline.cli.terminal import echo
 from pipeline.errors import PipelineError
 
@@ -47,6 +47,7 @@ def train(
     model: ModelName,
     workers: Workers = None,
     address: ClusterAddress = None,
+    insecure: Insecure = False,
     gpus_per_worker: Annotated[float, typer.Option(min=0, help="GPUs that each of --workers gets")] = 0,
 ) -> None:
     """Train a model: models/MODEL/model.weights.h5 and history.csv."""
@@ -59,10 +60,10 @@ def train(
 
     setup = config.load().model(model)
     setup.used_params()  # raises if the model does not have the recipe; before TensorFlow, which takes seconds
-    if not workers and (address or gpus_per_worker):
-        raise PipelineError("--address and --gpus-per-worker need --workers; give it, or leave them out.")
+    if not workers and (address or insecure or gpus_per_worker):
+        raise PipelineError("--address, --insecure and --gpus-per-worker need --workers; give it, or leave them out.")
     if workers:
-        _train_on_cluster(setup, workers, address, gpus_per_worker)
+        _train_on_cluster(setup, workers, address, insecure, gpus_per_worker)
         return
     with without_notes():
         from pipeline.stages import train
@@ -76,16 +77,17 @@ def train(
         provenance.save_training(replace(made_from, outputs=outputs, environment=environment))
 
 
-def _train_on_cluster(setup: "ModelSetup", workers: int, address: str | None, gpus: float) -> None:
+def _train_on_cluster(setup: "ModelSetup", workers: int, address: str | None, insecure: bool, gpus: float) -> None:
     from pipeline.cli.quiet import without_notes
     from pipeline.cluster import nodes
 
-    nodes.prepare(address)
+    cluster = nodes.Cluster(address, insecure)
+    nodes.prepare(cluster)
     with without_notes():  # Ray imports TensorFlow
         from pipeline.cluster import train
 
     exit_on_signals()  # Ray ends, too
-    train.train(setup, workers, address, gpus)
+    train.train(setup, workers, cluster, gpus)
     echo(f"{setup.name}: trained by {workers} workers; `dvc repro` exports and evaluates it")
 
 
@@ -105,7 +107,9 @@ def export(
 
 
 @app.command()
-def evaluate(model: ModelName, workers: Workers = None, address: ClusterAddress = None) -> None:
+def evaluate(
+    model: ModelName, workers: Workers = None, address: ClusterAddress = None, insecure: Insecure = False
+) -> None:
     """Measure an exported model: models/MODEL/metrics.json, tables and a picture of its errors."""
     from pipeline import config
     from pipeline.lineage import artifacts, dvc, provenance
@@ -115,16 +119,17 @@ def evaluate(model: ModelName, workers: Workers = None, address: ClusterAddress 
     from pipeline.tracking.connection import BestEffort
 
     setup = config.load().model(model)
-    if address and not workers:
-        raise PipelineError("--address needs --workers; give it, or leave it out.")
+    if (address or insecure) and not workers:
+        raise PipelineError("--address and --insecure need --workers; give it, or leave them out.")
     if workers:
         from pipeline.cluster import nodes
 
-        nodes.prepare(address)
+        cluster = nodes.Cluster(address, insecure)
+        nodes.prepare(cluster)
         from pipeline.cluster import evaluate as chunks
 
         exit_on_signals()  # Ray ends, too
-        chunks.evaluate(setup, workers, address)
+        chunks.evaluate(setup, workers, cluster)
     evaluate.run(setup)
     if workers:
         dvc.commit(stage("evaluate", model))  # which did not start it

@@ -30,7 +30,7 @@ class Shared:
     functions: Functions
 
 
-def evaluate(setup: ModelSetup, workers: int, address: str | None) -> None:
+def evaluate(setup: ModelSetup, workers: int, cluster: nodes.Cluster) -> None:
     """Predict all chunks that have not been predicted, so many at once, and keep each.
 
     Raises PipelineError if there is only one, or if Ray fails: chunks that have ended are kept.
@@ -43,7 +43,7 @@ def evaluate(setup: ModelSetup, workers: int, address: str | None) -> None:
     arrays = Examples(examples.info, np.array(examples.encoded), np.array(examples.targets))
     shared = Shared(setup.paths.onnx.read_bytes(), arrays, Functions.of(setup.task, examples.info))
     started = {"total": examples.chunks, "initial": examples.chunks - len(missing)}
-    with nodes.connected(address), tqdm(**started, unit="chunk") as bar:
+    with nodes.connected(cluster), tqdm(**started, unit="chunk") as bar:
         nodes.require_room_for_workers(workers, 0)
         for number, chunk in _predicted(shared, missing, workers):
             store.save(number, chunk)

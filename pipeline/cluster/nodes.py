@@ -3,11 +3,14 @@
 import importlib.util
 import logging
 import os
-import socket
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
+from pipeline import keys
+from pipeline.cluster import node
 from pipeline.errors import PipelineError, printable, shortened
 
 SETTINGS = {  # of Ray; what a user has set stays
@@ -20,32 +23,49 @@ SETTINGS = {  # of Ray; what a user has set stays
 }
 # Despite its name, it makes Ray bind to 127.0.0.1 alone on Linux, too.
 LOCAL = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-CLUSTER = {"RAY_AUTH_MODE": "token"}  # which `ray start` asks for, too
+OWN_KEYS = {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_USE_TLS"}  # which a user has set
 
 
-def prepare(address: str | None) -> None:
+@dataclass(frozen=True)
+class Cluster:
+    """Where Ray runs."""
+
+    address: str | None = None  # HOST:PORT; None: on this machine alone, with an end at the end of the command
+    insecure: bool = False  # whether one without token or encryption will do
+
+
+def prepare(cluster: Cluster) -> None:
     """Set Ray's environment, before its import. Raises PipelineError if Ray is not installed."""
     if importlib.util.find_spec("ray") is None:
         raise PipelineError("Ray is not installed; run `make cluster`.")
-    for name, value in (SETTINGS | (CLUSTER if address else LOCAL)).items():
+    settings = SETTINGS
+    if not cluster.address:  # other users of this machine are kept out, too
+        settings = settings | LOCAL | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    elif keys.folder().is_dir() and not OWN_KEYS & os.environ.keys():
+        settings = settings | node.variables(keys.folder())
+    for name, value in settings.items():
         os.environ.setdefault(name, value)
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[None]:
+def connected(cluster: Cluster) -> Iterator[None]:
     """Ray, on this machine alone or at the address of a cluster, while the `with` lasts.
 
-    Raises PipelineError if nothing is there, or if a node has other versions than this one.
+    Raises PipelineError if nothing is there, if the cluster is not safe, or if a node has other versions than this one.
     """
     import ray
 
+    address = cluster.address
     try:
         if address:
-            _require_listener(address)
+            address = _resolved(address)
+            node.require_safe(address, cluster.insecure)
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
         else:
             ray.init("local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
+    except node.Refused as refused:
+        raise PipelineError(str(refused)) from None
+    except (RuntimeError, ValueError, OSError) as error:
         where = f"at {address}" if address else "on this machine"
         raise PipelineError(
             f"Ray {where} could not be reached or started ({reason(error)}); start it with `ray start`, or leave "
@@ -63,11 +83,15 @@ def reason(error: Exception) -> str:
     return shortened(printable(str(error)), 200)
 
 
-def _require_listener(address: str) -> None:
-    """Raise OSError if nothing listens at HOST:PORT: Ray would try for many minutes."""
-    host, separator, port = address.rpartition(":")
-    if separator and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=10).close()
+def _resolved(address: str) -> str:
+    """HOST:PORT; of `auto`, those of the cluster that this machine has joined."""
+    from ray._private.services import find_bootstrap_address
+
+    if address != "auto":
+        return address
+    if found := find_bootstrap_address(None):
+        return str(found)
+    raise node.Refused("this machine has joined no cluster; start Ray with node.py, or give HOST:PORT as --address.")
 
 
 def _require_versions(ray: Any) -> None:
@@ -84,11 +108,11 @@ def _require_versions(ray: Any) -> None:
         on_node.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote()
         for node in nodes
     ]
-    for node, found in zip(nodes, ray.get(asked), strict=True):
+    for each, found in zip(nodes, ray.get(asked), strict=True):
         for name, was in here.items():
-            if found[name] != was:
+            if found.get(name, was) != was:  # a package that another system does not need may be missing there
                 raise PipelineError(
-                    f"the node {node['NodeManagerAddress']} has {name} {found[name]}, this machine has {was}; install "
+                    f"the node {each['NodeManagerAddress']} has {name} {found[name]}, this machine has {was}; install "
                     "the same lock file on both."
                 )
 

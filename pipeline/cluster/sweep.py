@@ -23,7 +23,7 @@ GRACE = 25  # per cent of a training before which no trial is stopped early
 class Options:
     """How to run the trials."""
 
-    address: str | None = None  # of a Ray cluster; None: this machine
+    cluster: nodes.Cluster
     cpus: float = 1  # that one trial is counted as
     gpus: float = 0
     stop_early: bool = False
@@ -37,7 +37,7 @@ def run(sweep: Sweep, options: Options, on_end: Callable[[TrialRecord], None]) -
     """
     results = Results(sweep)
     if waiting := results.begin():
-        with nodes.connected(options.address):
+        with nodes.connected(options.cluster):
             nodes.require_room_for_trial(options.cpus, options.gpus)
             _run(sweep, waiting, options, Receiver(results, on_end))
     return results

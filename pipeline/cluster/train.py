@@ -7,6 +7,7 @@ from typing import Any
 from ray import train as ray_train
 from ray.train.tensorflow import TensorflowTrainer
 
+from pipeline import keys
 from pipeline.cluster import nodes, plan, worker
 from pipeline.cluster.outbox import Outbox
 from pipeline.config import ModelSetup
@@ -16,7 +17,7 @@ from pipeline.lineage import dvc
 from pipeline.paths import CHECKPOINTS, PARAMS, stage
 
 
-def train(setup: ModelSetup, workers: int, address: str | None, gpus: float) -> None:
+def train(setup: ModelSetup, workers: int, cluster: nodes.Cluster, gpus: float) -> None:
     """Train with so many workers, write what they trained into the workspace, and tell DVC.
 
     Raises PipelineError if a worker is lost: the next call goes on from the last log.
@@ -31,7 +32,7 @@ def train(setup: ModelSetup, workers: int, address: str | None, gpus: float) -> 
             _write_checkpoints(setup, content)
 
     checkpoints = f"{setup.name}-{'[0-9a-f]' * 32}.npz"  # no other model's, whose name begins with this one's
-    with nodes.connected(address):
+    with nodes.connected(cluster):
         nodes.require_room_for_workers(workers, gpus)
         outbox = Outbox(receive)
         paths = setup.paths
@@ -44,6 +45,7 @@ def train(setup: ModelSetup, workers: int, address: str | None, gpus: float) -> 
             "checkpoints": {path.name: path.read_bytes() for path in CHECKPOINTS.glob(checkpoints)},
             "folder": str(paths.folder),
             "files": files,
+            "keys": keys.make(),  # for the gradients, of this training alone
         }
         with tempfile.TemporaryDirectory(prefix="lstm-pipeline-") as storage, outbox.drained():
             trainer = TensorflowTrainer(

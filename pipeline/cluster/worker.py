@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +44,9 @@ class Shipment:
 
 
 def versions() -> dict[str, str]:
-    """The versions that decide the bytes of a model, on this node."""
-    found = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for library in LIBRARIES:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            found[library] = "none"
+    """The versions of Python and of all packages on this node; "none" for what a trial needs and is not there."""
+    found = {"python": ".".join(map(str, sys.version_info[:3])), **dict.fromkeys(LIBRARIES, "none")}
+    found |= {each.metadata["Name"].lower(): each.version for each in distributions()}
     found["git"] = "found" if shutil.which("git") else "none"
     return found
 
@@ -204,7 +200,11 @@ def _train_in(folder: Path, config: dict[str, Any], chief: bool) -> None:
     for name, content in config["checkpoints"].items():
         (root / "checkpoints").mkdir(exist_ok=True)
         (root / "checkpoints" / name).write_bytes(content)
-    process = start(f"pipeline train {config['model']}", shipment, root, log, {})
+    keys = folder / "keys"
+    keys.mkdir(mode=0o700)
+    for name, content in config["keys"].items():
+        (keys / name).write_bytes(content)
+    process = start(f"pipeline train {config['model']}", shipment, root, log, {"PIPELINE_KEYS": str(keys)})
     sent: dict[Path, int] = {}
     while process.poll() is None:
         time.sleep(0.5)

@@ -20,6 +20,7 @@ from pipeline.training import distributed, environment
 from pipeline.training.augment import transform
 from pipeline.training.batches import Schedule, evaluation_batches, training_batches
 from pipeline.training.callbacks import History, TensorBoard
+from pipeline.training.channel import LostError
 from pipeline.training.checkpoint import Checkpoint, fingerprint, watched
 from pipeline.training.distributed import Workers
 
@@ -36,7 +37,6 @@ def run(setup: ModelSetup, on_report: OnReport = lambda row: None) -> dict[str, 
     examples = load_examples(setup.task.paths)
     setup.require_fit(examples.outline)
     workers = distributed.from_environment(setup.recipe)
-    workers.connect()
     where = environment.describe(setup.network, setup.recipe)
     if workers.number > 1:
         where["workers"] = workers.number
@@ -47,10 +47,12 @@ def run(setup: ModelSetup, on_report: OnReport = lambda row: None) -> dict[str, 
         f"{epochs:.3g} epochs"
     )
     print(f"recipe {setup.recipe_name}, on {where['device']}; cuDNN is {'' if where['cudnn'] else 'not '}used")
+    workers.connect(training.facts)
     try:
         seconds = training.fit()
-        workers.require_equal(training.model.get_weights())
-    except tf.errors.OpError as error:
+        if workers.number > 1:
+            workers.require_equal(training.model.get_weights())
+    except (tf.errors.OpError, LostError) as error:
         if workers.number == 1:
             raise
         raise PipelineError(
@@ -84,7 +86,7 @@ class Training:
         self.schedule = Schedule(self.recipe, self.steps, len(self.encoded), stride, setup.seed)
         self.model = self._compile()
         self._logits = tf.function(lambda features: self.model(features, training=False))
-        self.checkpoint = Checkpoint(setup.name, self._fingerprint(where))
+        self.checkpoint = Checkpoint(setup.name, self._fingerprint(environment=where))
         self._on_report, self._write_events = on_report, TensorBoard(setup.paths.events(self.checkpoint.fingerprint))
         self.history = History(self.recipe, self.steps, self._last_batch, self._report)
 
@@ -165,16 +167,20 @@ class Training:
         common = np.gcd(self.recipe.log_every, self.steps)
         return max(n for n in range(1, 51) if common % n == 0)
 
-    def _fingerprint(self, where: dict[str, Any]) -> str:
+    @property
+    def facts(self) -> dict[str, str]:
+        """What must be the same on all workers. Their devices may differ."""
+        return environment.versions() | {"the code, data and parameters": self._fingerprint()}
+
+    def _fingerprint(self, **more: Any) -> str:
         setup = self.setup
         inputs = {
             "task": setup.task.name,
             "network": setup.network.model_dump(),
             "recipe": setup.recipe.model_dump(),
             "seed": setup.seed,
-            "environment": where,
         }
-        return fingerprint(inputs, watched(setup.task.name))
+        return fingerprint(inputs | more, watched(setup.task.name))
 
     def _batches(self, first: int) -> tf.data.Dataset:
         """The share of this worker of the batches from step `first` on; the first step is 0."""

@@ -1,6 +1,7 @@
 """Synchronous data parallelism: each worker computes its share of every batch, and all apply the same gradients.
 
-TF_CONFIG names the workers, as Kubernetes' training operator, Vertex AI and Ray Train set it.
+TF_CONFIG names the workers, as Kubernetes' training operator, Vertex AI and Ray Train set it. TensorFlow's own server
+is not used, since it lets everybody in.
 """
 
 import hashlib
@@ -8,8 +9,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from pipeline.errors import PipelineError, quoted
 from pipeline.recipe import Recipe
+from pipeline.training.channel import Channel
 
 ADDRESS = re.compile(r"([^\s:]+|\[[0-9a-fA-F:.]+\]):([1-9]\d{0,4})")  # a name or an IP address, and a port
 
@@ -26,22 +27,24 @@ ADDRESS = re.compile(r"([^\s:]+|\[[0-9a-fA-F:.]+\]):([1-9]\d{0,4})")  # a name o
 class Workers:
     """The workers of a training, and which of them this process is."""
 
-    number: int = 1
+    addresses: tuple[str, ...] = ("",)  # HOST:PORT
     index: int = 0  # of this process; that of the chief is 0
+    channels: list[Channel] = field(default_factory=list, compare=False)  # one, when all are there
+
+    @property
+    def number(self) -> int:
+        """How many there are."""
+        return len(self.addresses)
 
     @property
     def chief(self) -> bool:
         """Whether this worker writes the files."""
         return self.index == 0
 
-    @cached_property
-    def _strategy(self) -> tf.distribute.Strategy:
-        return tf.distribute.MultiWorkerMirroredStrategy()
-
-    def connect(self) -> None:
-        """Wait until all workers are there. Call it before any other operation of TensorFlow."""
+    def connect(self, facts: dict[str, str]) -> None:
+        """Wait until all workers are there. Raises PipelineError unless these facts are equal on all."""
         if self.number > 1:
-            _ = self._strategy
+            self.channels.append(Channel(self.addresses, self.index, facts))
 
     def share(self, features: tf.Tensor, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The examples of a batch that this worker computes: every `number`-th one."""
@@ -55,34 +58,35 @@ class Workers:
         """What this worker's loss of a batch counts in that of the whole batch."""
         return 1.0 if recipe.loss_reduction == "sum" else self.fraction(recipe)
 
-    def sum(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """The sums of tensors over all workers."""
-        if self.number == 1:
-            return list(tensors)
+    def sum(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The sums of arrays of one dtype over all workers, added in their order: the same bytes on each."""
 
-        def in_replica(*values: tf.Tensor) -> list[tf.Tensor]:
-            context = tf.distribute.get_replica_context()
-            here = [tf.identity(value) for value in values]  # on the replica's device
-            return list(context.all_reduce(tf.distribute.ReduceOp.SUM, here))
+        def add(contents: list[bytes]) -> bytes:
+            total = np.frombuffer(contents[0], dtype).copy()
+            for content in contents[1:]:
+                total += np.frombuffer(content, dtype)
+            return total.tobytes()
 
-        return list(self._strategy.run(in_replica, args=tuple(tensors)))
+        dtype, shapes = arrays[0].dtype, [array.shape for array in arrays]
+        summed = np.frombuffer(self.channels[0].exchange(b"".join(map(np.ndarray.tobytes, arrays)), add), dtype)
+        ends = np.cumsum([array.size for array in arrays])
+        return [part.reshape(shape) for part, shape in zip(np.split(summed, ends[:-1]), shapes, strict=True)]
 
     def broadcast(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Send the chief's arrays to all workers. On the others, `arrays` give the shapes and dtypes."""
-        # Floats as they are; integers of any kind as int64, which collectives know.
-        wide = [array if array.dtype.kind == "f" else array.astype(np.int64) for array in map(np.asarray, arrays)]
-        sums = self.sum([tf.constant(array if self.chief else np.zeros_like(array)) for array in wide])
-        return [value.numpy().astype(np.asarray(array).dtype) for value, array in zip(sums, arrays, strict=True)]
+        arrays = [np.asarray(array) for array in arrays]
+        sent = self.channels[0].exchange(b"".join(map(np.ndarray.tobytes, arrays)), lambda contents: contents[0])
+        found, start = [], 0
+        for array in arrays:
+            found.append(np.frombuffer(sent, array.dtype, array.size, start).reshape(array.shape))
+            start += array.nbytes
+        return found
 
     def require_equal(self, weights: Sequence[np.ndarray]) -> None:
         """Raise PipelineError unless all workers have the same weights, by their hash."""
-        digest = np.frombuffer(hashlib.sha256(b"".join(array.tobytes() for array in weights)).digest(), np.uint8)
-        (chiefs,) = self.broadcast([digest])
-        if not np.array_equal(digest, chiefs):
-            raise PipelineError(
-                f"worker {self.index} ended with other weights than the chief; use the same libraries and the same "
-                "kind of processor on all workers."
-            )
+        digest = hashlib.sha256(b"".join(array.tobytes() for array in weights)).digest()
+        if self.channels[0].exchange(digest, lambda digests: digests[0] * (len(set(digests)) == 1)) != digest:
+            raise PipelineError("the workers ended with different weights; use the same kind of processor on all.")
 
     def optimizer(self, recipe: Recipe, optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
         """The optimizer, which applies the gradients of the whole batch: those of all workers, summed."""
@@ -90,9 +94,16 @@ class Workers:
             return optimizer
         workers, weight = self, self.loss_weight(recipe)
 
+        def of_all(*grads: np.ndarray) -> list[np.ndarray]:
+            return workers.sum(grads)
+
         class OfAllWorkers(type(optimizer)):  # type: ignore[misc]
             def apply(self, grads: Any, trainable_variables: Any = None) -> None:
-                super().apply(workers.sum([weight * tf.convert_to_tensor(grad) for grad in grads]), trainable_variables)
+                here = [weight * tf.convert_to_tensor(grad) for grad in grads]
+                summed = tf.numpy_function(of_all, here, [grad.dtype for grad in here])
+                for total, grad in zip(summed, here, strict=True):
+                    total.set_shape(grad.shape)
+                super().apply(summed, trainable_variables)
 
         optimizer.__class__ = OfAllWorkers
         return optimizer
@@ -130,7 +141,7 @@ def from_environment(recipe: Recipe) -> Workers:
         raise PipelineError(
             f"{len(addresses)} workers cannot share a batch of {recipe.batch_size}; use a larger batch_size, or fewer."
         )
-    return Workers(len(addresses), index)
+    return Workers(tuple(addresses), index)
 
 
 class OfWholeBatches(keras.callbacks.Callback):  # type: ignore[misc]
@@ -145,5 +156,5 @@ class OfWholeBatches(keras.callbacks.Callback):  # type: ignore[misc]
         """Replace them, before the callbacks that follow read them."""
         if not logs:
             return
-        local = [tf.constant(logs[name] * weight, tf.float64) for name, weight in self._weights.items()]
-        logs |= dict(zip(self._weights, (float(value) for value in self._workers.sum(local)), strict=True))
+        (total,) = self._workers.sum([np.array([logs[name] * weight for name, weight in self._weights.items()])])
+        logs |= dict(zip(self._weights, total.tolist(), strict=True))

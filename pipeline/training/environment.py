@@ -35,6 +35,13 @@ def describe(network: Network, recipe: Recipe) -> dict[str, Any]:
         "device": device,
         # Keras gives cuDNN these two cells. It gives no cell states, from which a count is read.
         "cudnn": bool(gpus) and network.cell in ("lstm", "gru") and recipe.readout != "count",
+        **versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Those of Python and of the libraries that compute."""
+    return {
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
         "keras": keras.__version__,

@@ -95,14 +95,14 @@ def test_more_workers_than_the_nodes_have_room_for_are_refused(swept: Path, clus
 
 RECEIVE = """
 from pipeline.cluster import nodes
-nodes.prepare(None)
+nodes.prepare(nodes.Cluster())
 from pipeline.cluster.outbox import Outbox
 from pipeline.errors import PipelineError
 
 def refuse(name, content):
     raise PipelineError(f"{name} could not be written")
 
-with nodes.connected(None):
+with nodes.connected(nodes.Cluster()):
     outbox = Outbox(refuse)
     try:
         with outbox.drained():

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -317,3 +318,13 @@ def test_by_default_an_input_is_the_numbers_of_an_example(measurements: tasks.Ta
 def test_by_default_other_inputs_are_refused(measurements: tasks.Task, text: str, sentence: str) -> None:
     with pytest.raises(PipelineError, match=sentence):
         measurements.inputs.encode(text, MEASUREMENTS)
+
+
+@pytest.mark.parametrize("sizes", [{"shape": [2**40, 28]}, {"shape": [2**13, 2**12]}, {"max_steps": 2**30}])
+def test_facts_of_an_example_larger_than_memory_are_refused(sizes: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "info.json"
+    save_info(examples("bits").info, path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | sizes))
+    manifest.write_all(tmp_path)
+    with pytest.raises(PipelineError, match=r"shape, min_steps and max_steps are"):
+        load_info(path, ("split", "bits"))

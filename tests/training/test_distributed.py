@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline import keys
 from pipeline.errors import PipelineError
 from pipeline.files import md5
 from pipeline.paths import ModelPaths
@@ -32,6 +33,7 @@ def worker(folder: Path, model: str, index: int, addresses: list[str]) -> Iterat
     """One worker, which ends with the `with`."""
     content = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
     environment = with_path(without("DVC_", "MLFLOW_", "GIT_", "COV_"), project.BIN) | {"PIPELINE_RECORD": "off"}
+    environment |= {"PIPELINE_KEYS": str(folder.parent / "keys")}
     with (folder.parent / f"log{index}").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "pipeline", "train", model],
@@ -51,6 +53,8 @@ def worker(folder: Path, model: str, index: int, addresses: list[str]) -> Iterat
 @contextmanager
 def workers(folder: Path, model: str, number: int = 2) -> Iterator[list[subprocess.Popen[str]]]:
     addresses = [f"127.0.0.1:{free_port()}" for _ in range(number)]
+    if not (folder.parent / "keys").exists():
+        keys.write(keys.make(), folder.parent / "keys")
     with ExitStack() as stack:
         yield [stack.enter_context(worker(folder, model, index, addresses)) for index in range(number)]
 
@@ -112,7 +116,7 @@ def test_a_training_whose_worker_was_lost_resumes(trained_project: Path) -> None
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
 def test_each_example_of_a_batch_is_one_worker_s(size: int) -> None:
     recipe = Recipe(steps=1, batch_size=7, log_every=1, learning_rate=0.1)
-    them = [distributed.Workers(size, index) for index in range(size)]
+    them = [distributed.Workers(tuple(map(str, range(size))), index) for index in range(size)]
     shares = [each.share(np.arange(7), np.arange(7)) for each in them]
     assert sorted(np.concatenate([features for features, _ in shares]).tolist()) == list(range(7))
     assert sum(each.loss_weight(recipe) for each in them) == pytest.approx(1)
@@ -135,7 +139,8 @@ def test_tf_config_names_the_workers(
 ) -> None:
     recipe = Recipe(steps=1, batch_size=7, log_every=1, learning_rate=0.1)
     monkeypatch.setenv("TF_CONFIG", json.dumps(content))
-    assert distributed.from_environment(recipe) == distributed.Workers(size, index)
+    workers = distributed.from_environment(recipe)
+    assert (workers.number, workers.index) == (size, index)
 
 
 @pytest.mark.parametrize(

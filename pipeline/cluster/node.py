@@ -1,0 +1,182 @@
+"""A machine of a cluster: `python node.py --head` on the first, then `python node.py ADDRESS:6379` on each other one.
+
+`pipeline keys` puts this file beside the keys of the cluster. It needs Ray, and nothing of the project. It ends with
+Ctrl-C. A machine that the first one has lost, since the network was down, joins again. More words go to `ray start`.
+"""
+
+import contextlib
+import ipaddress
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PORT = 6379
+SECONDS = 2  # for one answer
+AGAIN = 5  # seconds until a lost machine tries to join again
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_process_group_cleanup_enabled": "1",  # the stages of a worker that is killed end with it
+}
+ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"  # asked without a token, too
+
+
+class Refused(Exception):  # noqa: N818  # a sentence, not a fault
+    """Why a cluster cannot be used, and what to do."""
+
+
+def variables(folder: Path) -> dict[str, str]:
+    """What Ray reads from the environment to use the keys in a folder."""
+    return {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
+        "RAY_USE_TLS": "1",
+        "RAY_TLS_CA_CERT": str(folder / "authority.pem"),
+        "RAY_TLS_SERVER_CERT": str(folder / "node.pem"),
+        "RAY_TLS_SERVER_KEY": str(folder / "node-key.pem"),
+    }
+
+
+def require_safe(address: str, insecure: bool = False) -> None:
+    """Raise Refused unless a Ray cluster at HOST:PORT has the keys in Ray's environment, and asks everybody for them.
+
+    `insecure` accepts one without encryption or token. It takes a few seconds at most, where Ray would take minutes.
+    """
+    encrypted = os.environ.get("RAY_USE_TLS", "0") not in ("", "0")
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise Refused(f"nothing answers at {address} ({error}); start the first machine, or fix the address.") from None
+    if not (encrypted or insecure or _is_here(host)):
+        raise Refused(
+            f"this machine has no keys for {address}, without which whoever listens on the network reads the token; "
+            "make them with `pipeline keys`, or give --insecure in a network that you trust."
+        )
+    code, said = _ask(address, encrypted, _token())
+    if code == "UNAUTHENTICATED":
+        raise Refused(f"the cluster at {address} has another token; copy the same keys to all machines.")
+    if code != "OK":
+        other = "is not encrypted" if "WRONG_VERSION" in said else "has other keys"
+        raise Refused(f"the cluster at {address} {other}, or is none; start all machines with the same keys.")
+    if not insecure and _ask(address, encrypted, "")[0] == "OK":
+        raise Refused(
+            f"the cluster at {address} asks for no token: whoever reaches it runs code on it. Start its machines with "
+            "keys, or give --insecure in a network that you trust."
+        )
+    try:
+        here = version("ray")
+    except PackageNotFoundError:
+        raise Refused(f"{sys.executable} has no Ray; install requirements-cluster.lock.") from None
+    if here not in said:
+        raise Refused(f"the cluster at {address} has another version of Ray than {here}; install the same lock file.")
+
+
+def _ask(address: str, encrypted: bool, token: str) -> tuple[str, str]:
+    """The status of the cluster's answer to a request with this token, and what it says."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    import grpc
+
+    def read(name: str) -> bytes:
+        return Path(os.environ[name]).read_bytes()
+
+    if encrypted:
+        try:
+            names = ("RAY_TLS_CA_CERT", "RAY_TLS_SERVER_KEY", "RAY_TLS_SERVER_CERT")
+            credentials = grpc.ssl_channel_credentials(*map(read, names))
+        except (OSError, KeyError) as error:
+            raise Refused(f"the keys cannot be read ({error}); copy them to this machine.") from None
+        channel = grpc.secure_channel(address, credentials)
+    else:
+        channel = grpc.insecure_channel(address)
+    with channel:
+        call = channel.unary_unary(ALIVE, request_serializer=bytes, response_deserializer=bytes)
+        try:
+            metadata = [("authorization", f"Bearer {token}")] if token else []
+            return "OK", call(b"", timeout=SECONDS, metadata=metadata).decode(errors="replace")
+        except grpc.RpcError as error:
+            status: Any = error
+            return str(status.code().name), str(status.details())
+
+
+def _token() -> str:
+    if token := os.environ.get("RAY_AUTH_TOKEN"):
+        return token
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeError):
+        return ""
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def own_address(addresses: list[str]) -> str:
+    """That of this machine. Raises Refused if it has none of these."""
+    for address in addresses:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as it:
+            it.bind((address, 0))
+            return address
+    raise Refused(
+        f"this machine has none of the addresses {', '.join(addresses)}; make keys with its address, and copy them to "
+        "all machines."
+    )
+
+
+def main(words: list[str]) -> int:
+    """Start Ray, and wait until it ends; return the exit status."""
+    folder = Path(__file__).resolve().parent
+    os.environ.update(SETTINGS | variables(folder))
+    if not words:
+        raise Refused(f"give --head on the first machine, and its ADDRESS:{PORT} on each other one.")
+    here = own_address((folder / "addresses").read_text(encoding="utf-8").split())
+    head, more = words[0] == "--head", words[1:]
+    where = ["--head", f"--port={PORT}", "--include-dashboard=false"] if head else [f"--address={words[0]}"]
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *where, f"--node-ip-address={here}", "--block"]
+    joined = False
+    while True:
+        try:
+            if not head:
+                require_safe(words[0])
+        except Refused:
+            if not joined:
+                raise
+        else:
+            print(f"{here}: {'the first machine' if head else 'joins ' + words[0]}", flush=True)
+            joined, status = True, _wait(subprocess.Popen([*command, *more], stdout=subprocess.DEVNULL))
+            if head or status <= 0:
+                return abs(status)
+            print(f"{here}: Ray ended; joins again", flush=True)
+        time.sleep(AGAIN)
+
+
+def _wait(process: "subprocess.Popen[bytes]") -> int:
+    """The exit status of Ray; 0 if this process was told to end."""
+    told: list[int] = []
+
+    def end(number: int, frame: object) -> None:
+        told.append(number)
+        process.terminate()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    status = process.wait()
+    return 0 if told else status
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except Refused as refused:
+        print(f"error: {refused}", file=sys.stderr)
+        sys.exit(2)
