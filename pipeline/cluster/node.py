@@ -1,16 +1,20 @@
 """A machine of a cluster: `python node.py --head` on the first, then `python node.py ADDRESS:6379` on each other one.
 
 `pipeline keys` puts this file beside the keys of the cluster. It needs Ray, and nothing of the project. It ends with
-Ctrl-C. A machine that the first one has lost, since the network was down, joins again. More words go to `ray start`.
+Ctrl-C. More words go to `ray start`. A machine that the first one lost, since the network was down, joins again. One whose
+disk is full leaves, so that its work goes on elsewhere, and joins again when there is space.
 """
 
 import contextlib
 import ipaddress
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +23,7 @@ from typing import Any
 PORT = 6379
 SECONDS = 2  # for one answer
 AGAIN = 5  # seconds until a lost machine tries to join again
+FULL = 1 << 30  # bytes that are left on a full disk; of a small one, 5 %
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_process_group_cleanup_enabled": "1",  # the stages of a worker that is killed end with it
@@ -147,31 +152,45 @@ def main(words: list[str]) -> int:
     while True:
         try:
             if not head:
+                _require_space()
                 require_safe(words[0])
         except Refused:
             if not joined:
                 raise
         else:
             print(f"{here}: {'the first machine' if head else 'joins ' + words[0]}", flush=True)
-            joined, status = True, _wait(subprocess.Popen([*command, *more], stdout=subprocess.DEVNULL))
-            if head or status <= 0:
-                return abs(status)
-            print(f"{here}: Ray ended; joins again", flush=True)
+            joined, lost = True, _run([*command, *more], leaves=not head)
+            if not lost:
+                return 0
+            if head:
+                raise Refused(f"Ray ended ({lost}); its log is in /tmp/ray/session_latest/logs.")
+            print(f"{here}: {lost}; joins again when it can", flush=True)
         time.sleep(AGAIN)
 
 
-def _wait(process: "subprocess.Popen[bytes]") -> int:
-    """The exit status of Ray; 0 if this process was told to end."""
-    told: list[int] = []
-
-    def end(number: int, frame: object) -> None:
-        told.append(number)
-        process.terminate()
-
+def _run(command: list[str], leaves: bool) -> str:
+    """Run Ray; return why it ended, or "" if this process was told to end. `leaves`: whether a full disk ends it."""
+    process, told = subprocess.Popen(command, stdout=subprocess.DEVNULL), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
-    status = process.wait()
-    return 0 if told else status
+        signal.signal(number, lambda *_: told.set())
+    reason = ""
+    while process.poll() is None and not reason and not told.wait(1):
+        with contextlib.suppress(Refused):
+            _require_space()
+            continue
+        reason = "the disk is full" if leaves else ""
+    if process.poll() is None:
+        process.terminate()
+        process.wait()
+    return "" if told.is_set() else reason or f"Ray ended with status {process.returncode}"
+
+
+def _require_space() -> None:
+    """Raise Refused if the disk of temporary files, on which Ray and trials write, is full."""
+    folder = tempfile.gettempdir()
+    usage = shutil.disk_usage(folder)
+    if usage.free < min(FULL, usage.total // 20):
+        raise Refused(f"the disk of {folder} is full ({usage.free >> 20} MiB are free); free some space.")
 
 
 if __name__ == "__main__":

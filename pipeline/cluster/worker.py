@@ -3,10 +3,12 @@
 This file travels to the nodes by value. It imports nothing of this project, which the nodes do not have.
 """
 
+import errno
 import io
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tarfile
@@ -23,6 +25,8 @@ from ray import tune
 LIBRARIES = ("ray", "tensorflow", "keras", "numpy", "dvc", "onnxruntime")
 # Variables that do not travel.
 OWN = ("RAY_", "TUNE_", "DVC_", "GIT_", "PIPELINE_", "PYTHONPATH", "OMP_NUM_THREADS", "TF_USE_LEGACY_KERAS")
+FULL = os.strerror(errno.ENOSPC)
+LEAVES = 10  # seconds that a node takes to leave the cluster
 RUNNING, FINISHED, STOPPED, FAILED = "running", "finished", "stopped", "failed"
 
 
@@ -61,7 +65,10 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         self._folder = Path(tempfile.mkdtemp(prefix="trial-", dir=Path.cwd()))
         self._root = self._folder / "checkout"
         self._progress, self._log = self._folder / "progress.jsonl", self._folder / "log"
-        check_out(shipment, self._trial["params"], self._root)
+        try:
+            check_out(shipment, self._trial["params"], self._root)
+        except OSError as error:
+            raise _lost_node(error.strerror or "a file") from None
         progress = {"DVC_EXP_NAME": self._trial["name"], "PIPELINE_PROGRESS": str(self._progress)}
         self._process = start(f"dvc repro {shipment.target}", shipment, self._root, self._log, progress)
 
@@ -92,7 +99,10 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         if status < 0 or status > 128:  # killed from outside: Ray starts the trial again
             raise RuntimeError(f"the stages ended by signal {abs(status) & 127}")
         if status:
-            return self._result(FAILED, reason=_reason(self._log))
+            reason = _reason(self._log)
+            if FULL in reason:
+                raise _lost_node(FULL)
+            return self._result(FAILED, reason=reason)
         self._outbox.put((self._trial["name"], outputs(self._root, self._shipment)))
         return self._result(FINISHED)
 
@@ -107,6 +117,12 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             return []
         text = self._progress.read_text(encoding="utf-8")
         return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+def _lost_node(reason: str) -> RuntimeError:
+    """A fault of the node, for which Ray starts the trial again; by then, node.py has taken the node out."""
+    time.sleep(LEAVES)
+    return RuntimeError(f"{socket.gethostname()}: {reason}")
 
 
 def clean_environment(shipment: Shipment) -> dict[str, str]:

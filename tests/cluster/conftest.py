@@ -1,59 +1,27 @@
-"""A Ray cluster of two nodes, and a tiny project to sweep in."""
+"""A tiny project to sweep in, on this machine and on a cluster of hosts."""
 
+import json
 import os
-import select
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run, ViewType
 
+from pipeline.files import md5
+from tests.cluster.cluster import Cluster
+from tests.cluster.hosts import hosts, reason_against
 from tests.harness import project
 from tests.harness.process import with_path, without
 
-TWO_NODES = Path(__file__).parent / "two_nodes.py"
 MODEL = "bits-lstm24"
-
-
-@dataclass
-class Cluster:
-    """Two nodes on 127.0.0.1."""
-
-    process: subprocess.Popen[str]
-    address: str
-    environment: dict[str, str]  # for a driver
-    lost: bool = False  # whether the second node is not there
-
-    def tell(self, word: str) -> None:
-        """Have a node killed (lose) or started (add)."""
-        assert self.process.stdin
-        self.process.stdin.write(f"{word}\n")
-        self.process.stdin.flush()
-        _read(self.process, word, 60)
-        self.lost = word == "lose"
-
-
-def _read(process: subprocess.Popen[str], start: str, seconds: float) -> str:
-    assert process.stdout
-    while True:
-        assert select.select([process.stdout], [], [], seconds)[0], f"no line {start!r}"
-        line = process.stdout.readline()
-        assert line, "the cluster ended"
-        if line.startswith(start):
-            return line.strip()
-
-
-def hidden(folders: list[Path]) -> list[str]:
-    """The beginning of a command for which these folders are empty, where the system can do that (Linux, root)."""
-    mounts = " && ".join(f"mount -t tmpfs tmpfs {folder}" for folder in folders)
-    command = ["unshare", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh"]
-    works = subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0
-    return command if works else []
 
 
 @contextmanager
@@ -86,9 +54,34 @@ def end(process: subprocess.Popen[str], folder: Path, status: int = 0) -> tuple[
     return out, error
 
 
+def trials(folder: Path, name: str) -> dict[str, dict[str, Any]]:
+    """The trials of a sweep that have ended, by name."""
+    files = sorted((folder / "sweeps" / name).glob(f"{name}-*.json"))
+    return {path.stem: json.loads(path.read_text()) for path in files}
+
+
+def weights(record: dict[str, Any]) -> str:
+    (found,) = (out["md5"] for out in record["entries"][f"train@{MODEL}"]["outs"] if out["path"].endswith(".h5"))
+    return str(found)
+
+
+def runs(folder: Path, sweep: str) -> list[Run]:
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    return list(client.search_runs(experiments, f"tags.sweep = '{sweep}'", ViewType.ACTIVE_ONLY))
+
+
+def trained_here(folder: Path, record: dict[str, Any]) -> str:
+    """The MD5 of the weights that `dvc repro` makes of a trial's parameters on this machine, without any cache."""
+    for key, value in record["overrides"].items():
+        project.change(folder, key, value)
+    project.run(folder, "dvc", "repro", "--force", "--no-run-cache", f"train@{MODEL}", PIPELINE_RECORD="off")
+    return md5(folder / "models" / MODEL / "model.weights.h5")
+
+
 @pytest.fixture(scope="session")
 def projects(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of all projects, which the nodes of the cluster do not see."""
+    """The folder of all projects of this machine."""
     return tmp_path_factory.mktemp("projects")
 
 
@@ -109,49 +102,13 @@ def swept(projects: Path, prepared: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def cluster(two_nodes: Cluster) -> Iterator[Cluster]:
-    """The cluster; a node that a test lost is started again."""
-    yield two_nodes
-    if two_nodes.lost:
-        two_nodes.tell("add")
-
-
 @pytest.fixture(scope="session")
-def two_nodes(projects: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster whose nodes see neither this checkout's code nor the projects of the driver."""
-    tmp_path = tmp_path_factory.mktemp("cluster")
-    token, home = tmp_path / "token", tmp_path / "node"
-    token.write_text("0" * 64)
-    home.mkdir()
-    # A socket's path has at most 107 characters.
-    environment = with_path(without("DVC_", "MLFLOW_", "GIT_", "RAY_", "PYTHONPATH", "COV_"), project.BIN)
-    environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
-    script = home / "two_nodes.py"
-    script.write_text(TWO_NODES.read_text())
-    with (tmp_path / "cluster.log").open("w") as log:
-        process = subprocess.Popen(
-            [*hidden([projects, project.ROOT / "pipeline"]), sys.executable, str(script)],
-            cwd=home,
-            env=environment | {"HOME": str(home)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            start_new_session=True,
-        )
-    try:
-        address = _read(process, "address", 120).split()[1]
-        driver = {key: environment[key] for key in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH")}
-        driver |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "HOME": os.environ["HOME"]}
-        yield Cluster(process, address, driver)
-    finally:
-        assert process.stdin
-        assert process.stdout
-        process.stdin.close()
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        process.stdout.close()
+def cluster(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Hosts that share nothing but a network, joined to a Ray cluster: a driver, and two that each run one trial."""
+    if reason := reason_against():
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("hosts")
+    with hosts(folder) as them:
+        cluster = Cluster(them, folder, prepared)
+        cluster.start()
+        yield cluster
