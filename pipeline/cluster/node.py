@@ -1,8 +1,8 @@
 """A machine of a cluster: `python node.py --head` on the first, then `python node.py ADDRESS:6379` on each other one.
 
 `pipeline keys` puts this file beside the keys of the cluster. It needs Ray, and nothing of the project. It ends with
-Ctrl-C. More words go to `ray start`. A machine that the first one lost, since the network was down, joins again. One whose
-disk is full leaves, so that its work goes on elsewhere, and joins again when there is space.
+Ctrl-C. More words go to `ray start`. A machine that the first one lost, since the network was down, joins again. If its
+disk is full, it leaves, so that its work goes on elsewhere, and joins again when there is space.
 """
 
 import contextlib

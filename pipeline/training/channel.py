@@ -11,7 +11,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from queue import Empty, Queue
 
 from pipeline import keys
@@ -46,6 +46,11 @@ class Channel:
         for peer in self._peers:
             peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
+    def close(self) -> None:
+        """End the connections."""
+        for peer in self._peers:
+            peer.close()
+
     def exchange(self, content: bytes, merge: Callable[[list[bytes]], bytes]) -> bytes:
         """What `merge` makes, on the first worker, of the contents of all, in their order. Raises LostError."""
         try:
@@ -71,7 +76,7 @@ def _gather(address: tuple[str, int], number: int, facts: dict[str, str]) -> lis
             f"the first worker cannot listen at {address[0]}:{address[1]} ({error.strerror or error}); give an address "
             "of this machine and a free port in TF_CONFIG."
         ) from None
-    with listener:
+    with listener, ExitStack() as opened:
         threading.Thread(target=_accept, args=(listener, context, come), daemon=True).start()
         end = time.monotonic() + PATIENCE
         while len(peers) < number - 1:
@@ -82,12 +87,14 @@ def _gather(address: tuple[str, int], number: int, facts: dict[str, str]) -> lis
                 raise PipelineError(
                     f"worker {missing} did not come within {PATIENCE // 60} minutes; start it."
                 ) from None
+            opened.callback(peer.close)
             with suppress(OSError):  # lost already: the first exchange says so
                 if 0 < index < number:
                     _send(peer, json.dumps(facts).encode())
             _require_equal(facts, theirs, index)
             if 0 < index < number and index not in peers:
                 peers[index] = peer
+        opened.pop_all()
     return [peers[index] for index in sorted(peers)]
 
 
@@ -98,19 +105,21 @@ def _accept(
     turns = threading.BoundedSemaphore(64)
 
     def greet(connection: socket.socket) -> None:
+        connection.settimeout(GREETING)
+        peer = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         try:
-            connection.settimeout(GREETING)
-            peer = context.wrap_socket(connection, server_side=True)
+            peer.do_handshake()
             said = json.loads(_receive(peer, LARGEST))
             _keep(peer)
             come.put((int(said["worker"]), dict(said["facts"]), peer))
         except (OSError, ValueError, TypeError, KeyError):
-            connection.close()  # a stranger
+            peer.close()  # a stranger
         finally:
             turns.release()
 
-    with suppress(OSError):  # closed
-        while True:
+    listener.settimeout(0.2)  # a thread that waits in accept keeps the port open
+    while listener.fileno() >= 0:
+        with suppress(OSError):
             connection = listener.accept()[0]
             turns.acquire()
             threading.Thread(target=greet, args=(connection,), daemon=True).start()
@@ -130,17 +139,22 @@ def _join(address: tuple[str, int], index: int, facts: dict[str, str]) -> ssl.SS
                     f"the first worker did not come at {where} within {PATIENCE // 60} minutes ({error}); start it."
                 ) from None
             time.sleep(0.2)
+    peer = context.wrap_socket(connection, do_handshake_on_connect=False)
     try:
-        peer = context.wrap_socket(connection)
+        peer.do_handshake()
         _send(peer, json.dumps({"worker": index, "facts": facts}).encode())
         peer.settimeout(PATIENCE)  # the first worker may be busy with others
         theirs = dict(json.loads(_receive(peer, LARGEST)))
+        _require_equal(facts, theirs, 0)
     except (OSError, ValueError, TypeError) as error:
+        peer.close()
         raise PipelineError(
             f"what listens at {where} did not accept this worker, or has other keys ({_reason(error)}); copy the same "
             f"keys into {quoted(str(keys.folder()))} on all machines, and start all workers again."
         ) from None
-    _require_equal(facts, theirs, 0)
+    except PipelineError:
+        peer.close()
+        raise
     _keep(peer)
     return peer
 

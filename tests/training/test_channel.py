@@ -4,8 +4,9 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pipeline.errors import PipelineError
 from pipeline.training import channel
 from pipeline.training.channel import Channel, LostError
 from pipeline.training.distributed import Workers
-from tests.harness.process import free_port
+from tests.harness.process import free_port, until
 
 FACTS = {"python": "3", "numpy": "2"}
 
@@ -40,53 +41,58 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
         return [each.result(60) for each in [threads.submit(call) for call in calls]]
 
 
-def connected(addresses: list[str]) -> list[Workers]:
+@contextmanager
+def connected(addresses: list[str]) -> Iterator[list[Workers]]:
     workers = [Workers(tuple(addresses), index) for index in range(len(addresses))]
     at_once(*(lambda each=each: each.connect(FACTS) for each in workers))
-    return workers
+    yield workers
+    for each in workers:
+        each.channels[0].close()
 
 
 def test_all_workers_get_the_same_sums_added_in_their_order(addresses: list[str]) -> None:
     rng = np.random.default_rng(0)
     shares = [[rng.normal(size=shape).astype(np.float32) for shape in ((300, 7), (), (5,))] for _ in addresses]
-    workers = connected(addresses)
-    for _ in range(3):
-        sums = at_once(*(lambda w=w, s=s: w.sum(s) for w, s in zip(workers, shares, strict=True)))
-        for found in sums:
-            for one, *parts in zip(found, *shares, strict=True):
-                assert one.dtype == np.float32
-                assert one.shape == parts[0].shape
-                np.testing.assert_array_equal(one, (parts[0] + parts[1]) + parts[2])
+    with connected(addresses) as workers:
+        for _ in range(3):
+            sums = at_once(*(lambda w=w, s=s: w.sum(s) for w, s in zip(workers, shares, strict=True)))
+            for found in sums:
+                for one, *parts in zip(found, *shares, strict=True):
+                    assert one.dtype == np.float32
+                    assert one.shape == parts[0].shape
+                    np.testing.assert_array_equal(one, (parts[0] + parts[1]) + parts[2])
 
 
 def test_all_workers_get_the_arrays_of_the_first(addresses: list[str]) -> None:
     mine = [[np.array(index), np.full((2, 3), index, np.float32)] for index in range(3)]
-    workers = connected(addresses)
-    for found in at_once(*(lambda w=w, m=m: w.broadcast(m) for w, m in zip(workers, mine, strict=True))):
-        assert found[0] == 0
-        np.testing.assert_array_equal(found[1], np.zeros((2, 3)))
+    with connected(addresses) as workers:
+        for found in at_once(*(lambda w=w, m=m: w.broadcast(m) for w, m in zip(workers, mine, strict=True))):
+            assert found[0] == 0
+            np.testing.assert_array_equal(found[1], np.zeros((2, 3)))
 
 
 def test_different_weights_are_found_on_each_worker(addresses: list[str]) -> None:
-    workers = connected(addresses)
-    at_once(*(lambda w=w: w.require_equal([np.zeros(3)]) for w in workers))
+    with connected(addresses) as workers:
+        at_once(*(lambda w=w: w.require_equal([np.zeros(3)]) for w in workers))
 
-    def refused(worker: Workers) -> str:
-        with pytest.raises(PipelineError) as error:
-            worker.require_equal([np.full(3, worker.index == 1)])
-        return str(error.value)
+        def refused(worker: Workers) -> str:
+            with pytest.raises(PipelineError) as error:
+                worker.require_equal([np.full(3, worker.index == 1)])
+            return str(error.value)
 
-    assert all("different weights" in text for text in at_once(*(lambda w=w: refused(w) for w in workers)))
+        assert all("different weights" in text for text in at_once(*(lambda w=w: refused(w) for w in workers)))
 
 
 def test_a_worker_that_ends_is_lost_to_the_others(addresses: list[str]) -> None:
-    workers = connected(addresses)
-    workers[2].channels[0]._peers[0].close()
-    for worker in workers[:2]:
-        with pytest.raises(LostError):
-            worker.sum([np.zeros(3)])
-        for peer in worker.channels[0]._peers:
-            peer.close()
+    with connected(addresses) as workers:
+        workers[2].channels[0].close()
+
+        def lost(worker: Workers) -> None:
+            with pytest.raises(LostError):
+                worker.sum([np.zeros(3)])
+            worker.channels[0].close()  # as its process ends
+
+        at_once(*(lambda w=w: lost(w) for w in workers[:2]))
 
 
 @pytest.mark.parametrize(("facts", "name"), [({"numpy": "1"}, "numpy"), ({"python": None}, "python")])
@@ -134,25 +140,32 @@ def test_whoever_has_no_certificate_is_sent_away_while_workers_are_awaited(
                 threading.Event().wait(0.05)
         raise AssertionError("nobody listens")
 
-    silent = connect()
-    plain = connect()
+    def answer(connection: socket.socket) -> bytes:
+        with connection:
+            try:
+                return connection.recv(1000)
+            except ConnectionResetError:
+                return b""
+
+    silent, plain = connect(), connect()
     plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
-    assert not plain.recv(1000).startswith(b"HTTP")
+    assert answer(plain)[:1] in (b"", b"\x15"), "nothing, or an alert of TLS"
     greeting = json.dumps({"worker": 1, "facts": FACTS}).encode()
     for folder in (None, tmp_path / "others"):
-        with pytest.raises(OSError, match=r"ALERT|EOF|reset|ended|certificate"), connect() as connection:
-            peer = stranger_context(folder).wrap_socket(connection)
-            channel._send(peer, greeting)
-            channel._receive(peer)
-    assert silent.recv(1000) == b"", "a silent stranger is sent away"
+        with pytest.raises(OSError, match=r"ALERT|EOF|reset|ended|certificate"):  # noqa: SIM117
+            with stranger_context(folder).wrap_socket(connect()) as peer:
+                channel._send(peer, greeting)
+                channel._receive(peer)
+    assert answer(silent) == b"", "a silent stranger is sent away"
     other = Channel(addresses[:2], 1, FACTS)
     thread.join(30)
     answers = at_once(lambda: firsts[0].exchange(b"a", b"".join), lambda: other.exchange(b"b", b"".join))
     assert answers == [b"ab", b"ab"]
+    firsts[0].close()
+    other.close()
+    assert until(lambda: threading.active_count() == 1, 5)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), timeout=5)
-    silent.close()
-    plain.close()
 
 
 def test_a_worker_gives_nothing_to_a_first_worker_with_other_keys(
@@ -165,11 +178,8 @@ def test_a_worker_gives_nothing_to_a_first_worker_with_other_keys(
     with socket.create_server(("127.0.0.1", int(addresses[0].rpartition(":")[2]))) as listener:
 
         def serve() -> None:
-            connection = listener.accept()[0]
-            try:
-                received.append(context.wrap_socket(connection, server_side=True).recv(100))
-            except OSError:
-                connection.close()
+            with suppress(OSError), context.wrap_socket(listener.accept()[0], server_side=True) as peer:
+                received.append(peer.recv(100))
 
         thread = threading.Thread(target=serve)
         thread.start()
