@@ -50,7 +50,8 @@ class Shipment:
 def versions() -> dict[str, str]:
     """The versions of Python and of all packages on this node; "none" for what a trial needs and is not there."""
     found = {"python": ".".join(map(str, sys.version_info[:3])), **dict.fromkeys(LIBRARIES, "none")}
-    found |= {each.metadata["Name"].lower(): each.version for each in distributions()}
+    # Of two with the same name, Python imports the first.
+    found |= {each.metadata["Name"].lower(): each.version for each in reversed([*distributions()])}
     found["git"] = "found" if shutil.which("git") else "none"
     return found
 

@@ -30,4 +30,4 @@ printf '127.0.0.1 localhost\n' > /etc/hosts
 printf 'root:x:0:0:root:/root:/bin/bash\n' > /etc/passwd
 printf 'root:x:0:\n' > /etc/group
 printf '/opt/python/lib\n' > /etc/ld.so.conf && PATH=$PATH:/usr/sbin ldconfig  # where Python is a shared library
-exec -a "host-$2" sleep infinity
+exec -a "host-$2" bash -c "while true; do sleep infinity & wait; done"  # it waits for children of processes that ended, too

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -27,6 +27,7 @@ class Host:
     address: str
     folder: Path
     init: int  # its first process
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def command(self, words: Sequence[str], cwd: str, environment: dict[str, str]) -> list[str]:
         """The command of this machine that runs a command on the host."""
@@ -46,17 +47,23 @@ class Host:
     def start(self, *words: str, log: Path, cwd: str = "/root", **environment: str) -> subprocess.Popen[bytes]:
         """Start a command on the host; it ends with the host, at the latest."""
         with log.open("wb") as file:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 self.command(words, cwd, environment),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        self.started.append(process)
+        return process
 
     def processes(self) -> list[psutil.Process]:
         """All that run on the host but the first."""
-        found: list[psutil.Process] = psutil.Process(self.init).children(recursive=True)
+        here, found = Path(f"/proc/{self.init}/ns/pid").readlink(), []
+        for process in psutil.process_iter():
+            with suppress(OSError, psutil.Error):
+                if process.pid != self.init and Path(f"/proc/{process.pid}/ns/pid").readlink() == here:
+                    found.append(process)
         return found
 
 
@@ -113,15 +120,19 @@ def hosts(folder: Path) -> Iterator[Hosts]:
             env=environment,
             start_new_session=True,
         )
+    them: dict[str, Host] = {}
     try:
         started = until(lambda: (folder / "up").exists() and len(_inits(process.pid)) == len(ADDRESSES), 30)
         assert started, (folder / "log").read_text()
         inits = _inits(process.pid)
         switch = psutil.Process(process.pid).children()[0].pid
-        yield Hosts(switch, {n: Host(n, a, folder / n, inits[n]) for n, a in ADDRESSES.items()})
+        them |= {name: Host(name, address, folder / name, inits[name]) for name, address in ADDRESSES.items()}
+        yield Hosts(switch, them)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
+        for each in [each for host in them.values() for each in host.started]:
+            each.wait()
 
 
 def _inits(switch: int) -> dict[str, int]:

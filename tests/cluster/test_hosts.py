@@ -106,7 +106,7 @@ def slow_down(cluster: Cluster) -> None:
     """Stop the stages of a worker for most of each second, half a minute long."""
     end = time.monotonic() + 30
     while time.monotonic() < end:
-        slowed = cluster.find(("first",), STAGES)
+        slowed = cluster.find(("second",), STAGES)
         for seconds, act in ((0.8, psutil.Process.suspend), (0.2, psutil.Process.resume)):
             for each in slowed:
                 with suppress(psutil.NoSuchProcess):
@@ -115,25 +115,24 @@ def slow_down(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault",
+    "faults",
     [
-        kill_a_worker,
-        kill_a_node,
-        pytest.param(lambda cluster: pull_the_cable(cluster, 5), id="no_network_for_5_s"),
-        pytest.param(lambda cluster: pull_the_cable(cluster, 60), id="no_network_for_60_s"),
-        fill_the_disk,
-        slow_down,
+        pytest.param([kill_a_worker, lambda cluster: pull_the_cable(cluster, 5)], id="killed_worker_and_5_s_offline"),
+        pytest.param([kill_a_node, slow_down], id="killed_node_and_slow_node"),
+        pytest.param([lambda cluster: pull_the_cable(cluster, 60)], id="60_s_offline"),
+        pytest.param([fill_the_disk], id="full_disk"),
     ],
 )
 def test_a_sweep_ends_with_the_same_table_whatever_fails(
-    cluster: Cluster, undisturbed: tuple[Path, str], fault: Callable[[Cluster], Any]
+    cluster: Cluster, undisturbed: tuple[Path, str], faults: list[Callable[[Cluster], Any]]
 ) -> None:
     cluster.wait_for_workers()
     folder = cluster.project()
     process = cluster.begin(folder, *sweep(cluster, folder))
     both = until(lambda: all(cluster.find((name,), STAGES) for name in WORKERS), 120)
     assert both, cluster.said(folder).read_text()
-    fault(cluster)
+    for fault in faults:
+        fault(cluster)
     assert process.wait(LIMIT) == 0, cluster.said(folder).read_text()
     assert cluster.said(folder).read_text().count(": finished, accuracy") == 4, "no trial is counted twice"
     assert ended(cluster, folder) == ended(cluster, undisturbed[0])
