@@ -35,7 +35,10 @@ class Cluster:
 
 
 def prepare(cluster: Cluster) -> None:
-    """Set Ray's environment, before its import. Raises PipelineError if Ray is not installed."""
+    """Set Ray's environment, before its import, which takes seconds.
+
+    Raises PipelineError if Ray is not installed, if nothing is at the address, or if the cluster there is not safe.
+    """
     if importlib.util.find_spec("ray") is None:
         raise PipelineError("Ray is not installed; run `make cluster`.")
     settings = SETTINGS
@@ -45,26 +48,27 @@ def prepare(cluster: Cluster) -> None:
         settings = settings | node.variables(keys.folder())
     for name, value in settings.items():
         os.environ.setdefault(name, value)
+    if cluster.address:
+        try:
+            node.require_safe(_resolved(cluster.address), cluster.insecure)
+        except node.Refused as refused:
+            raise PipelineError(str(refused)) from None
 
 
 @contextmanager
 def connected(cluster: Cluster) -> Iterator[None]:
     """Ray, on this machine alone or at the address of a cluster, while the `with` lasts.
 
-    Raises PipelineError if nothing is there, if the cluster is not safe, or if a node has other versions than this one.
+    Raises PipelineError if Ray does not start there, or if a node has other versions than this one.
     """
     import ray
 
     address = cluster.address
     try:
         if address:
-            address = _resolved(address)
-            node.require_safe(address, cluster.insecure)
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
         else:
             ray.init("local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    except node.Refused as refused:
-        raise PipelineError(str(refused)) from None
     except (RuntimeError, ValueError, OSError) as error:
         where = f"at {address}" if address else "on this machine"
         raise PipelineError(

@@ -161,7 +161,7 @@ def await_checkpoint(cluster: Cluster, folder: Path) -> None:
 def test_a_training_on_two_hosts_ends_with_the_same_bytes_though_it_is_disturbed(cluster: Cluster) -> None:
     cluster.wait_for_workers()
     folder = cluster.project()
-    project.change(folder, f"models.{MODEL}.recipes.fast.steps", 1500)
+    project.change(folder, f"models.{MODEL}.recipes.fast.steps", 600)
     project.change(folder, f"models.{MODEL}.recipes.fast.log_every", 20)
     words = ("train", MODEL, "--workers", "2", "--address", ADDRESS)
     cluster.run(folder, "pipeline", *words)

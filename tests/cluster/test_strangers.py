@@ -67,10 +67,10 @@ def stranger(cluster: Cluster) -> Path:
     return Path("/srv/project")
 
 
-def refused(cluster: Cluster, *command: str, sentence: str, **environment: str) -> None:
+def refused(cluster: Cluster, *command: str, sentence: str, keys: str = "/root/.lstm-cluster") -> None:
     """Run a command on the stranger's host: one sentence, within five seconds."""
     started = time.monotonic()
-    done = cluster.hosts["stranger"].run("python", *command, cwd="/srv/project", ok=False, **environment)
+    done = cluster.hosts["stranger"].run("python", *command, cwd="/srv/project", ok=False, PIPELINE_KEYS=keys)
     seconds = time.monotonic() - started
     assert done.returncode == 2, done.stdout + done.stderr
     assert re.search(rf"^error: {sentence}", done.stderr, re.MULTILINE), done.stderr
@@ -87,7 +87,7 @@ def test_without_the_keys_of_a_cluster_nobody_joins_it(cluster: Cluster, strange
     others = "/root/others"
     host = cluster.hosts["stranger"]
     host.run("python", "-m", "pipeline", "keys", host.address, "--folder", others, cwd=str(stranger))
-    refused(cluster, *SWEEP, sentence=f"the cluster at {ADDRESS} has other keys, or is none", PIPELINE_KEYS=others)
+    refused(cluster, *SWEEP, sentence=f"the cluster at {ADDRESS} has other keys, or is none", keys=others)
     refused(cluster, f"{others}/node.py", ADDRESS, sentence=f"the cluster at {ADDRESS} has other keys, or is none")
     refused(cluster, f"{others}/node.py", "10.77.0.1:1", sentence=r"nothing answers at 10\.77\.0\.1:1 ")
     refused(cluster, f"{others}/node.py", sentence="give --head on the first machine")
@@ -95,7 +95,7 @@ def test_without_the_keys_of_a_cluster_nobody_joins_it(cluster: Cluster, strange
     stolen = cluster.folder / "stranger" / "root" / "stolen"
     shutil.copytree(cluster.folder / "driver" / KEYS, stolen)
     (stolen / "token").write_text("0" * 64)
-    refused(cluster, *SWEEP, sentence=f"the cluster at {ADDRESS} has another token", PIPELINE_KEYS="/root/stolen")
+    refused(cluster, *SWEEP, sentence=f"the cluster at {ADDRESS} has another token", keys="/root/stolen")
     refused(cluster, "/root/stolen/node.py", ADDRESS, sentence="this machine has none of the addresses 10.77.0.1, ")
     shutil.rmtree(stolen)
 
