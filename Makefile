@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: repro setup identity test test-fast test-system test-server test-results test-cluster test-all cluster demo site ui attack bench coverage exercises lint docs hooks lock clean help moved
+.PHONY: repro setup identity test test-fast test-system test-server test-results test-cluster test-hosts test-all cluster demo site ui attack bench coverage exercises lint docs hooks lock clean help moved
 .DEFAULT_GOAL := repro
 
 # An MLflow server that is down is no reason to fail.
@@ -48,8 +48,11 @@ test-all: cluster  ## run all tests, those above too, in one run of two processe
 
 cluster: .venv/.from-requirements-cluster.lock  ## add Ray to .venv, for sweeps and trainings on a cluster
 
-test-cluster: cluster  ## test against a Ray cluster of two nodes, started on 127.0.0.1
+test-cluster: cluster  ## test sweeps and trainings on Ray: on this machine, and on hosts in network namespaces
 	python -m pytest -m cluster --numprocesses 0
+
+test-hosts: cluster  ## the latter alone: hosts that share a network and nothing else (Linux, as root)
+	python -m pytest -m hosts --numprocesses 0
 
 demo: $(STAMP)  ## open the networks in the browser: drawings, strings and stories, step by step
 	pipeline demo

@@ -17,8 +17,8 @@ def keys(
     folder: Annotated[Path | None, typer.Option(help="a new folder for them; default: ~/.lstm-cluster")] = None,
 ) -> None:
     """Make the certificates and the token with which the machines of a Ray cluster know each other."""
-    from pipeline import keys
     from pipeline.cluster import node
+    from pipeline.training import keys
 
     path = folder or keys.folder()
     program = Path(node.__file__)

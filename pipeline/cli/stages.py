@@ -1,5 +1,6 @@
 """The commands of the stages of dvc.yaml."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -135,4 +136,5 @@ def evaluate(
         dvc.commit(stage("evaluate", model))  # which did not start it
     files = artifacts.workspace(setup.name, setup.task.name)
     provenance.save_training(provenance.of_artifacts(files, provenance.current_source(setup)))
-    BestEffort(setup.name)("the metrics", lambda: record.record(files, setup.params.gate))
+    sweep = os.environ.get("PIPELINE_SWEEP", "")  # of a trial
+    BestEffort(setup.name)("the metrics", lambda: record.record(files, setup.params.gate, sweep))

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline import keys
 from pipeline.cluster import node
 from pipeline.errors import PipelineError, printable, shortened
+from pipeline.training import keys
 
 SETTINGS = {  # of Ray; what a user has set stays
     "RAY_USAGE_STATS_ENABLED": "0",

@@ -14,6 +14,8 @@ from pipeline.cluster.worker import FAILED, FINISHED, STOPPED
 from pipeline.errors import PipelineError, quoted
 from pipeline.files import load_json
 from pipeline.formats import write_json
+from pipeline.lineage import dvc
+from pipeline.lineage.artifacts import trained_weights
 from pipeline.lineage.provenance import strip_prefixes
 from pipeline.paths import SWEEPS
 from pipeline.reports import sweep as report
@@ -113,9 +115,9 @@ class Results:
         if finished := [record for record in records if record.outcome == FINISHED]:
             best = max(finished, key=lambda record: record.score or 0.0)
             values = ", ".join(f"{key}: {value}" for key, value in best.overrides.items())
-            lines.append(
-                f"best: {best.name}; set {values} in params.yaml, and `dvc repro` takes its files from the cache"
-            )
+            here = dvc.Cache().path(trained_weights(best.entries, self.sweep.setup.name)).is_file()
+            where = "`dvc repro` takes its files from the cache" if here else "`dvc repro --pull` fetches its files"
+            lines.append(f"best: {best.name}; set {values} in params.yaml, and {where}")
         if missing := len(self.sweep.trials) - len(records):
             lines.append(f"{missing} trials have not ended; the same command goes on with them")
         lines += [f"{record.name} failed: {record.reason}" for record in records if record.outcome == FAILED]

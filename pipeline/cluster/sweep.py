@@ -50,7 +50,7 @@ def _run(sweep: Sweep, waiting: dict[str, TrialParams], options: Options, receiv
 
     train = len(load_examples(sweep.setup.task.paths).split("train")[0])
     trials = [
-        {"name": name, "params": trial.text, "steps": trial.setup.recipe.total_steps(train)}
+        {"name": name, "sweep": sweep.name, "params": trial.text, "steps": trial.setup.recipe.total_steps(train)}
         for name, trial in waiting.items()
     ]
     trainable = tune.with_resources(

@@ -7,7 +7,6 @@ from typing import Any
 from ray import train as ray_train
 from ray.train.tensorflow import TensorflowTrainer
 
-from pipeline import keys
 from pipeline.cluster import nodes, plan, worker
 from pipeline.cluster.outbox import Outbox
 from pipeline.config import ModelSetup
@@ -15,6 +14,7 @@ from pipeline.errors import PipelineError, printable, shortened
 from pipeline.files import md5_of, write_bytes
 from pipeline.lineage import dvc
 from pipeline.paths import CHECKPOINTS, PARAMS, stage
+from pipeline.training import keys
 
 
 def train(setup: ModelSetup, workers: int, cluster: nodes.Cluster, gpus: float) -> None:

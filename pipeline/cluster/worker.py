@@ -3,6 +3,7 @@
 This file travels to the nodes by value. It imports nothing of this project, which the nodes do not have.
 """
 
+import configparser
 import errno
 import io
 import json
@@ -71,6 +72,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         except OSError as error:
             raise _lost_node(error.strerror or "a file") from None
         progress = {"DVC_EXP_NAME": self._trial["name"], "PIPELINE_PROGRESS": str(self._progress)}
+        progress["PIPELINE_SWEEP"] = self._trial["sweep"]
         self._process = start(f"dvc repro {shipment.target}", shipment, self._root, self._log, progress)
 
     def step(self) -> dict[str, Any]:
@@ -104,7 +106,8 @@ class Trial(tune.Trainable):  # type: ignore[misc]
             if FULL in reason:
                 raise _lost_node(FULL)
             return self._result(FAILED, reason=reason)
-        self._outbox.put((self._trial["name"], outputs(self._root, self._shipment)))
+        sent = outputs(self._root, self._shipment, pushed=push(self._root, self._shipment, self._log))
+        self._outbox.put((self._trial["name"], sent))
         return self._result(FINISHED)
 
     def _result(self, outcome: str, **more: Any) -> dict[str, Any]:
@@ -178,12 +181,37 @@ def start(
         )
 
 
-def outputs(root: Path, shipment: Shipment) -> dict[str, Any]:
-    """What the stages wrote: files by their hashes, the run cache, dvc.lock, its provenance, the metrics."""
-    cache = root / ".dvc" / "cache"
+def push(root: Path, shipment: Shipment, log: Path) -> frozenset[str]:
+    """The hashes of the files of the stages that DVC's default remote got: if it is on the network, and takes them.
+
+    Small ones, which git holds (`cache: false` in dvc.yaml), DVC does not push.
+    """
+    from dvc.repo import Repo
+
+    config = configparser.ConfigParser()
+    config.read(root / ".dvc" / "config", encoding="utf-8")
+    name = config.get("core", "remote", fallback="")
+    scheme, found, _ = config.get(f"'remote \"{name}\"'", "url", fallback="").partition("://")
+    if not found or scheme == "file":
+        return frozenset()
+    model = shipment.target.partition("@")[2]
+    stages = [*shipment.restore, *(f"{verb}@{model}" for verb in ("train", "export", "evaluate"))]
+    if start(f"dvc push --quiet {' '.join(stages)}", shipment, root, log, {}).wait():
+        return frozenset()
+    with Repo(str(root)) as repo:
+        return frozenset(str(out.hash_info.value) for out in repo.index.outs if out.use_cache)
+
+
+def outputs(root: Path, shipment: Shipment, pushed: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """What the stages wrote: files by their hashes, the run cache, dvc.lock, its provenance, the metrics.
+
+    Files that were pushed to DVC's remote do not travel.
+    """
+    cache, known = root / ".dvc" / "cache", {*shipment.objects, *pushed}
     objects = {"".join(path.parts[-2:]): path for path in _files(cache / "files" / "md5")}
     return {
-        "objects": {name: path.read_bytes() for name, path in objects.items() if name not in shipment.objects},
+        "pushed": pushed,
+        "objects": {name: path.read_bytes() for name, path in objects.items() if name not in known},
         "runs": {path.relative_to(cache / "runs").as_posix(): path.read_bytes() for path in _files(cache / "runs")},
         "provenances": _provenances(root, shipment),
         "lock": (root / "dvc.lock").read_bytes(),

@@ -19,7 +19,7 @@ from pipeline.errors import PipelineError, redact
 from pipeline.files import md5, md5_of
 from pipeline.formats import write_json
 from pipeline.lineage import provenance as lineage
-from pipeline.lineage.artifacts import Artifacts, checked_out, numeric
+from pipeline.lineage.artifacts import Artifacts, checked_out, numeric, trained_weights
 from pipeline.lineage.provenance import Provenance, input_kind
 from pipeline.paths import ModelPaths, TaskPaths
 from pipeline.recipe import OnReport
@@ -132,9 +132,17 @@ def promote(artifacts: Artifacts, gate: Gate, card: str, page: Path | None = Non
 
 
 def record_finished(setup: ModelSetup, entries: dict[str, Any], gate: Gate, sweep: str) -> str:
-    """Record a trial from DVC's cache, and return the name of its run. Raises PipelineError if MLflow fails."""
-    with connection.connected(create=True), checked_out(setup.name, entries) as artifacts:
-        return record(artifacts, gate, sweep).run
+    """Record a trial from DVC's cache, and return the name of its run. Raises PipelineError if MLflow fails.
+
+    One that its worker has recorded stays as it is, and none of its files is fetched.
+    """
+    with connection.connected(create=True) as client:
+        experiment, weights = experiment_id(client, setup.task.name), trained_weights(entries, setup.name)
+        for run in runs_with_weights(client, experiment, setup.name, weights):
+            if run.data.tags.get(SWEEP) == sweep and DATASET in run.data.tags:  # which is written last
+                return str(run.info.run_name)
+        with checked_out(setup.name, entries) as artifacts:
+            return record(artifacts, gate, sweep).run
 
 
 def record_stopped(setup: ModelSetup, trial: str, sweep: str, commit: str, rows: Sequence[dict[str, float]]) -> str:

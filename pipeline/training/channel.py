@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from queue import Empty, Queue
 
-from pipeline import keys
 from pipeline.errors import PipelineError, quoted
+from pipeline.training import keys
 
 PATIENCE = 1800  # seconds for all workers to come
 GREETING = 5  # seconds for a peer to show its certificate and to say who it is

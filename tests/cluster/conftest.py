@@ -65,8 +65,8 @@ def weights(record: dict[str, Any]) -> str:
     return str(found)
 
 
-def runs(folder: Path, sweep: str) -> list[Run]:
-    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+def runs(folder: Path, sweep: str, store: str = "mlflow.db") -> list[Run]:
+    client = MlflowClient(f"sqlite:///{folder / store}")
     experiments = [each.experiment_id for each in client.search_experiments()]
     return list(client.search_runs(experiments, f"tags.sweep = '{sweep}'", ViewType.ACTIVE_ONLY))
 

@@ -153,6 +153,59 @@ def test_a_driver_that_was_killed_goes_on_where_it_was(cluster: Cluster, undistu
     assert ended(cluster, folder) == ended(cluster, undisturbed[0])
 
 
+# Keeps what is PUT below a folder, as a WebDAV server or a bucket does.
+STORE = """
+import http.server, pathlib, sys
+class Store(http.server.SimpleHTTPRequestHandler):
+    def do_PUT(self):
+        path = pathlib.Path(self.translate_path(self.path))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        encoded = self.headers.get("Transfer-Encoding") == "chunked"
+        size = (lambda: int(self.rfile.readline(), 16)) if encoded else (lambda: int(self.headers["Content-Length"]))
+        content, left = b"", size()
+        while left:
+            content += self.rfile.read(left)
+            left = size() if encoded and self.rfile.readline() else 0
+        path.write_bytes(content)
+        self.send_response(201)
+        self.end_headers()
+http.server.ThreadingHTTPServer((sys.argv[1], 8000), lambda *a: Store(*a, directory="/srv/store")).serve_forever()
+"""
+
+
+def test_workers_record_and_push_by_themselves_where_there_are_servers(cluster: Cluster) -> None:
+    cluster.wait_for_workers()
+    driver, folder = cluster.driver, cluster.project()
+    stored = cluster.folder / "driver" / "srv" / "store"
+    stored.mkdir()
+    driver.start("python", "-c", STORE, driver.address, log=cluster.folder / "store.log")
+    uri = f"http://{driver.address}:5000"
+    listen = ("--host", driver.address, "--port", "5000", "--workers", "1")
+    where = ("--backend-store-uri", "sqlite:////srv/server.db", "--artifacts-destination", "/srv/artifacts")
+    driver.start("python", "-m", "mlflow", "server", *listen, *where, log=cluster.folder / "mlflow.log")
+    cluster.run(folder, "dvc", "remote", "add", "--default", "store", f"http://{driver.address}:8000")
+    cluster.run(folder, "dvc", "remote", "modify", "store", "method", "PUT")
+    project.commit(folder, "a remote")
+    ready = f"import urllib.request as r; r.urlopen('{uri}/health', timeout=5)"
+    assert until(lambda: driver.run("python", "-c", ready, ok=False).returncode == 0, 120)
+    words = ("sweep", MODEL, "-S", "seed=1,2", "--name", "two", "--address", ADDRESS)
+    cluster.run(folder, "pipeline", *words, MLFLOW_TRACKING_URI=uri)
+    records = trials(folder, "two")
+    found = runs(cluster.folder / "driver" / "srv", "two", "server.db")
+    assert sorted(run.data.tags["weights"] for run in found) == sorted(map(weights, records.values()))
+    assert not (folder / "mlflow.db").exists()
+    cached = folder / ".dvc" / "cache" / "files" / "md5"
+    for record in records.values():
+        name = f"{weights(record)[:2]}/{weights(record)[2:]}"
+        assert (stored / "files" / "md5" / name).is_file()
+        assert not (cached / name).exists(), "the driver got hashes"
+    for key, value in records["two-2"]["overrides"].items():
+        project.change(folder, key, value)
+    done = cluster.run(folder, "dvc", "repro", "--pull", f"evaluate@{MODEL}", PIPELINE_RECORD="off")
+    assert not project.stages_run(done.stdout), done.stdout
+    assert md5(folder / "models" / MODEL / "model.weights.h5") == weights(records["two-2"])
+
+
 def await_checkpoint(cluster: Cluster, folder: Path) -> None:
     found = until(lambda: bool(list((folder / "checkpoints").glob(f"{MODEL}-*.npz"))), 200)
     assert found, cluster.said(folder).read_text()

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import keys
 from pipeline.errors import PipelineError
-from pipeline.training import channel
+from pipeline.training import channel, keys
 from pipeline.training.channel import Channel, LostError
 from pipeline.training.distributed import Workers
 from tests.harness.process import free_port, until

@@ -16,12 +16,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import keys
 from pipeline.errors import PipelineError
 from pipeline.files import md5
 from pipeline.paths import ModelPaths
 from pipeline.recipe import Recipe
-from pipeline.training import distributed
+from pipeline.training import distributed, keys
 from tests.harness import project
 from tests.harness.process import free_port, until, with_path, without
 
