@@ -2,6 +2,7 @@
 
 import heapq
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,10 +13,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from dvc.repo import Repo
+
 from bench.clone import DVC, set_params
 from bench.measure import ROOT, interleaved, ratio, run
-from pipeline.lineage import exchange
-from pipeline.paths import stage
+from pipeline import config
+from pipeline.paths import ModelPaths, stage
 
 BITS = "bits-lstm24"
 NODES = (10, 100, 1000)
@@ -38,9 +41,12 @@ def cluster(full: bool) -> dict[str, Any]:
             },
             repeats,
         )
-        last = _sweep(clone, [next(seeds) for _ in range(4)], 1)
-        sent = sum(path.stat().st_size for path in last["objects"])
-        store = _store_seconds(clone, _clone(clone, Path(folder) / "other"), last["objects"])
+        four = [next(seeds) for _ in range(4)]
+        last = _sweep(clone, four, 1)
+        again = _sweep(clone, four, 1)  # of which all is recorded
+        sent = sum(len(content) for content in last["objects"].values())
+        store = _store_seconds(clone, last, pushed=frozenset())
+        known = _store_seconds(clone, last, pushed=_pushed(clone))
     trial = median(seconds["bare run"])
     return {
         "seconds": seconds,
@@ -51,7 +57,10 @@ def cluster(full: bool) -> dict[str, Any]:
         "sent_mib": sent / 2**20,
         "store_seconds": store,
         "record_seconds": last["record_seconds"],
+        "store_pushed_seconds": known,
+        "ask_seconds": again["record_seconds"],
         "simulation": [simulated(nodes, trial, store, last["record_seconds"]) for nodes in NODES],
+        "simulation_pushed": [simulated(nodes, trial, known, again["record_seconds"]) for nodes in NODES],
     }
 
 
@@ -69,13 +78,43 @@ def _bare(clone: Path, seed: int) -> float:
     return seconds
 
 
-def _store_seconds(clone: Path, other: Path, objects: list[Path]) -> float:
-    """Seconds that the outputs of a trial take to be checked and put into another clone's cache."""
-    content = {"".join(path.parts[-2:]): path.read_bytes() for path in objects}
-    with chdir(other):
+def _pushed(clone: Path) -> frozenset[str]:
+    """The paths that DVC pushes to a remote."""
+    with Repo(str(clone)) as repo:
+        return frozenset(str(out) for out in repo.index.outs if out.use_cache)
+
+
+def _store_seconds(clone: Path, trial: dict[str, Any], pushed: frozenset[str]) -> float:
+    """Seconds that what a trial sends takes to be checked and stored, in a clone that has none of it.
+
+    Files whose paths are `pushed` are sent by their hashes alone.
+    """
+    from pipeline.cluster import overrides, plan, receiver  # which need Ray
+    from pipeline.cluster.results import Results
+
+    entries = trial["entries"]
+    hashes = {out["path"]: out["md5"] for entry in entries.values() for out in entry.get("outs", [])}
+    known = frozenset(hash_name for path, hash_name in hashes.items() if path in pushed)
+    metrics = trial["objects"][hashes[str(ModelPaths(BITS).metrics)]]
+    content = {
+        "objects": {name: value for name, value in trial["objects"].items() if name not in known},
+        "runs": {},
+        "provenances": {},
+        "entries": entries,
+        "metrics": metrics,
+        "pushed": known,
+    }
+    with tempfile.TemporaryDirectory() as folder, chdir(clone):
+        planned = overrides.trials(BITS, ["seed=1"], [], None, config.load())
+        sweep = plan.plan(config.load().model(BITS), planned, "stored")
+        os.chdir(_clone(clone, Path(folder) / "other"))
         started = time.perf_counter()
-        exchange.add(content, {})
-        return time.perf_counter() - started
+        record = receiver.receive(sweep, "stored-1", content, [])
+        Results(sweep).save(record)
+        seconds = time.perf_counter() - started
+    if record.outcome != "finished":
+        raise RuntimeError(record.reason)
+    return seconds
 
 
 def _sweep(clone: Path, seeds: list[int], cpus: int) -> dict[str, Any]:
@@ -89,15 +128,16 @@ def _sweep(clone: Path, seeds: list[int], cpus: int) -> dict[str, Any]:
     if process.returncode:
         raise RuntimeError("".join(line for _, line in lines))
     recorded = [at for at, line in lines if line.startswith("recorded ")]
-    ended = max(at for at, line in lines if re.search(r": finished, accuracy", line))
+    ended = max((at for at, line in lines if re.search(r": finished, accuracy", line)), default=0.0)
     files = [path for path in (clone / "sweeps").glob("*/*.json") if path.name != "sweep.json"]
     newest = json.loads(max(files, key=lambda path: path.stat().st_mtime).read_text())
     hashes = [out["md5"] for entry in newest["entries"].values() for out in entry.get("outs", [])]
-    cached = [clone / ".dvc" / "cache" / "files" / "md5" / each[:2] / each[2:] for each in hashes]
+    cached = {each: clone / ".dvc" / "cache" / "files" / "md5" / each[:2] / each[2:] for each in hashes}
     return {
         "seconds": time.perf_counter() - started,
-        "record_seconds": (recorded[-1] - ended) / len(recorded),
-        "objects": [path for path in cached if path.is_file()],
+        "record_seconds": (recorded[-1] - max(ended, recorded[0])) / max(1, len(recorded) - 1),
+        "objects": {name: path.read_bytes() for name, path in cached.items() if path.is_file()},
+        "entries": newest["entries"],
     }
 
 

@@ -111,10 +111,6 @@ def _orchestration(content: dict[str, Any]) -> list[str]:
 
 def _cluster(content: dict[str, Any]) -> list[str]:
     seconds = [[name, f"{statistics.median(values):.1f}"] for name, values in content["seconds"].items()]
-    rows = []
-    for row in content["simulation"]:
-        minutes = (f"{row[name] / 60:.1f}" for name in ("trained_seconds", "total_seconds"))
-        rows.append([row["nodes"], row["trials"], *minutes, f"{row['busy']:.0%}", f"{row['driver_load']:.2f}"])
     return [
         "## Cluster",
         "A trial of bits-lstm24 with 2,000 steps: by `dvc repro` alone, and by `pipeline sweep`, with the start of Ray "
@@ -125,8 +121,32 @@ def _cluster(content: dict[str, Any]) -> list[str]:
         f"records them in {content['record_seconds']:.1f} s. With these durations, a simulation of ten trials on each "
         "node (only the scheduling is simulated). Load: seconds of storing and recording that come to the driver in a "
         "second. " + _saturated(content),
-        _table(rows, ["nodes", "trials", "trained, min", "recorded, min", "nodes busy", "load of the driver"]),
+        _simulated(content["simulation"]),
+        "Where workers push to DVC's remote and record to MLflow's server themselves, the driver gets hashes, which it "
+        f"stores in {content['store_pushed_seconds']:.3f} s, and asks the server for a run in "
+        f"{content['ask_seconds']:.3f} s:",
+        _simulated(content["simulation_pushed"]),
     ]
+
+
+def busy_nodes(content: dict[str, Any]) -> str:
+    """How much of their time the nodes of simulated clusters work, in a sentence for documents."""
+
+    def shares(rows: list[dict[str, Any]]) -> str:
+        return ", ".join(f"{row['busy']:.0%} on {row['nodes']:,} nodes" for row in rows)
+
+    return (
+        f"Nodes run trials for this share of their time: {shares(content['simulation_pushed'])} where workers push and "
+        f"record themselves, {shares(content['simulation'])} where the driver does it."
+    )
+
+
+def _simulated(simulation: list[dict[str, Any]]) -> str:
+    rows = []
+    for row in simulation:
+        minutes = (f"{row[name] / 60:.1f}" for name in ("trained_seconds", "total_seconds"))
+        rows.append([row["nodes"], row["trials"], *minutes, f"{row['busy']:.0%}", f"{row['driver_load']:.2f}"])
+    return _table(rows, ["nodes", "trials", "trained, min", "recorded, min", "nodes busy", "load of the driver"])
 
 
 def _saturated(content: dict[str, Any]) -> str:

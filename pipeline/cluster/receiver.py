@@ -12,7 +12,7 @@ from pipeline.cluster.plan import Sweep
 from pipeline.cluster.results import Results, TrialRecord
 from pipeline.cluster.worker import FAILED, FINISHED, RUNNING, STOPPED
 from pipeline.errors import PipelineError, quoted
-from pipeline.files import md5_of, parse_yaml, write_bytes
+from pipeline.files import md5_of, write_bytes
 from pipeline.lineage import dvc, exchange
 from pipeline.lineage.artifacts import trained_weights
 from pipeline.paths import LOCK, MODEL_STAGES, stage
@@ -72,7 +72,7 @@ def receive(sweep: Sweep, name: str, content: dict[str, Any], rows: list[dict[st
     """Put the outputs of a trial into DVC's cache, and return its record; a damaged one is a failed trial."""
     overrides, model, files = sweep.trials[name].overrides, sweep.setup.name, sweep.setup.paths
     try:
-        entries = _entries(content["lock"], sweep)
+        entries = _entries(content["entries"], sweep)
         sent = {**sweep.shipment.objects, **content["objects"]}
         for address in (stage(verb, model) for verb in MODEL_STAGES):
             for path, hash_name in dvc.hashes(entries[address], "outs").items():
@@ -99,12 +99,14 @@ def _metrics(content: bytes, hashes: dict[str, str], path: Path) -> dict[str, An
     return metrics
 
 
-def _entries(lock: bytes, sweep: Sweep) -> dict[str, Any]:
-    """The entries of dvc.lock that a model depends on."""
+def _entries(sent: Any, sweep: Sweep) -> dict[str, Any]:
+    """The entries of dvc.lock that a model depends on, of those that were sent."""
     task, model = sweep.setup.task.name, sweep.setup.name
     wanted = [stage(verb, task) for verb in ("generate", "split")] + [stage(verb, model) for verb in MODEL_STAGES]
     try:
-        entries = parse_yaml(lock)["stages"]
-        return {address: entries[address] for address in wanted}
+        entries = {address: sent[address] for address in wanted}
+        for entry in entries.values():
+            dvc.check(entry)
+        return entries
     except dvc.INVALID:
         raise PipelineError(f"{quoted(str(LOCK))} came damaged; run the sweep again.") from None
