@@ -114,9 +114,9 @@ def _token() -> str:
         return token
     path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeError):
-        return ""
+        return ""  # no cluster's
 
 
 def _is_here(host: str) -> bool:
@@ -144,7 +144,10 @@ def main(words: list[str]) -> int:
     os.environ.update(SETTINGS | variables(folder))
     if not words:
         raise Refused(f"give --head on the first machine, and its ADDRESS:{PORT} on each other one.")
-    here = own_address((folder / "addresses").read_text(encoding="utf-8").split())
+    try:
+        here = own_address((folder / "addresses").read_text(encoding="utf-8").split())
+    except (OSError, UnicodeError):
+        raise Refused(f"{folder} has no keys of a cluster that can be read; copy them anew.") from None
     head, more = words[0] == "--head", words[1:]
     where = ["--head", f"--port={PORT}", "--include-dashboard=false"] if head else [f"--address={words[0]}"]
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", *where, f"--node-ip-address={here}", "--block"]

@@ -1,4 +1,4 @@
-"""An evaluation whose chunks two nodes predict."""
+"""What an evaluation in parts refuses; test_hosts.py has the evaluation itself."""
 
 from pathlib import Path
 

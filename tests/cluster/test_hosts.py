@@ -214,7 +214,7 @@ def await_checkpoint(cluster: Cluster, folder: Path) -> None:
 def test_a_training_on_two_hosts_ends_with_the_same_bytes_though_it_is_disturbed(cluster: Cluster) -> None:
     cluster.wait_for_workers()
     folder = cluster.project()
-    project.change(folder, f"models.{MODEL}.recipes.fast.steps", 600)
+    project.change(folder, f"models.{MODEL}.recipes.fast.steps", 1200)
     project.change(folder, f"models.{MODEL}.recipes.fast.log_every", 20)
     words = ("train", MODEL, "--workers", "2", "--address", ADDRESS)
     cluster.run(folder, "pipeline", *words)
@@ -224,7 +224,7 @@ def test_a_training_on_two_hosts_ends_with_the_same_bytes_though_it_is_disturbed
     assert provenance["environment"]["workers"] == 2
     done = cluster.run(folder, "dvc", "repro", f"evaluate@{MODEL}", PIPELINE_RECORD="off")
     assert f"train@{MODEL}" not in project.stages_run(done.stdout), "DVC knows the training"
-    # A worker stands still, and the network is down for five seconds.
+    # A worker stands still, the network is down for five seconds; then a worker is killed.
     trained.unlink()
     process = cluster.begin(folder, *words)
     await_checkpoint(cluster, folder)
@@ -232,19 +232,14 @@ def test_a_training_on_two_hosts_ends_with_the_same_bytes_though_it_is_disturbed
         listening = cluster.hosts[name].run("ss", "--listening", "--tcp", "--processes").stdout
         assert "ray" in listening
         assert '"python' not in listening, "a training listens nowhere once its workers are there"
-    slow = cluster.find(WORKERS, "-m pipeline train")[0]
+    slow, other = cluster.find(WORKERS, "-m pipeline train")
     slow.suspend()
     pull_the_cable(cluster, 5)
     slow.resume()
-    assert process.wait(LIMIT) == 0, cluster.said(folder).read_text()
-    assert md5(trained) == expected
-    # A worker is killed.
-    trained.unlink()
-    process = cluster.begin(folder, *words)
-    assert until(lambda: bool(list((folder / "checkpoints").glob(f"{MODEL}-*.npz"))), 200), cluster.said(
-        folder
-    ).read_text()
-    cluster.find(WORKERS, "-m pipeline train")[-1].kill()
+    (checkpoint,) = (folder / "checkpoints").glob(f"{MODEL}-*.npz")
+    before = checkpoint.stat().st_mtime_ns
+    assert until(lambda: checkpoint.stat().st_mtime_ns > before, 60), "it goes on"
+    other.kill()
     assert process.wait(LIMIT) == 2
     said = cluster.said(folder).read_text()
     assert f"error: {MODEL}: a worker failed or was lost" in said

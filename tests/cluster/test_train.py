@@ -1,4 +1,4 @@
-"""One model trained by two workers on two nodes."""
+"""What the driver of a training takes from its workers; test_hosts.py has the training itself."""
 
 import sys
 from pathlib import Path

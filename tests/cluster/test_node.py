@@ -1,0 +1,125 @@
+"""What a machine says whose keys are missing, damaged or of another cluster. No Ray is started."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+
+import grpc
+import pytest
+
+from pipeline.cluster import node
+from pipeline.training import keys
+
+pytest.importorskip("ray", reason="the extra `cluster` is not installed; `make cluster` installs it")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("keys") / "keys"
+    keys.write(keys.make(["127.0.0.1"]) | {"node.py": Path(node.__file__).read_bytes()}, folder)
+    return folder
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "keys"))
+
+
+def serving(folder: Path, encrypted: bool = True, token: bool = True, says: str = "") -> tuple[grpc.Server, str]:
+    """A server that answers as Ray does, with these keys."""
+
+    class Handler(grpc.GenericRpcHandler):  # type: ignore[misc]
+        def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+            assert details.method == node.ALIVE
+            given = dict(details.invocation_metadata).get("authorization")
+
+            def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
+                if token and given != f"Bearer {(folder / keys.TOKEN).read_text()}":
+                    context.abort(grpc.StatusCode.UNAUTHENTICATED, "")
+                return (says or version("ray")).encode()
+
+            return grpc.unary_unary_rpc_method_handler(answer)
+
+    server = grpc.server(ThreadPoolExecutor(2))
+    server.add_generic_rpc_handlers([Handler()])
+    if encrypted:
+        pair = [((folder / keys.KEY).read_bytes(), (folder / keys.CERTIFICATE).read_bytes())]
+        credentials = grpc.ssl_server_credentials(pair, (folder / keys.AUTHORITY).read_bytes(), True)
+        port = server.add_secure_port("127.0.0.1:0", credentials)
+    else:
+        port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    return server, f"127.0.0.1:{port}"
+
+
+@pytest.fixture(autouse=True)
+def environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name, value in node.variables(folder).items():
+        monkeypatch.setenv(name, value)
+    yield
+
+
+def refusal(address: str, insecure: bool = False) -> str:
+    with pytest.raises(node.Refused) as refused:
+        node.require_safe(address, insecure)
+    return str(refused.value)
+
+
+def test_a_cluster_with_the_same_keys_is_safe(made: Path) -> None:
+    server, address = serving(made)
+    node.require_safe(address)
+    server.stop(None)
+
+
+def test_what_is_wrong_with_a_cluster_is_said(made: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    servers = [serving(made), serving(made, token=False), serving(made, says="9.9.9"), serving(made, encrypted=False)]
+    safe, no_token, old, plain = (address for _, address in servers)
+    assert "asks for no token: whoever reaches it runs code on it" in refusal(no_token)
+    node.require_safe(no_token, insecure=True)
+    assert "has another version of Ray than" in refusal(old)
+    assert "is not encrypted, or is none" in refusal(plain)
+    (folder / keys.TOKEN).write_text("0" * 64)
+    assert "has another token" in refusal(safe)
+    (folder / keys.TOKEN).write_bytes(b"\xff")
+    assert "has another token" in refusal(safe)
+    for name in (keys.AUTHORITY, keys.CERTIFICATE):
+        (folder / name).write_bytes(b"nonsense")
+        assert "has other keys, or is none" in refusal(safe)
+    (folder / keys.KEY).unlink()
+    assert "the keys cannot be read" in refusal(safe)
+    for name in node.variables(folder):
+        monkeypatch.delenv(name)
+    assert "nothing answers at 10.0.0" in refusal("10.0.0:1")
+    for server, _ in servers:
+        server.stop(None)
+
+
+@pytest.mark.parametrize("damage", ["missing", "no folder", "not UTF-8", "empty", "of another machine"])
+def test_a_node_without_its_addresses_ends_with_a_sentence(folder: Path, damage: str) -> None:
+    path = folder / keys.ADDRESSES
+    path.unlink()
+    content = {"not UTF-8": b"\xff", "empty": b"", "of another machine": b"192.0.2.1"}.get(damage)
+    if content is not None:
+        path.write_bytes(content)
+    if damage == "no folder":
+        path.mkdir()
+    done = subprocess.run(
+        [sys.executable, str(folder / "node.py"), "--head"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [[], ["nonsense"], ["127.0.0.1:9"], ["127.0.0.1:99999"], ["[::1"]])
+def test_a_node_with_a_wrong_address_ends_with_a_sentence(folder: Path, words: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, str(folder / "node.py"), *words], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
