@@ -22,6 +22,7 @@ from typing import Any
 
 PORT = 6379
 SECONDS = 2  # for one answer
+START = 20  # seconds; Ray that ends earlier was never there
 AGAIN = 5  # seconds until a lost machine tries to join again
 FULL = 1 << 30  # bytes that are left on a full disk; of a small one, 5 %
 SETTINGS = {
@@ -151,8 +152,10 @@ def main(words: list[str]) -> int:
     head, more = words[0] == "--head", words[1:]
     where = ["--head", f"--port={PORT}", "--include-dashboard=false"] if head else [f"--address={words[0]}"]
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", *where, f"--node-ip-address={here}", "--block"]
-    joined = False
-    while True:
+    told, joined = threading.Event(), False
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: told.set())
+    while not told.is_set():
         try:
             if not head:
                 _require_space()
@@ -162,30 +165,34 @@ def main(words: list[str]) -> int:
                 raise
         else:
             print(f"{here}: {'the first machine' if head else 'joins ' + words[0]}", flush=True)
-            joined, lost = True, _run([*command, *more], leaves=not head)
-            if not lost:
-                return 0
-            if head:
-                raise Refused(f"Ray ended ({lost}); its log is in /tmp/ray/session_latest/logs.")
-            print(f"{here}: {lost}; joins again when it can", flush=True)
-        time.sleep(AGAIN)
+            started = time.monotonic()
+            lost = _run([*command, *more], told, leaves=not head)
+            joined = joined or time.monotonic() - started > START
+            if lost and (head or not joined):
+                raise Refused(f"{lost}; what it said is above, and in /tmp/ray/session_latest/logs.")
+            if lost:
+                print(f"{here}: {lost}; joins again when it can", flush=True)
+        told.wait(AGAIN)
+    return 0
 
 
-def _run(command: list[str], leaves: bool) -> str:
-    """Run Ray; return why it ended, or "" if this process was told to end. `leaves`: whether a full disk ends it."""
-    process, told = subprocess.Popen(command, stdout=subprocess.DEVNULL), threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: told.set())
-    reason = ""
-    while process.poll() is None and not reason and not told.wait(1):
-        with contextlib.suppress(Refused):
+def _run(command: list[str], told: threading.Event, leaves: bool) -> str:
+    """Run Ray until it ends, or until this process is told to end; return why it ended, "" for the latter.
+
+    `leaves`: whether a full disk ends it.
+    """
+    process, full = subprocess.Popen(command, stdout=subprocess.DEVNULL), False
+    while process.poll() is None and not full and not told.wait(1):
+        try:
             _require_space()
-            continue
-        reason = "the disk is full" if leaves else ""
+        except Refused:
+            full = leaves
     if process.poll() is None:
         process.terminate()
         process.wait()
-    return "" if told.is_set() else reason or f"Ray ended with status {process.returncode}"
+    if told.is_set():
+        return ""
+    return "the disk is full" if full else f"Ray ended with status {process.returncode}"
 
 
 def _require_space() -> None:

@@ -71,10 +71,13 @@ def make(addresses: Sequence[str] = ()) -> dict[str, bytes]:
 
 
 def write(keys: dict[str, bytes], path: Path) -> None:
-    """Write keys into a new folder, which its owner alone can open. Raises PipelineError if it is there."""
+    """Write keys into a new folder, which its owner alone can open, and which git ignores.
+
+    Raises PipelineError if it is there.
+    """
     try:
         path.mkdir(mode=0o700)
-        for name, content in keys.items():
+        for name, content in ({".gitignore": b"*\n"} | keys).items():
             (path / name).touch(mode=0o600)
             (path / name).write_bytes(content)
     except FileExistsError:

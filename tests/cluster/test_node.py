@@ -120,3 +120,11 @@ def test_a_node_with_a_wrong_address_ends_with_a_sentence(folder: Path, words: l
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_node_that_ray_does_not_start_ends_with_a_sentence(folder: Path) -> None:
+    command = [sys.executable, str(folder / "node.py"), "--head", "--num-cpus", "many"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: Ray ended with status 2; what it said is above")
+    assert "many" in done.stderr

@@ -17,6 +17,7 @@ from pipeline.errors import PipelineError
 from pipeline.training import channel, keys
 from pipeline.training.channel import Channel, LostError
 from pipeline.training.distributed import Workers
+from tests.harness import project
 from tests.harness.process import free_port, until
 
 FACTS = {"python": "3", "numpy": "2"}
@@ -201,6 +202,8 @@ def test_keys_are_for_their_owner_alone_and_never_replaced(tmp_path: Path) -> No
     keys.write(keys.make(["10.0.0.1", "::1"]), folder)
     assert folder.stat().st_mode & 0o077 == 0
     assert {path.stat().st_mode & 0o077 for path in folder.iterdir()} == {0}
+    project.run(tmp_path, "git", "init", "--quiet")
+    assert project.run(tmp_path, "git", "status", "--porcelain").stdout.split() == [], "no key gets into a commit"
     before = {path: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(PipelineError, match=r"is there, with the keys of a cluster; remove it to make others"):
         keys.write(keys.make(), folder)
