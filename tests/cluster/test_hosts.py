@@ -72,6 +72,18 @@ def test_a_sweep_on_two_hosts_is_one_of_this_machine(
     assert trained_here(swept, records["four-1"]) == weights(records["four-1"])
 
 
+def test_the_hosts_share_nothing(cluster: Cluster) -> None:
+    folder = cluster.project()
+    for name in WORKERS:
+        host = cluster.hosts[name]
+        for path in (project.ROOT, folder, f"/srv/{folder.name}"):
+            assert host.run("test", "-e", str(path), ok=False).returncode == 1, path
+        assert host.run("hostname").stdout.strip() == name
+        assert host.run("python", "-c", "import pipeline", ok=False).returncode == 1
+    seen = {name: cluster.hosts[name].run("ls", "/proc").stdout.count("\n") for name in WORKERS}
+    assert max(seen.values()) < len(psutil.pids()), "each sees its own processes"
+
+
 def kill_a_worker(cluster: Cluster) -> None:
     killed = cluster.find(WORKERS, "Trainable.train")[0]
     below = killed.children(recursive=True)
