@@ -30,7 +30,7 @@ OWN_KEYS = {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_USE_T
 class Cluster:
     """Where Ray runs."""
 
-    address: str | None = None  # HOST:PORT; None: on this machine alone, with an end at the end of the command
+    address: str | None = None  # HOST:PORT; None: this machine alone, until the command ends
     insecure: bool = False  # whether one without token or encryption will do
 
 

@@ -215,7 +215,7 @@ def outputs(root: Path, shipment: Shipment, pushed: frozenset[str] = frozenset()
         "objects": {name: path.read_bytes() for name, path in objects.items() if name not in known},
         "runs": {path.relative_to(cache / "runs").as_posix(): path.read_bytes() for path in _files(cache / "runs")},
         "provenances": _provenances(root, shipment),
-        "entries": YAML(typ="safe", pure=True).load((root / "dvc.lock").read_bytes())["stages"],  # the driver is busy
+        "entries": YAML(typ="safe", pure=True).load((root / "dvc.lock").read_bytes())["stages"],  # parsing takes long
         "metrics": (root / shipment.metrics).read_bytes(),
     }
 

@@ -8,6 +8,7 @@ import ipaddress
 import os
 import secrets
 import ssl
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -75,15 +76,18 @@ def write(keys: dict[str, bytes], path: Path) -> None:
 
     Raises PipelineError if it is there.
     """
-    try:
-        path.mkdir(mode=0o700)
-        for name, content in ({".gitignore": b"*\n"} | keys).items():
-            (path / name).touch(mode=0o600)
-            (path / name).write_bytes(content)
-    except FileExistsError:
+    if path.exists():
         raise PipelineError(
             f"{path} is there, with the keys of a cluster; remove it to make others, and copy these to all machines."
-        ) from None
+        )
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
+            draft = Path(folder) / path.name
+            draft.mkdir(mode=0o700)
+            for name, content in ({".gitignore": b"*\n"} | keys).items():
+                (draft / name).touch(mode=0o600)
+                (draft / name).write_bytes(content)
+            draft.rename(path)
     except OSError as error:
         raise PipelineError(f"{path} could not be written ({error.strerror}); free some space, or fix it.") from None
 

@@ -211,3 +211,13 @@ def test_keys_are_for_their_owner_alone_and_never_replaced(tmp_path: Path) -> No
     assert b"PRIVATE" not in before[folder / keys.AUTHORITY], "the authority signs no more"
     with pytest.raises(PipelineError, match=r"'nonsense' does not appear to be an IPv4 or IPv6 address; give"):
         keys.make(["nonsense"])
+
+
+def test_keys_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    folder = tmp_path / "parent" / "new"
+    with pytest.raises(PipelineError, match=r"could not be written"):
+        keys.write(keys.make(), folder)
+    folder.parent.mkdir()
+    with pytest.raises(PipelineError, match=r"could not be written"):
+        keys.write(keys.make() | {"no/such/folder": b""}, folder)
+    assert list(folder.parent.iterdir()) == []
