@@ -6,6 +6,7 @@ disk is full, it leaves, so that its work goes on elsewhere, and joins again whe
 """
 
 import contextlib
+import importlib
 import ipaddress
 import os
 import shutil
@@ -81,6 +82,17 @@ def require_safe(address: str, insecure: bool = False) -> None:
         raise Refused(f"{sys.executable} has no Ray; install requirements-cluster.lock.") from None
     if here not in said:
         raise Refused(f"the cluster at {address} has another version of Ray than {here}; install the same lock file.")
+    python = ".".join(map(str, sys.version_info[:3]))
+    if (there := _python_of(address)) != python:
+        raise Refused(f"the cluster at {address} has Python {there}, this machine has {python}; use the same on both.")
+
+
+def _python_of(address: str) -> str:
+    """The version of Python with which a cluster was started."""
+    from ray._common.usage.usage_lib import get_cluster_metadata
+
+    compiled = importlib.import_module("ray._raylet")
+    return str(get_cluster_metadata(compiled.GcsClient(address=address))["python_version"])
 
 
 def _ask(address: str, encrypted: bool, token: str) -> tuple[str, str]:

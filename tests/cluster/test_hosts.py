@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.files import md5
 from pipeline.paths import ModelPaths
-from tests.cluster.cluster import ADDRESS, LIMIT, WORKERS, Cluster
+from tests.cluster.cluster import ADDRESS, LIMIT, NODE, WORKERS, Cluster
 from tests.cluster.conftest import MODEL, runs, trained_here, trials, weights
 from tests.harness import project
 from tests.harness.process import until
@@ -307,3 +307,22 @@ def test_a_node_with_another_version_of_a_package_is_refused_by_its_name(cluster
     assert done.returncode == 2
     assert re.search(r"error: the node 10\.77\.0\.\d has keras 3\.", done.stderr)
     assert "this machine has 0.0.1; install the same lock file on both." in done.stderr
+
+
+def test_a_machine_with_another_python_is_refused_by_its_version(cluster: Cluster) -> None:
+    folder = cluster.project()
+    fake = folder.parent / "python"
+    fake.mkdir()
+    (fake / "sitecustomize.py").write_text(
+        "import sys\nfrom collections import namedtuple\n"
+        "names = ('major', 'minor', 'micro', 'releaselevel', 'serial')\n"
+        "sys.version_info = namedtuple('version_info', names)(*sys.version_info[:2], 99, *sys.version_info[3:])\n"
+    )
+    words = ("sweep", MODEL, "-S", "seed=1", "--address", ADDRESS)
+    for done in (
+        cluster.run(folder, "pipeline", *words, ok=False, PYTHONPATH="/srv/python"),
+        cluster.driver.run("python", NODE, ADDRESS, ok=False, PYTHONPATH="/srv/python"),
+    ):
+        assert done.returncode == 2
+        assert re.search(rf"error: .* {ADDRESS} has Python [\d.]+, this machine has [\d.]+\.99; ", done.stderr)
+        assert "Traceback" not in done.stderr
