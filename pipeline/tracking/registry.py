@@ -3,6 +3,8 @@
 The title is an alias of the registered model: champion-mnist. Only `promote` gives it, and the gate must pass.
 """
 
+import base64
+import io
 import re
 import shutil
 import tempfile
@@ -12,16 +14,20 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from PIL import Image
+
 import pipeline
 from pipeline import tasks
 from pipeline.config import Gate
-from pipeline.dataset import load_examples
+from pipeline.dataset import DatasetInfo, load_examples
 from pipeline.files import load_json, md5
 from pipeline.inference import evaluation
 from pipeline.inference.predict import DEFAULT
 from pipeline.lineage.artifacts import Artifacts
 from pipeline.lineage.provenance import Provenance
 from pipeline.paths import MANIFEST, ModelPaths, TaskPaths, repro
+from pipeline.tasks.inputs import Inputs
 from pipeline.tracking import connection
 from pipeline.tracking.gate import Champion, Verdict, judge
 from pipeline.tracking.schema import CHAMPION
@@ -30,7 +36,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-TAKES = "It takes texts, pictures in base64, or features, float32 `sequence`."
+TAKES = "It takes texts, pictures in base64, or, in a column `sequence`, features."
 REQUIREMENTS = (  # what a packaged model needs to predict
     *("mlflow", "numpy", "onnxruntime", "opencv-python-headless", "pandas", "pillow", "pyarrow", "pydantic", "regex"),
     "ruamel.yaml",
@@ -63,25 +69,36 @@ def write_package(artifacts: Artifacts, folder: Path, run_id: str = "", model_id
     """Write the package: the ONNX file, the facts of its dataset, and the code that predicts; no pickle."""
     import mlflow.pyfunc
     from mlflow.models import Model, infer_signature
+    from mlflow.types.schema import ColSpec, DataType, Schema
 
     paths, examples = artifacts.paths, load_examples(artifacts.task)
     encoded, _ = examples.split("train")
-    features = tasks.load(artifacts.task.name).features
     data = folder.parent / artifacts.model
     data.mkdir()
     for path in (paths.onnx, paths.info, paths.export / MANIFEST):
         shutil.copy(path, data)
+    signature = infer_signature(model_output=ANSWER, params=asdict(DEFAULT))
+    signature.inputs = Schema([ColSpec(DataType.string)])  # a text; a table of features passes, too
     mlflow.pyfunc.save_model(
         folder,
         loader_module=SERVED_MODEL,
         data_path=data,
         code_paths=[str(Path(pipeline.__file__).parent)],
         pip_requirements=[f"{name}=={installed(name)}" for name in REQUIREMENTS],
-        signature=infer_signature(model_output=ANSWER, params=asdict(DEFAULT)),  # the input: texts or an array
-        input_example={"sequence": features(encoded[:1], examples.info)},
+        signature=signature,
+        input_example=[_example(tasks.load(artifacts.task.name).inputs, encoded[0], examples.info)],
         metadata=load_json(paths.info, repro("export", artifacts.model), dict[str, Any]),
         mlflow_model=Model(run_id=run_id, model_id=model_id),
     )
+
+
+def _example(inputs: Inputs, code: np.ndarray, info: DatasetInfo) -> str:
+    """An encoded example (code,) as the text that a served model takes."""
+    if inputs.reads_files:
+        with io.BytesIO() as file:
+            Image.fromarray(inputs.image(code, info)).save(file, "PNG")
+            return base64.b64encode(file.getvalue()).decode()
+    return inputs.decode(code, info) or ",".join(map(str, code.tolist()))
 
 
 def register(

@@ -5,17 +5,19 @@ MLflow imports this module from the copy of `pipeline` in the package: nothing i
 
 import base64
 import binascii
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from mlflow.exceptions import MlflowException
 
 from pipeline.errors import PipelineError
 from pipeline.inference import predict
 from pipeline.paths import ModelPaths
 
+SEQUENCE = "sequence"  # the column of features
+EXPECTED = f"a column `{SEQUENCE}` of (steps, features)"
 NOT_BASE64 = {"error": "the input is not base64; encode the file, as `base64 FILE` does."}
 
 
@@ -29,12 +31,13 @@ class ServedModel:
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> Any:
         """For a list of inputs, an object for each: label, probability and top, or the error of an invalid one.
 
-        An input is a text; for pictures, a file in base64. `params` are those of `predict.Options`. For {"sequence":
-        float32 (batch, steps, features)}, the result is {"probabilities": float32 (batch, classes)}.
+        An input is a text; for pictures, a file in base64. MLflow makes a table of them. `params` are those of
+        `predict.Options`. For a table with a column `sequence`, features (steps, features) in each row, the result is
+        {"probabilities": float32 (batch, classes)}.
         """
         try:
-            if isinstance(model_input, Mapping):
-                return {"probabilities": self._predictor.probabilities(_sequence(model_input))}
+            if isinstance(model_input, pd.DataFrame) and SEQUENCE in model_input:
+                return {"probabilities": self._predictor.probabilities(_features(model_input[SEQUENCE]))}
             return self._predictions([str(text) for text in np.ravel(np.asarray(model_input))], params or {})
         except PipelineError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
@@ -46,11 +49,11 @@ class ServedModel:
         return [NOT_BASE64 if given is None else next(results).content() for given in inputs]
 
 
-def _sequence(arrays: Mapping[str, Any]) -> np.ndarray:
+def _features(examples: Any) -> np.ndarray:
     try:
-        return np.asarray(arrays["sequence"], np.float32)
-    except (KeyError, TypeError, ValueError):
-        raise PipelineError('expected {"sequence": (batch, steps, features)}; pass numbers of that name.') from None
+        return np.asarray([*examples], np.float32)  # of a table, a column of nested lists
+    except (TypeError, ValueError):
+        raise PipelineError(f"the features are no array of numbers; pass {EXPECTED}.") from None
 
 
 def _content(text: str) -> bytes | None:

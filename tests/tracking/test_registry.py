@@ -177,11 +177,12 @@ def test_a_version_holds_the_model_its_signature_an_example_and_the_verdict(
     assert described["metadata"]["class_names"] == class_names(folder)
     model = mlflow.pyfunc.load_model(f"models:/{MODEL}@champion-bits-8")
     signature = model.metadata.signature
+    assert [str(column) for column in signature.inputs] == ["string (required)"]
     assert [column.name for column in signature.outputs] == ["label", "probability", "top"]
     assert {param.name: param.default for param in signature.params} == asdict(predict.DEFAULT)
-    example = model.input_example
-    assert example["sequence"].shape == (1, 8, 1)
-    assert model.predict(example)["probabilities"].sum() == pytest.approx(1, abs=1e-5)
+    (example,) = model.input_example
+    (answer,) = model.predict([example])
+    assert answer["label"] == json.loads(project.invoke("predict", MODEL, "--json", example).stdout)["label"]
 
 
 def test_below_the_floor_there_is_no_champion_until_the_floor_is_lowered(
@@ -322,7 +323,7 @@ def test_the_champion_predicts_as_the_export_does_loaded_or_served(
     command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
     environment = with_path(os.environ, project.BIN)
     with running(command, tmp_path / "serve.log", lambda: responds(f"{address}/ping"), env=environment):
-        check(ask(address, inputs={"sequence": sequence.tolist()})["probabilities"])
+        check(ask(address, dataframe_records=[{"sequence": each} for each in sequence.tolist()])["probabilities"])
         assert ask(address, inputs=strings) == answers
         (brief, wrong) = ask(address, inputs=[strings[0], "0112"], params={"top": 1})
         assert brief == {key: value if key != "top" else value[:1] for key, value in answers[0].items()}
@@ -344,6 +345,8 @@ def test_pictures_come_in_base64_and_no_path_is_opened(
 ) -> None:
     track(_copy(trained, tmp_path / "project", MNIST), monkeypatch)
     model = mlflow.pyfunc.load_model(f"models:/{MNIST}/1")
+    (example,) = model.predict(model.input_example)
+    assert example["label"] in [str(digit) for digit in range(10)], "the example is a picture"
     picture = project.ROOT / "docs" / "seven.png"
     printed = json.loads(project.invoke("predict", MNIST, "--json", str(picture)).stdout)
     sent = base64.b64encode(picture.read_bytes()).decode()
@@ -357,8 +360,11 @@ def test_pictures_come_in_base64_and_no_path_is_opened(
     ("question", "params", "sentence"),
     [
         ({"sequence": [[0.0]]}, {}, "an array (1, 1) came, expected (batch, 8, 1); pass float32 features."),
-        ({"sequence": [[["a"]]]}, {}, 'expected {"sequence": (batch, steps, features)}; pass numbers of that name.'),
-        ({"other": [[[0.0]]]}, {}, 'expected {"sequence": (batch, steps, features)}; pass numbers of that name.'),
+        (
+            {"sequence": [[["a"]]]},
+            {},
+            "the features are no array of numbers; pass a column `sequence`",
+        ),
         (["01101010"], {"top": 0}, "top is 0, expected 1 to 1,000,000; change it."),
         (["01101010"], {"words": 10**9}, "words is 1000000000, expected 1 to 10,000; change it."),
     ],
