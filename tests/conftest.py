@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 
 import dvc.repo  # noqa: F401  # DVC binds its log to the standard output of its first import: not to that of a test
@@ -20,6 +21,7 @@ hypothesis.settings.register_profile("project", deadline=None)  # the first exam
 hypothesis.settings.load_profile("project")
 # Fixtures that train, or that need what was trained: their tests are left out of `make test-fast`.
 SLOW = {"trained", "trained_project"}
+LONG = 60  # seconds
 SYSTEM = Path(__file__).parent / "system"
 
 
@@ -46,6 +48,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     needing = [item.path for item in items if SLOW & set(getattr(item, "fixturenames", ()))]
     clustered = [item.path for item in items if item.get_closest_marker("cluster")]
     items.sort(key=lambda item: (item.path not in needing[:1], item.path not in clustered, item.path in needing))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the seconds of each part of a long run, those of all processes; CONTRIBUTING.md has them of a whole run."""
+    seconds: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds["/".join(report.nodeid.split("::")[0].split("/")[:2])] += report.duration
+    if seconds.total() > LONG:
+        terminalreporter.section("seconds by part")
+        for part, taken in seconds.most_common():
+            terminalreporter.write_line(f"{taken:6.0f}  {part}")
 
 
 @pytest.fixture(autouse=True)

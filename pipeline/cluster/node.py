@@ -82,17 +82,21 @@ def require_safe(address: str, insecure: bool = False) -> None:
         raise Refused(f"{sys.executable} has no Ray; install requirements-cluster.lock.") from None
     if here not in said:
         raise Refused(f"the cluster at {address} has another version of Ray than {here}; install the same lock file.")
-    python = ".".join(map(str, sys.version_info[:3]))
-    if (there := _python_of(address)) != python:
-        raise Refused(f"the cluster at {address} has Python {there}, this machine has {python}; use the same on both.")
 
 
-def _python_of(address: str) -> str:
-    """The version of Python with which a cluster was started."""
+def require_same_python(address: str) -> None:
+    """Raise Refused unless a Ray cluster was started with this version of Python: Ray would raise, with a traceback."""
     from ray._common.usage.usage_lib import get_cluster_metadata
+    from ray.exceptions import RpcError
 
     compiled = importlib.import_module("ray._raylet")
-    return str(get_cluster_metadata(compiled.GcsClient(address=address))["python_version"])
+    try:
+        there = get_cluster_metadata(compiled.GcsClient(address=address))["python_version"]
+    except (RpcError, AttributeError):  # nothing is written yet
+        raise Refused(f"the cluster at {address} is only starting, or ending; try again.") from None
+    python = ".".join(map(str, sys.version_info[:3]))
+    if there != python:
+        raise Refused(f"the cluster at {address} has Python {there}, this machine has {python}; use the same on both.")
 
 
 def _ask(address: str, encrypted: bool, token: str) -> tuple[str, str]:
@@ -172,6 +176,7 @@ def main(words: list[str]) -> int:
             if not head:
                 _require_space()
                 require_safe(words[0])
+                require_same_python(words[0])
         except Refused:
             if not joined:
                 raise

@@ -50,7 +50,9 @@ def prepare(cluster: Cluster) -> None:
         os.environ.setdefault(name, value)
     if cluster.address:
         try:
-            node.require_safe(_resolved(cluster.address), cluster.insecure)
+            address = _resolved(cluster.address)
+            node.require_safe(address, cluster.insecure)
+            node.require_same_python(address)
         except node.Refused as refused:
             raise PipelineError(str(refused)) from None
 

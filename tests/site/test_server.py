@@ -44,7 +44,7 @@ def ask(
 ) -> tuple[int, bytes, http.client.HTTPMessage]:
     """The status, the content and the headers of an answer; `headers` take the place of those of the page itself."""
     host = address.removeprefix("http://")
-    connection = http.client.HTTPConnection(host, timeout=30)
+    connection = http.client.HTTPConnection(host, timeout=120)
     try:
         connection.putrequest(method, path, skip_host=True)
         own = {"Host": host} | ({"Origin": address, "Content-Length": str(len(body))} if body is not None else {})
