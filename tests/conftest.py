@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 
 import dvc.repo  # noqa: F401  # DVC binds its log to the standard output of its first import: not to that of a test
@@ -52,14 +52,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the seconds of each part of a long run, those of all processes; CONTRIBUTING.md has them of a whole run."""
-    seconds: Counter[str] = Counter()
+    seconds: defaultdict[str, float] = defaultdict(float)
     for reports in terminalreporter.stats.values():
         for report in reports:
             if isinstance(report, pytest.TestReport):
                 seconds["/".join(report.nodeid.split("::")[0].split("/")[:2])] += report.duration
-    if seconds.total() > LONG:
+    if sum(seconds.values()) > LONG:
         terminalreporter.section("seconds by part")
-        for part, taken in seconds.most_common():
+        for part, taken in sorted(seconds.items(), key=lambda each: -each[1]):
             terminalreporter.write_line(f"{taken:6.0f}  {part}")
 
 

@@ -18,11 +18,16 @@ def track(
         list[str] | None,
         typer.Argument(metavar="[REVISION]...", help="commits, branches, tags or DVC experiments"),
     ] = None,
+    relocate: Annotated[
+        bool, typer.Option("--relocate", help="after the project's folder was moved: take the store along")
+    ] = False,
 ) -> None:
     """Bring MLflow and its registry up to date with the models of the workspace, or of revisions."""
     from pipeline import config
-    from pipeline.tracking import track
+    from pipeline.tracking import connection, track
 
+    if relocate:
+        connection.relocate()
     for line in track.track(revisions or [], config.load()):
         echo(line)
 

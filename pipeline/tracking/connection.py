@@ -2,8 +2,9 @@
 
 import logging
 import os
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
 
 SQLITE = "sqlite:///"
 ARTIFACTS = "mlartifacts"  # the folder beside a SQLite file
+ADDRESSES = (  # tables and columns of MLflow that hold addresses of artifacts
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
 
 log = logging.getLogger(__name__)
 
@@ -76,14 +84,45 @@ def client() -> "MlflowClient":
 
 def _require_here(experiments: "Sequence[Experiment]", file: Path) -> None:
     """Raise PipelineError if a SQLite store was made in another folder."""
-    here = (file.parent / ARTIFACTS).as_uri()
     for experiment in experiments:
-        folder = str(experiment.artifact_location).removesuffix(f"/{experiment.name}")
-        if folder != here and folder.startswith("file:") and folder.endswith(f"/{ARTIFACTS}"):
+        if folder := _other_folder(str(experiment.artifact_location), str(experiment.name), file):
             raise PipelineError(
-                f"{quoted(str(file), 200)} was made in another folder, and MLflow would write into {folder}; move it "
-                "back, or delete it: `pipeline track` makes it again from DVC's cache."
+                f"{quoted(str(file), 200)} was made in another folder, and MLflow would write into {folder}; run "
+                "`pipeline track --relocate` to make it the store of this folder, or move it back."
             )
+
+
+def _other_folder(location: str, experiment: str, file: Path) -> str:
+    """The folder of artifacts beside another file, where the artifacts of an experiment are; "" if there are none."""
+    folder = location.removesuffix(f"/{experiment}")
+    elsewhere = folder.startswith("file:") and folder.endswith(f"/{ARTIFACTS}") and folder != _artifacts(file)
+    return folder if elsewhere else ""
+
+
+def _artifacts(file: Path) -> str:
+    return (file.parent / ARTIFACTS).as_uri()
+
+
+def relocate() -> None:
+    """Make a SQLite store that was made in another folder the store of this one: its artifacts are beside it now.
+
+    All addresses change, or none does. Raises PipelineError if the store is no file.
+    """
+    uri, file = redact(tracking_uri()), database_file()
+    if not file or not file.is_file():
+        raise PipelineError(f"the MLflow store {uri} is no file that can be relocated; leave out --relocate.")
+    try:
+        with exclusive(), closing(sqlite3.connect(file)) as database, database:
+            rows = database.execute("SELECT artifact_location, name FROM experiments").fetchall()
+            for folder in {_other_folder(str(location), str(name), file) for location, name in rows} - {""}:
+                for table, column in ADDRESSES:
+                    database.execute(
+                        f"UPDATE {table} SET {column} = ?1 || substr({column}, ?3) "  # noqa: S608  # the names above
+                        f"WHERE substr({column}, 1, ?3) = ?2 || '/'",
+                        (_artifacts(file), folder, len(folder) + 1),
+                    )
+    except sqlite3.Error as error:
+        raise PipelineError(f"the MLflow store {uri} {_advice(error, uri, file)}.") from None
 
 
 def _require_answer(uri: str) -> None:

@@ -270,16 +270,38 @@ def test_an_alias_of_a_version_that_is_gone_is_named(one_model: Path, store: str
     assert "remove the alias or tag that names it" in done.stderr
 
 
-def test_a_store_that_was_moved_is_refused(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_was_moved_is_refused_until_it_is_relocated(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     moved = shutil.copytree(trained, tmp_path / "moved", symlinks=True)
     monkeypatch.chdir(moved)
     before = sorted((trained / "mlartifacts").rglob("*"))
     done = project.invoke("track")
     assert done.exit_code == 2
     assert (
-        f"was made in another folder, and MLflow would write into {(trained / 'mlartifacts').as_uri()}" in done.stderr
+        f"was made in another folder, and MLflow would write into {(trained / 'mlartifacts').as_uri()}; run `pipeline "
+        "track --relocate`" in done.stderr
+    )
+    done = project.invoke("track", "--relocate")
+    assert (done.exit_code, done.stdout.count("up to date:"), "recorded" in done.stdout) == (
+        0,
+        len(project.MODELS),
+        False,
     )
     assert sorted((trained / "mlartifacts").rglob("*")) == before
+    client = MlflowClient(f"sqlite:///{moved / 'mlflow.db'}")
+    for run in client.search_runs([each.experiment_id for each in client.search_experiments()]):
+        assert Path(urlparse(str(run.info.artifact_uri)).path).is_relative_to(moved)
+        assert client.list_artifacts(run.info.run_id)
+    for version in client.search_model_versions():
+        assert Path(urlparse(str(version.source)).path).is_relative_to(moved)
+
+
+def test_a_server_is_not_relocated(monkeypatch: pytest.MonkeyPatch, one_model: Path) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", project.NOBODY)
+    done = project.invoke("track", "--relocate")
+    assert done.exit_code == 2
+    assert "is no file that can be relocated; leave out --relocate" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["what?", "100%", "a#b"])
