@@ -6,10 +6,11 @@ from pathlib import Path
 PARAMS = Path("params.yaml")
 STAGES = Path("dvc.yaml")
 SCHEMA = Path("params.schema.json")
-CHECKED = Path("data/checked.txt")  # which says that params.yaml was checked
+DATA = Path("data")
+CHECKED = DATA / "checked.txt"  # which says that params.yaml was checked
 LOCK = Path("dvc.lock")
-RAW = Path("data/raw")
-SPLIT = Path("data/split")
+RAW = DATA / "raw"
+SPLIT = DATA / "split"
 MODELS = Path("models")
 LOGS = Path("logs")  # ignored by git and DVC: what differs from one run to the next
 MANIFEST = "manifest.json"  # in each folder that a stage writes

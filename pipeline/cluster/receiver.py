@@ -1,6 +1,7 @@
 """What trials report and send, in the process that started the sweep: checked, and put into DVC's cache."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,17 @@ from pipeline.cluster.plan import Sweep
 from pipeline.cluster.results import Results, TrialRecord
 from pipeline.cluster.worker import FAILED, FINISHED, RUNNING, STOPPED
 from pipeline.errors import PipelineError, quoted
-from pipeline.files import md5_of, write_bytes
+from pipeline.files import fits, md5_of, write_bytes
 from pipeline.lineage import dvc, exchange
 from pipeline.lineage.artifacts import trained_weights
 from pipeline.paths import LOCK, MODEL_STAGES, stage
 
+# The types of what a trial sends, and of its metrics; see worker.outputs.
+SENT = {
+    **{"entries": dict[str, Any], "pushed": list[str], "metrics": bytes},
+    **dict.fromkeys(("objects", "runs", "provenances"), dict[str, bytes]),
+}
+METRICS = {"accuracy": float, "wrong": int}
 COLUMNS = ("step", "loss", "accuracy", "validation_loss", "validation_accuracy")  # of a row that is kept
 
 
@@ -72,6 +79,8 @@ def receive(sweep: Sweep, name: str, content: dict[str, Any], rows: list[dict[st
     """Put the outputs of a trial into DVC's cache, and return its record; a damaged one is a failed trial."""
     overrides, model, files = sweep.trials[name].overrides, sweep.setup.name, sweep.setup.paths
     try:
+        if not fits(content, SENT):
+            raise PipelineError("what the trial sent came damaged; run the sweep again.")
         entries = _entries(content["entries"], sweep)
         sent = {**sweep.shipment.objects, **content["objects"]}
         for address in (stage(verb, model) for verb in MODEL_STAGES):
@@ -91,12 +100,12 @@ def receive(sweep: Sweep, name: str, content: dict[str, Any], rows: list[dict[st
 def _metrics(content: bytes, hashes: dict[str, str], path: Path) -> dict[str, Any]:
     """What a trial sent as its metrics. Raises PipelineError unless they are those of the hashes, and a JSON object."""
     try:
-        metrics = json.loads(content) if md5_of(content) == hashes.get(str(path)) else None
+        metrics: Any = json.loads(content) if md5_of(content) == hashes.get(str(path)) else None
     except (ValueError, RecursionError):
         metrics = None
-    if not isinstance(metrics, dict):
+    if not fits(metrics, METRICS) or not math.isfinite(metrics["accuracy"]):
         raise PipelineError(f"{path} came damaged; run the sweep again.")
-    return metrics
+    return dict(metrics)
 
 
 def _entries(sent: Any, sweep: Sweep) -> dict[str, Any]:
@@ -106,7 +115,7 @@ def _entries(sent: Any, sweep: Sweep) -> dict[str, Any]:
     try:
         entries = {address: sent[address] for address in wanted}
         for entry in entries.values():
-            dvc.check(entry)
+            exchange.require_own(entry)
         return entries
     except dvc.INVALID:
         raise PipelineError(f"{quoted(str(LOCK))} came damaged; run the sweep again.") from None

@@ -11,7 +11,7 @@ from pipeline.cluster import nodes, plan, worker
 from pipeline.cluster.outbox import Outbox
 from pipeline.config import ModelSetup
 from pipeline.errors import PipelineError, printable, shortened
-from pipeline.files import md5_of, write_bytes
+from pipeline.files import fits, md5_of, write_bytes
 from pipeline.lineage import dvc
 from pipeline.paths import CHECKPOINTS, PARAMS, stage
 from pipeline.training import keys
@@ -65,8 +65,8 @@ def train(setup: ModelSetup, workers: int, cluster: nodes.Cluster, gpus: float) 
                     f"{setup.name}: a worker failed or was lost ({reason}); give the same command again: the training "
                     "resumes from its last log."
                 ) from None
-    if not trained:
-        raise PipelineError(f"{setup.name}: the first worker sent nothing; give the same command again.")
+    if not fits(trained, {"files": dict.fromkeys(files, bytes), "provenances": dict[str, bytes]}):
+        raise PipelineError(f"{setup.name}: what the first worker sent is damaged; give the same command again.")
     _write(setup, trained, files)
     for path in CHECKPOINTS.glob(checkpoints):
         path.unlink()
@@ -75,7 +75,7 @@ def train(setup: ModelSetup, workers: int, cluster: nodes.Cluster, gpus: float) 
 
 def _write_checkpoints(setup: ModelSetup, sent: dict[str, bytes]) -> None:
     """Write the checkpoints of the model. What came by other names is left."""
-    for name, content in sent.items():
+    for name, content in sent.items() if fits(sent, dict[str, bytes]) else ():
         if re.fullmatch(rf"{re.escape(setup.name)}-[0-9a-f]{{32}}\.npz", name):
             write_bytes(content, CHECKPOINTS / name)
 

@@ -211,7 +211,7 @@ def outputs(root: Path, shipment: Shipment, pushed: frozenset[str] = frozenset()
     cache, known = root / ".dvc" / "cache", {*shipment.objects, *pushed}
     objects = {"".join(path.parts[-2:]): path for path in _files(cache / "files" / "md5")}
     return {
-        "pushed": pushed,
+        "pushed": sorted(pushed),
         "objects": {name: path.read_bytes() for name, path in objects.items() if name not in known},
         "runs": {path.relative_to(cache / "runs").as_posix(): path.read_bytes() for path in _files(cache / "runs")},
         "provenances": _provenances(root, shipment),

@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.errors import PipelineError, quoted
 from pipeline.files import files_below, md5, md5_of, parse_yaml, write_bytes
 from pipeline.lineage import dvc
-from pipeline.paths import LOCK, PARAMS
+from pipeline.paths import DATA, LOCK, MODELS, PARAMS
 
 COMMAND = re.compile(r"python -m pipeline [a-z]+( [\w-]+)?")  # of a stage
 RUN = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{62}/[0-9a-f]{64}")  # the path of an entry in DVC's run cache
@@ -66,18 +66,30 @@ def add(objects: Mapping[str, bytes], runs: Mapping[str, bytes]) -> None:
         _write(cache.runs / path, content)
 
 
-def _check_entry(content: bytes) -> None:
-    """Raise PipelineError if an entry of the run cache is damaged, runs another program or leads out of the project."""
-    try:
-        entry: Any = parse_yaml(content)
-        dvc.check(entry)
-        command = str(entry["cmd"])
-    except dvc.INVALID:
-        raise PipelineError("an entry of the run cache came damaged; run the trial again.") from None
+def require_own(entry: dict[str, Any]) -> None:
+    """Raise PipelineError unless an entry of another machine runs a stage, and writes data or models alone.
+
+    One that is damaged raises one of dvc.INVALID.
+    """
+    dvc.check(entry)
+    command, outs = str(entry["cmd"]), dvc.hashes(entry, "outs")
     if not COMMAND.fullmatch(command):
         raise PipelineError(f"an entry of the run cache has the command {quoted(command)}; it is not taken.")
-    for path in [*dvc.hashes(entry, "deps"), *dvc.hashes(entry, "outs")]:
+    for path, hash_name in outs.items():
+        if not any(Path(path).is_relative_to(each) for each in (DATA, MODELS)):
+            raise PipelineError(f"an entry of the run cache writes {quoted(path)}, as no stage does; it is not taken.")
+        if not dvc.MD5.fullmatch(hash_name):
+            raise ValueError(f"{quoted(hash_name)} is no hash")
+    for path in [*dvc.hashes(entry, "deps"), *outs]:
         dvc.inside(Path(), path)
+
+
+def _check_entry(content: bytes) -> None:
+    """Raise PipelineError if an entry of the run cache is damaged, or none of a stage."""
+    try:
+        require_own(parse_yaml(content))
+    except dvc.INVALID:
+        raise PipelineError("an entry of the run cache came damaged; run the trial again.") from None
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.errors import PipelineError, quoted, shortened
-from pipeline.paths import PARAMS, RAW, SCHEMA, SPLIT, STAGES
+from pipeline.paths import DATA, PARAMS, RAW, SCHEMA, SPLIT, STAGES
 
 # What a model is made from, beside the source of its task. Of untracked files, a patch holds only code and the sources
 # of tasks, so that no file with credentials gets into it.
-SOURCES = (Path("pipeline"), PARAMS, STAGES, SCHEMA, Path("data"))
+SOURCES = (Path("pipeline"), PARAMS, STAGES, SCHEMA, DATA)
 GENERATED = (RAW, SPLIT)  # from the sources, by stages
 CODE = ":(glob)pipeline/**/*.py"
 

@@ -17,7 +17,7 @@ from pipeline.files import md5_of, parse_yaml
 from pipeline.formats import write_json
 from pipeline.lineage import dvc, git
 from pipeline.lineage.artifacts import Artifacts, trained_weights
-from pipeline.paths import LOCK, PARAMS, RAW, ModelPaths, is_split_data, stage
+from pipeline.paths import DATA, LOCK, PARAMS, ModelPaths, is_split_data, stage
 
 LINES = 5000  # of a file that are looked at for credentials: more are a text, such as a story
 
@@ -176,7 +176,7 @@ def load(path: Path) -> Provenance:
 
 def input_kind(path: str) -> Literal["code", "data"]:
     """What an input of a training is, by its path in the repository."""
-    return "data" if Path(path).is_relative_to(RAW.parent) else "code"
+    return "data" if Path(path).is_relative_to(DATA) else "code"
 
 
 def warn_of_credentials(patch: bytes) -> None:

@@ -18,6 +18,7 @@ RUN = "ab/ab" + "0" * 62 + "/" + "1" * 64
 ENTRY = (
     b"cmd: python -m pipeline train bits-lstm24\ndeps:\n- path: params.schema.json\n  hash: md5\n  md5: '0'\nouts: []\n"
 )
+HOOK = b"outs:\n- path: .git/hooks/post-checkout\n  md5: " + b"a" * 32
 
 
 def test_the_outputs_of_stages_are_named_by_their_hashes(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,6 +85,17 @@ def test_files_and_runs_get_into_the_cache(trained_project: Path) -> None:
         ({}, {RUN: ENTRY.replace(b"lstm24", b"lstm24; touch x")}, "bits-lstm24; touch x'"),
         ({}, {RUN: ENTRY.replace(b"params.schema.json", b"../../x")}, "'../../x' is not a path inside the project"),
         ({}, {RUN: ENTRY.replace(b"params.schema.json", b"/etc/x")}, "'/etc/x' is not a path inside the project"),
+        ({}, {RUN: ENTRY.replace(b"outs: []", HOOK)}, "writes '.git/hooks/post-checkout', as no stage does"),
+        (
+            {},
+            {RUN: ENTRY.replace(b"outs: []", HOOK.replace(b".git", b"data/../.git"))},
+            "is not a path inside the proj",
+        ),
+        (
+            {},
+            {RUN: ENTRY.replace(b"outs: []", HOOK.replace(b".git/hooks", b"data").replace(b"aa", b"../x"))},
+            "came damaged",
+        ),
     ],
 )
 def test_nothing_damaged_or_foreign_gets_into_the_cache(
