@@ -25,7 +25,8 @@ def keys(
     keys.write(keys.make(addresses) | {program.name: program.read_bytes()}, path)
     echo(f"wrote {path}: copy it to the same place on each machine, and to no other.")
     echo(f"the first machine: .venv/bin/python {path / program.name} --head")
-    echo(f"each other one:    .venv/bin/python {path / program.name} {addresses[0]}:{node.PORT}")
+    first = f"[{addresses[0]}]" if ":" in addresses[0] else addresses[0]
+    echo(f"each other one:    .venv/bin/python {path / program.name} {first}:{node.PORT}")
 
 
 @app.command()

@@ -61,7 +61,7 @@ def train(
 
     setup = config.load().model(model)
     setup.used_params()  # raises if the model does not have the recipe; before TensorFlow, which takes seconds
-    if not workers and (address or insecure or gpus_per_worker):
+    if not workers and (address is not None or insecure or gpus_per_worker):
         raise PipelineError("--address, --insecure and --gpus-per-worker need --workers; give it, or leave them out.")
     if workers:
         _train_on_cluster(setup, workers, address, insecure, gpus_per_worker)
@@ -120,7 +120,7 @@ def evaluate(
     from pipeline.tracking.connection import BestEffort
 
     setup = config.load().model(model)
-    if (address or insecure) and not workers:
+    if (address is not None or insecure) and not workers:
         raise PipelineError("--address and --insecure need --workers; give it, or leave them out.")
     if workers:
         from pipeline.cluster import nodes

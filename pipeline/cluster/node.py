@@ -9,9 +9,12 @@ import contextlib
 import importlib
 import ipaddress
 import os
+import re
 import shutil
 import signal
 import socket
+import ssl
+import stat
 import subprocess
 import sys
 import tempfile
@@ -33,20 +36,70 @@ SETTINGS = {
 ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"  # asked without a token, too
 
 
+ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):([1-9][0-9]{0,4})")
+FILES = ("authority.pem", "node.pem", "node-key.pem", "token")
+
+
 class Refused(Exception):  # noqa: N818  # a sentence, not a fault
     """Why a cluster cannot be used, and what to do."""
 
 
 def variables(folder: Path) -> dict[str, str]:
     """What Ray reads from the environment to use the keys in a folder."""
+    authority, certificate, key, token = (str(folder / name) for name in FILES)
     return {
         "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
+        "RAY_AUTH_TOKEN_PATH": token,
         "RAY_USE_TLS": "1",
-        "RAY_TLS_CA_CERT": str(folder / "authority.pem"),
-        "RAY_TLS_SERVER_CERT": str(folder / "node.pem"),
-        "RAY_TLS_SERVER_KEY": str(folder / "node-key.pem"),
+        "RAY_TLS_CA_CERT": authority,
+        "RAY_TLS_SERVER_CERT": certificate,
+        "RAY_TLS_SERVER_KEY": key,
+        "RAY_TMPDIR": private_folder(),
     }
+
+
+def private_folder() -> str:
+    """A folder for Ray's temporary files and sockets that nobody else can open: Ray lets everybody write into its own.
+
+    Its path is short: that of a socket has at most 107 bytes. Raises Refused if another user has made it.
+    """
+    parent = os.environ.get("TMPDIR", "") if sys.platform == "linux" else ""
+    path = Path(parent or "/tmp") / f"lstm-ray-{os.getuid()}"  # noqa: S108
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+        found = path.lstat()
+    except OSError as error:
+        raise Refused(f"{path} could not be made ({error.strerror}); free some space, or set TMPDIR.") from None
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise Refused(f"{path} is not a folder that you alone can open; remove it.")
+    return str(path)
+
+
+def require_keys(folder: Path) -> None:
+    """Raise Refused unless the keys in a folder can be used: two sides with them, here, accept each other."""
+    sides = []
+    try:
+        if missing := [name for name in FILES if not (folder / name).is_file()]:
+            raise ValueError(f"{missing[0]} is missing")
+        if not (folder / FILES[3]).read_text(encoding="ascii").strip():
+            raise ValueError("the token is empty")
+        to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+        for server in (True, False):
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_REQUIRED
+            context.load_verify_locations(folder / FILES[0])
+            context.load_cert_chain(folder / FILES[1], folder / FILES[2], password=lambda: b"")
+            pair = (to_server, to_client) if server else (to_client, to_server)
+            sides.append(context.wrap_bio(*pair, server_side=server))
+        for side in 2 * sides[::-1]:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "verify_message", "") or getattr(error, "reason", "") or error
+        raise Refused(
+            f"the keys in {folder} cannot be used ({reason}); make new ones with `pipeline keys`, and copy them to all "
+            "machines."
+        ) from None
 
 
 def require_safe(address: str, insecure: bool = False) -> None:
@@ -55,10 +108,13 @@ def require_safe(address: str, insecure: bool = False) -> None:
     `insecure` accepts one without encryption or token. It takes a few seconds at most, where Ray would take minutes.
     """
     encrypted = os.environ.get("RAY_USE_TLS", "0") not in ("", "0")
-    host, _, port = address.rpartition(":")
+    match = ADDRESS.fullmatch(address)
+    if not match or int(match[2]) >= 1 << 16:  # what came may hold a password: it is not shown
+        raise Refused(f"the address is not of the form HOST:PORT, such as 10.0.0.1:{PORT} or [fd00::1]:{PORT}.")
+    host = match[1].strip("[]")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS).close()
-    except (OSError, ValueError) as error:
+        socket.create_connection((host, int(match[2])), timeout=SECONDS).close()
+    except (OSError, UnicodeError) as error:
         raise Refused(f"nothing answers at {address} ({error}); start the first machine, or fix the address.") from None
     if not (encrypted or insecure or _is_here(host)):
         raise Refused(
@@ -158,9 +214,10 @@ def own_address(addresses: list[str]) -> str:
 def main(words: list[str]) -> int:
     """Start Ray, and wait until it ends; return the exit status."""
     folder = Path(__file__).resolve().parent
-    os.environ.update(SETTINGS | variables(folder))
     if not words:
         raise Refused(f"give --head on the first machine, and its ADDRESS:{PORT} on each other one.")
+    require_keys(folder)
+    os.environ.update(SETTINGS | variables(folder))
     try:
         here = own_address((folder / "addresses").read_text(encoding="utf-8").split())
     except (OSError, UnicodeError):
@@ -186,7 +243,9 @@ def main(words: list[str]) -> int:
             lost = _run([*command, *more], told, leaves=not head)
             joined = joined or time.monotonic() - started > START
             if lost and (head or not joined):
-                raise Refused(f"{lost}; what it said is above, and in /tmp/ray/session_latest/logs.")
+                raise Refused(
+                    f"{lost}; what it said is above, and in {os.environ['RAY_TMPDIR']}/ray/session_latest/logs."
+                )
             if lost:
                 print(f"{here}: {lost}; joins again when it can", flush=True)
         told.wait(AGAIN)
@@ -226,3 +285,5 @@ if __name__ == "__main__":
     except Refused as refused:
         print(f"error: {refused}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

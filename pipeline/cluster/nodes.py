@@ -4,6 +4,7 @@ import importlib.util
 import logging
 import os
 import secrets
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ SETTINGS = {  # of Ray; what a user has set stays
     "TUNE_RESULT_BUFFER_LENGTH": "0",
 }
 # Despite its name, it makes Ray bind to 127.0.0.1 alone on Linux, too.
-LOCAL = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+LOCAL = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
 OWN_KEYS = {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_USE_TLS"}  # which a user has set
 
 
@@ -41,20 +42,22 @@ def prepare(cluster: Cluster) -> None:
     """
     if importlib.util.find_spec("ray") is None:
         raise PipelineError("Ray is not installed; run `make cluster`.")
-    settings = SETTINGS
-    if not cluster.address:  # other users of this machine are kept out, too
-        settings = settings | LOCAL | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    elif keys.folder().is_dir() and not OWN_KEYS & os.environ.keys():
-        settings = settings | node.variables(keys.folder())
-    for name, value in settings.items():
-        os.environ.setdefault(name, value)
-    if cluster.address:
-        try:
-            address = _resolved(cluster.address)
-            node.require_safe(address, cluster.insecure)
+    here, address = cluster.address is None, cluster.address or ""
+    try:
+        if here:  # other users of this machine are kept out, too
+            own = LOCAL | {"RAY_TMPDIR": node.private_folder(), "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        elif keys.folder().is_dir() and not OWN_KEYS & os.environ.keys():
+            node.require_keys(keys.folder())
+            own = node.variables(keys.folder())
+        else:
+            own = {}
+        for name, value in (SETTINGS | own).items():
+            os.environ.setdefault(name, value)
+        if not here:
+            node.require_safe(address := _resolved(address), cluster.insecure)
             node.require_same_python(address)
-        except node.Refused as refused:
-            raise PipelineError(str(refused)) from None
+    except node.Refused as refused:
+        raise PipelineError(str(refused)) from None
 
 
 @contextmanager
@@ -65,7 +68,7 @@ def connected(cluster: Cluster) -> Iterator[None]:
     """
     import ray
 
-    address = cluster.address
+    address, handlers = cluster.address, {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
     try:
         if address:
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
@@ -77,6 +80,8 @@ def connected(cluster: Cluster) -> Iterator[None]:
             f"Ray {where} could not be reached or started ({reason(error)}); start it with `ray start`, or leave "
             "out --address."
         ) from None
+    for each, handler in handlers.items():  # Ray has its own, which leaves its processes
+        signal.signal(each, handler)
     try:
         _require_versions(ray)
         yield

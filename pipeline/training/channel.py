@@ -5,6 +5,7 @@ listens, at its own address, until all others are there.
 """
 
 import json
+import re
 import socket
 import ssl
 import struct
@@ -20,6 +21,9 @@ from pipeline.training import keys
 PATIENCE = 1800  # seconds for all workers to come
 GREETING = 5  # seconds for a peer to show its certificate and to say who it is
 SILENCE = 100  # seconds after which a machine that acknowledges nothing is lost
+# Of a host: labels of at most 63 letters, or an IP address. A socket raises other errors for other names.
+NAME = re.compile(r"([A-Za-z0-9_-]{1,63}\.){0,9}[A-Za-z0-9_-]{1,63}|[0-9a-fA-F]*:[0-9a-fA-F:.]+")
+TURNS = 64  # peers that are greeted at once
 LENGTH = struct.Struct("!Q")
 LARGEST = 1 << 16  # bytes of a greeting
 
@@ -39,6 +43,8 @@ class Channel:
         self._index = index
         host, _, port = addresses[0].rpartition(":")
         first = host.strip("[]"), int(port)
+        if not NAME.fullmatch(first[0]):
+            raise PipelineError(f"{quoted(host)} in TF_CONFIG is not the name of a host; fix it.")
         if index:
             self._peers = [_join(first, index, facts)]
         else:
@@ -101,39 +107,48 @@ def _gather(address: tuple[str, int], number: int, facts: dict[str, str]) -> lis
 def _accept(
     listener: socket.socket, context: ssl.SSLContext, come: "Queue[tuple[int, dict[str, str], ssl.SSLSocket]]"
 ) -> None:
-    """Greet each that connects, in a thread of its own, until the listener is closed."""
-    turns = threading.BoundedSemaphore(64)
+    """Greet each that connects, in a thread of its own, until the listener is closed.
 
-    def greet(connection: socket.socket) -> None:
-        connection.settimeout(GREETING)
-        peer = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+    Where many connect and say nothing, the oldest of them are sent away: a worker needs a moment.
+    """
+    greeted: list[ssl.SSLSocket] = []  # the oldest first
+
+    def greet(peer: ssl.SSLSocket) -> None:
         try:
             peer.do_handshake()
             said = json.loads(_receive(peer, LARGEST))
             _keep(peer)
             come.put((int(said["worker"]), dict(said["facts"]), peer))
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
             peer.close()  # a stranger
         finally:
-            turns.release()
+            greeted.remove(peer)
 
     listener.settimeout(0.2)  # a thread that waits in accept keeps the port open
     while listener.fileno() >= 0:
         with suppress(OSError):
             connection = listener.accept()[0]
-            turns.acquire()
-            threading.Thread(target=greet, args=(connection,), daemon=True).start()
+            connection.settimeout(GREETING)
+            peer = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+            greeted.append(peer)
+            for oldest in greeted[:-TURNS]:
+                with suppress(OSError):
+                    socket.socket.shutdown(oldest, socket.SHUT_RDWR)  # its thread ends
+            threading.Thread(target=greet, args=(peer,), daemon=True).start()
 
 
 def _join(address: tuple[str, int], index: int, facts: dict[str, str]) -> ssl.SSLSocket:
     """A connection to the first worker."""
-    context, end = keys.context(server=False), time.monotonic() + PATIENCE
+    context, end, said = keys.context(server=False), time.monotonic() + PATIENCE, False
     where = f"{address[0]}:{address[1]}"
     while True:
         try:
             connection = socket.create_connection(address, timeout=GREETING)
             break
-        except OSError as error:  # not started yet
+        except OSError as error:  # not started yet, or not known by its name
+            if not said:
+                print(f"worker {index} waits for the first worker at {where} ({_reason(error)})", flush=True)
+                said = True
             if time.monotonic() > end:
                 raise PipelineError(
                     f"the first worker did not come at {where} within {PATIENCE // 60} minutes ({error}); start it."

@@ -9,14 +9,16 @@ import os
 import secrets
 import ssl
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, quoted
 
 AUTHORITY, CERTIFICATE, KEY, TOKEN = "authority.pem", "node.pem", "node-key.pem", "token"
 ADDRESSES = "addresses"  # for which the certificate is
 VALID = datetime.timedelta(days=365)
+MOST = 500  # addresses: more do not fit into what Ray's connections begin with
 FOLDER = "PIPELINE_KEYS"  # a variable of the environment
 
 
@@ -34,10 +36,9 @@ def make(addresses: Sequence[str] = ()) -> dict[str, bytes]:
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    try:
-        names = [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
-    except ValueError as error:
-        raise PipelineError(f"{error}; give the IP addresses of all machines, such as 10.0.0.1 10.0.0.2.") from None
+    if len(addresses) > MOST:
+        raise PipelineError(f"{len(addresses):,} addresses are more than {MOST}, which a certificate can have.")
+    names = [x509.IPAddress(_address(text)) for text in addresses]
     now = datetime.datetime.now(datetime.UTC)
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     authority_name, name = (
@@ -71,15 +72,30 @@ def make(addresses: Sequence[str] = ()) -> dict[str, bytes]:
     }
 
 
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Raises PipelineError unless it is the address of a machine that others reach by it."""
+    try:
+        address = ipaddress.ip_address(text)
+        if not address.is_unspecified and not getattr(address, "scope_id", None):
+            return address
+    except ValueError:
+        pass
+    raise PipelineError(
+        f"{quoted(text)} is not the IP address of a machine; give those of all machines, such as 10.0.0.1 10.0.0.2."
+    )
+
+
 def write(keys: dict[str, bytes], path: Path) -> None:
     """Write keys into a new folder, which its owner alone can open, and which git ignores.
 
     Raises PipelineError if it is there.
     """
-    if path.exists():
+    if (path / AUTHORITY).exists():
         raise PipelineError(
             f"{path} is there, with the keys of a cluster; remove it to make others, and copy these to all machines."
         )
+    if path.exists() or not path.name:
+        raise PipelineError(f"{quoted(str(path), 200)} is there; name a new folder.")
     try:
         with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
             draft = Path(folder) / path.name
@@ -94,17 +110,24 @@ def write(keys: dict[str, bytes], path: Path) -> None:
 
 def context(server: bool) -> ssl.SSLContext:
     """TLS 1.3 with a peer that shows a certificate of the same authority. Raises PipelineError without keys."""
-    path = folder()
+    path, files = folder(), (AUTHORITY, CERTIFICATE, KEY)
     try:
+        if missing := [name for name in files if not (path / name).is_file()]:
+            raise FileNotFoundError(missing[0])
         made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
         made.minimum_version = ssl.TLSVersion.TLSv1_3
         made.check_hostname = False  # the authority signs certificates of this cluster alone
         made.verify_mode = ssl.CERT_REQUIRED
         made.load_verify_locations(path / AUTHORITY)
-        made.load_cert_chain(path / CERTIFICATE, path / KEY)
-    except (OSError, ssl.SSLError):
+        made.load_cert_chain(path / CERTIFICATE, path / KEY, password=lambda: b"")  # else it would ask for one
+        (authority,) = made.get_ca_certs()
+    except (OSError, ValueError):
         raise PipelineError(
             f"{path} has no keys of a cluster that can be read; make them with `pipeline keys ADDRESS...`, and copy "
             "that folder to each machine."
         ) from None
+    if ssl.cert_time_to_seconds(until := str(authority["notAfter"])) < time.time():
+        raise PipelineError(
+            f"the keys in {path} expired on {until}; make new ones with `pipeline keys` for all machines."
+        )
     return made

@@ -1,12 +1,15 @@
 """What a machine says whose keys are missing, damaged or of another cluster. No Ray is started."""
 
+import datetime
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -110,6 +113,74 @@ def test_a_node_without_its_addresses_ends_with_a_sentence(folder: Path, damage:
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
+
+
+def expire(folder: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keys, "VALID", datetime.timedelta(seconds=-1))
+        for name, content in keys.make(["127.0.0.1"]).items():
+            (folder / name).write_bytes(content)
+
+
+def make_pipe(folder: Path) -> None:
+    (folder / keys.TOKEN).unlink()
+    os.mkfifo(folder / keys.TOKEN)
+
+
+def exchange(folder: Path, *names: str) -> None:
+    """Give a folder some of another cluster's keys."""
+    others = keys.make(["127.0.0.1"])
+    for name in names:
+        (folder / name).write_bytes(others[name])
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (expire, "certificate has expired"),
+        (lambda folder: exchange(folder, keys.KEY), "KEY_VALUES_MISMATCH"),
+        (lambda folder: exchange(folder, keys.KEY, keys.CERTIFICATE), "certificate signature failure"),
+        (lambda folder: (folder / keys.CERTIFICATE).unlink(), "node.pem is missing"),
+        (lambda folder: (folder / keys.CERTIFICATE).write_text("nonsense"), "PEM"),
+        (lambda folder: (folder / keys.TOKEN).write_text(" \n"), "the token is empty"),
+        (lambda folder: (folder / keys.TOKEN).write_bytes(b"\xff"), "ordinal not in range"),
+        (make_pipe, "token is missing"),
+    ],
+)
+def test_keys_that_cannot_be_used_are_refused_before_ray_starts(
+    folder: Path, damage: Callable[[Path], Any], reason: str
+) -> None:
+    node.require_keys(folder)
+    damage(folder)
+    command = [sys.executable, str(folder / "node.py"), "--head"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: the keys in {folder} cannot be used (")
+    assert reason in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "address", ["", "http://user:secret@10.0.0.1:6379", "user:secret@10.0.0.1:6379", "10.0.0.1", "[::1", ":6379", "a:0"]
+)
+def test_an_address_of_another_form_is_refused_and_not_shown(address: str) -> None:
+    assert "secret" not in (said := refusal(address))
+    assert said.startswith("the address is not of the form HOST:PORT, such as 10.0.0.1:6379")
+
+
+def test_rays_files_are_in_a_folder_that_nobody_else_opens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    for _ in range(2):
+        path = Path(node.private_folder())
+        assert path.parent == tmp_path
+        assert path.stat().st_mode & 0o777 == 0o700
+    path.chmod(0o755)
+    with pytest.raises(node.Refused, match=r"is not a folder that you alone can open; remove it\."):
+        node.private_folder()
+    path.rmdir()
+    path.symlink_to(tmp_path)
+    with pytest.raises(node.Refused, match=r"is not a folder that you alone can open; remove it\."):
+        node.private_folder()
 
 
 @pytest.mark.parametrize("words", [[], ["nonsense"], ["127.0.0.1:9"], ["127.0.0.1:99999"], ["[::1"]])

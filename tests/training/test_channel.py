@@ -1,12 +1,14 @@
 """What workers send each other, and who is kept out."""
 
+import datetime
 import json
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -209,8 +211,54 @@ def test_keys_are_for_their_owner_alone_and_never_replaced(tmp_path: Path) -> No
         keys.write(keys.make(), folder)
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
     assert b"PRIVATE" not in before[folder / keys.AUTHORITY], "the authority signs no more"
-    with pytest.raises(PipelineError, match=r"'nonsense' does not appear to be an IPv4 or IPv6 address; give"):
-        keys.make(["nonsense"])
+
+
+@pytest.mark.parametrize("address", ["nonsense", "", "0.0.0.0", "::", "fe80::1%eth0", "10.0.0.0/8", "10.0.0.1:1"])  # noqa: S104
+def test_an_address_by_which_no_machine_is_reached_is_refused(address: str) -> None:
+    with pytest.raises(PipelineError, match=r"is not the IP address of a machine; give those of all machines"):
+        keys.make(["10.0.0.1", address])
+    with pytest.raises(PipelineError, match=r"501 addresses are more than 500"):
+        keys.make(501 * ["10.0.0.1"])
+
+
+def test_a_folder_without_keys_is_not_said_to_have_some(tmp_path: Path) -> None:
+    for folder in (tmp_path, Path("/"), Path()):
+        with pytest.raises(PipelineError, match=r" is there; name a new folder\."):
+            keys.write(keys.make(), folder)
+
+
+def test_expired_keys_are_named_by_their_date(
+    addresses: list[str], own_keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "VALID", datetime.timedelta(seconds=-1))
+    for name, content in keys.make().items():
+        (own_keys / name).write_bytes(content)
+    for index in (0, 1):
+        with pytest.raises(PipelineError, match=r"expired on [A-Z][a-z]{2} .* GMT; make new ones with `pipeline keys`"):
+            Channel(addresses[:2], index, FACTS)
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 70, "a\0b", "\u00e4\ud800", ""])
+def test_what_is_no_name_of_a_host_is_a_sentence(host: str) -> None:
+    for index in (0, 1):
+        with pytest.raises(PipelineError, match=r"in TF_CONFIG is not the name of a host; fix it"):
+            Channel([f"{host}:2222", "127.0.0.1:1"], index, FACTS)
+
+
+def test_many_that_connect_and_say_nothing_keep_no_worker_out(addresses: list[str]) -> None:
+    port = int(addresses[0].rpartition(":")[2])
+    silent: list[socket.socket] = []
+    with ThreadPoolExecutor(1) as threads, ExitStack() as stack:
+        first = threads.submit(Channel, addresses[:2], 0, FACTS)
+        while len(silent) < 3 * channel.TURNS:
+            with suppress(ConnectionRefusedError):
+                silent.append(stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10)))
+        started = time.monotonic()
+        other = Channel(addresses[:2], 1, FACTS)
+        assert time.monotonic() - started < channel.GREETING
+        assert silent[0].recv(1) == b"", "the oldest was sent away"
+        first.result(10).close()
+        other.close()
 
 
 def test_keys_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
