@@ -130,14 +130,15 @@ def _cluster(content: dict[str, Any]) -> list[str]:
 
 
 def busy_nodes(content: dict[str, Any]) -> str:
-    """How much of their time the nodes of simulated clusters work, in a sentence for documents."""
+    """How much of their time the machines of simulated clusters work, in a sentence for documents."""
 
     def shares(rows: list[dict[str, Any]]) -> str:
-        return ", ".join(f"{row['busy']:.0%} on {row['nodes']:,} nodes" for row in rows)
+        return ", ".join(f"{row['busy']:.0%} on {row['nodes']:,}" for row in rows)
 
     return (
-        f"Nodes run trials for this share of their time: {shares(content['simulation_pushed'])} where workers push and "
-        f"record themselves, {shares(content['simulation'])} where the driver does it."
+        "Machines run trials for this share of their time, by how many there are: "
+        f"{shares(content['simulation_pushed'])} where workers push and record themselves; "
+        f"{shares(content['simulation'])} where the driver does it."
     )
 
 
