@@ -4,6 +4,7 @@ Also the trials of a sweep: a run for each, with the sweep's name as a tag.
 """
 
 import json
+import logging
 import os
 import socket
 import tempfile
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = TaskPaths("").examples.name
 PAUSE = 2  # seconds between two records of a training
+SAMPLING = 5  # seconds between two records of what the machine does
 BATCH = 1000  # metrics that MLflow takes at once
 
 
@@ -72,13 +74,35 @@ def live_run(provenance: Provenance) -> Iterator[OnReport]:
             send()
 
     try:
-        yield on_report
+        with _monitored(attempt, run_id):
+            yield on_report
     except BaseException:
         send()
         attempt("the end of the training", lambda: _end(client, run_id, "FAILED", f"{provenance.model}@stopped"))
         raise
     send()
     attempt("the end of the training", lambda: _finish(client, run_id, provenance))
+
+
+@contextmanager
+def _monitored(attempt: connection.BestEffort, run_id: str) -> Iterator[None]:
+    """Record what the machine does while the `with` lasts: system/cpu_utilization_percentage and others."""
+
+    def start() -> Any:
+        from mlflow.system_metrics import system_metrics_monitor as module
+
+        logging.getLogger(module.__name__).setLevel(logging.CRITICAL)  # a store that fails is one warning, of ours
+        monitor: Any = module.SystemMetricsMonitor
+        monitor = monitor(run_id, SAMPLING, tracking_uri=connection.tracking_uri())
+        monitor.start()
+        return monitor
+
+    monitor = attempt("the machine", start)
+    try:
+        yield
+    finally:
+        if monitor:
+            attempt("the machine", monitor.finish)
 
 
 def delete_killed_runs(client: "MlflowClient", task: str) -> None:
