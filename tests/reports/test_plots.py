@@ -19,6 +19,7 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not (browser.CHROMIUM and browser.DRIVER), reason="no Chromium with chromedriver is installed"),
 ]
+SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
 CUT = "--host-resolver-rules=MAP * ~NOTFOUND"
 BITS, MNIST, FABLE = project.MODELS
 DRAW = """
@@ -93,12 +94,27 @@ def test_of_many_classes_those_that_matter_are_shown(window: Chrome, page: Path,
     assert balance.drop(shown).max() <= balance[shown].min()
 
 
-def test_the_splits_of_a_curve_and_of_a_balance_differ_in_colour(window: Chrome, page: Path) -> None:
-    legend = window.execute_async_script(DRAW, specs(page)[f"learning curves, {MNIST}"], ".role-legend-label text")
-    assert legend[:2] == ["train", "validation"]
+def test_the_splits_of_a_curve_differ_in_their_dashes_and_those_of_a_balance_in_colour(
+    window: Chrome, page: Path
+) -> None:
+    curves = specs(page)[f"learning curves, {MNIST}"]
+    legend = window.execute_async_script(DRAW, curves, ".role-legend-label text")
+    assert legend[-2:] == ["train", "validation"]
+    dashes = DRAW.replace("each.textContent", "each.getAttribute('stroke-dasharray')")
+    lines = window.execute_async_script(dashes, curves, ".mark-line.role-mark path")
+    assert len(set(lines)) == 2
     colours = DRAW.replace("each.textContent", "each.getAttribute('fill')")
     bars = window.execute_async_script(colours, specs(page)["examples by class, mnist"], ".mark-rect.role-mark path")
     assert len(set(bars)) == 3
+
+
+def test_editors_can_draw_the_templates_with_a_colour_for_each_experiment(page: Path) -> None:
+    """DVC's extension for VS Code reads Vega-Lite 5, and fills in the colours that it gives experiments."""
+    templates = {path.stem: path.read_text() for path in (project.ROOT / ".dvc" / "plots").glob("*.json")}
+    assert {json.loads(text)["$schema"] for text in templates.values()} == {SCHEMA}
+    assert {name for name, text in templates.items() if "<DVC_METRIC_COLOR>" in text} == {"curves", "by_class"}
+    of_revision = specs(page)[f"accuracy by class, {MNIST}"]["encoding"]["color"]
+    assert of_revision["scale"]["domain"] == ["workspace"]
 
 
 def test_the_page_is_the_same_whenever_it_is_written(tmp_path: Path) -> None:
