@@ -18,6 +18,7 @@ from tests.harness import project
 def main(
     cases: Annotated[int | None, typer.Option(min=1, help="how many; by default, those of ten minutes")] = None,
     seed: Annotated[int, typer.Option(help="of the cases")] = 0,
+    area: Annotated[list[str] | None, typer.Option(help=f"one of {', '.join(AREAS)}; all by default")] = None,
 ) -> None:
     """Attack the project's commands, and print each failure and a table of the cases."""
     os.environ["MLFLOW_TRACKING_URI"] = ""
@@ -27,9 +28,8 @@ def main(
         project.run_stages(folder, "check", *project.IN_ORDER)
         project.commit(folder, "trained")
         os.chdir(folder)
-        for outcome in tqdm(
-            campaign(cases or sys.maxsize, seed, float("inf") if cases else 600), unit="case", disable=None
-        ):
+        drawn = campaign(cases or sys.maxsize, seed, float("inf") if cases else 600, area or ())
+        for outcome in tqdm(drawn, unit="case", disable=None):
             outcomes.append(outcome)
             if outcome.problem:
                 tqdm.write(f"{outcome.area}: {outcome.case}: {outcome.problem}")

@@ -6,7 +6,7 @@ refused, or harmless: the outputs stay as they were. No file outside of the proj
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tests.attack import damage, faults, inputs, trust, web
@@ -34,7 +34,8 @@ AREAS: dict[str, tuple[Area, float]] = {  # with their shares of the cases
     "requests": (web.requests, 20),
     "dvc.lock": (damage.lock, 3),
     "names": (inputs.names, 0.4),
-    "kills": (faults.kills, 0.4),
+    "kills": (faults.kill, 0.4),
+    "store": (faults.store_kill, 0.4),
     "faults": (faults.faults, 1),
     "recorded": (damage.recorded, 1),
     "run cache": (damage.run_cache, 2),
@@ -44,9 +45,9 @@ AREAS: dict[str, tuple[Area, float]] = {  # with their shares of the cases
 }
 
 
-def campaign(cases: int, seed: int, seconds: float = float("inf")) -> Iterator[Outcome]:
-    """Run cases of all areas in the working folder, a trained project, until `seconds` have passed."""
-    end, areas = time.monotonic() + seconds, list(AREAS)
+def campaign(cases: int, seed: int, seconds: float = float("inf"), areas: Sequence[str] = ()) -> Iterator[Outcome]:
+    """Run cases of these areas, or of all, in the working folder, a trained project, until `seconds` have passed."""
+    end, areas = time.monotonic() + seconds, list(areas or AREAS)
     for number in range(cases):
         if time.monotonic() > end:
             return

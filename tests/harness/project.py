@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from bench.clone import set_params
 from pipeline import cli
 from pipeline.paths import MODEL_STAGES
+from pipeline.tracking.connection import ADDRESSES
 from tests.harness.process import with_path, without
 
 ROOT = Path(__file__).parent.parent.parent
@@ -62,19 +63,12 @@ def tiny(params: dict[str, Any], models: Sequence[str]) -> dict[str, Any]:
 def copy(source: Path, folder: Path) -> Path:
     """An independent copy of a project whose stages have run: MLflow's store names its folders by absolute paths."""
     shutil.copytree(source, folder, symlinks=True, dirs_exist_ok=True)
-    columns = {
-        "experiments": ["artifact_location"],
-        "runs": ["artifact_uri"],
-        "logged_models": ["artifact_location"],
-        "model_versions": ["source", "storage_location"],
-    }
     with closing(sqlite3.connect(folder / "mlflow.db")) as store, store:
-        for table, names in columns.items():
-            for name in names:
-                store.execute(
-                    f"UPDATE {table} SET {name} = replace({name}, ?, ?)",  # noqa: S608
-                    [str(source), str(folder)],
-                )
+        for table, column in ADDRESSES:
+            store.execute(
+                f"UPDATE {table} SET {column} = replace({column}, ?, ?)",  # noqa: S608
+                [str(source), str(folder)],
+            )
     return folder
 
 

@@ -59,8 +59,8 @@ def test_a_run_that_is_rebuilt_lasts_as_long_as_its_training(
 
 def test_a_run_has_what_the_machine_did_while_it_trained(trained_project: Path, tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path / 'runs.db'}"
-    environment = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL": "0.1"}
-    project.run(trained_project, "pipeline", "train", MODEL, **environment)
+    command = ("pipeline", "train", MODEL)
+    project.run(trained_project, *command, MLFLOW_TRACKING_URI=uri, MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL="0.1")
     client = MlflowClient(uri)
     (run,) = client.search_runs([each.experiment_id for each in client.search_experiments()])
     assert run.info.status == "FINISHED"
