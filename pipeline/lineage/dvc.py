@@ -80,11 +80,16 @@ def repository() -> Iterator[Any]:
     """DVC's object for this repository. Raises PipelineError for what DVC raises."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
+    from dvc.rwlock import RWLockFileCorruptedError
     from dvc.scm import SCMError
 
     try:
         with Repo() as repo:
             yield repo
+    except RWLockFileCorruptedError:
+        raise PipelineError(
+            "a DVC command was killed while it wrote .dvc/tmp/rwlock; remove that file, if no other one runs."
+        ) from None
     # ImportError: of a remote's plug-in; sqlite3.Error: of DVC's own database.
     except (DvcException, SCMError, ImportError, OSError, sqlite3.Error) as error:
         reason = shortened(str(error), 200)

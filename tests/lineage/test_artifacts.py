@@ -229,6 +229,15 @@ def test_a_remote_whose_plug_in_is_not_installed_is_named(trained_project: Path)
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_a_lock_that_a_killed_dvc_left_empty_is_named(trained_project: Path) -> None:
+    Path(".dvc/tmp/rwlock").write_bytes(b"")
+    done = project.invoke("report", "--base", "HEAD")
+    assert done.exit_code == 2
+    assert "a DVC command was killed while it wrote .dvc/tmp/rwlock; remove that file" in done.stderr
+    Path(".dvc/tmp/rwlock").unlink()
+    assert project.invoke("report", "--base", "HEAD").exit_code == 0
+
+
 def test_a_model_that_was_not_evaluated_is_refused(in_trained: Path) -> None:
     entries = dvc.lock_entries()
     del entries[stage("export", MODEL)], entries[stage("evaluate", MODEL)]
