@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -185,6 +185,18 @@ http.server.ThreadingHTTPServer((sys.argv[1], 8000), lambda *a: Store(*a, direct
 """
 
 
+@pytest.fixture
+def no_servers_left(cluster: Cluster) -> Iterator[None]:
+    """Ends the servers that a test has started on the driver."""
+    before = {each.pid for each in cluster.driver.processes()}
+    yield
+    for each in cluster.driver.processes():
+        if each.pid not in before:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+
+
+@pytest.mark.usefixtures("no_servers_left")
 def test_workers_record_and_push_by_themselves_where_there_are_servers(cluster: Cluster) -> None:
     cluster.wait_for_workers()
     driver, folder = cluster.driver, cluster.project()
