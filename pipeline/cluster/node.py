@@ -36,7 +36,7 @@ SETTINGS = {
 ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"  # asked without a token, too
 
 
-ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):([1-9][0-9]{0,4})")
+ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]{1,253}):([1-9][0-9]{0,4})")
 FILES = ("authority.pem", "node.pem", "node-key.pem", "token")
 
 

@@ -21,7 +21,7 @@ def main(
     area: Annotated[list[str] | None, typer.Option(help=f"one of {', '.join(AREAS)}; all by default")] = None,
 ) -> None:
     """Attack the project's commands, and print each failure and a table of the cases."""
-    os.environ["MLFLOW_TRACKING_URI"] = ""
+    os.environ |= {"MLFLOW_TRACKING_URI": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory() as name:
         folder = project.make(Path(name) / "project")
