@@ -188,12 +188,10 @@ http.server.ThreadingHTTPServer((sys.argv[1], 8000), lambda *a: Store(*a, direct
 @pytest.fixture
 def no_servers_left(cluster: Cluster) -> Iterator[None]:
     """Ends the servers that a test has started on the driver."""
-    before = {each.pid for each in cluster.driver.processes()}
     yield
-    for each in cluster.driver.processes():
-        if each.pid not in before:
-            with suppress(psutil.NoSuchProcess):
-                each.kill()
+    for each in cluster.find(("driver",), "mlflow") + cluster.find(("driver",), "http.server"):
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
 
 
 @pytest.mark.usefixtures("no_servers_left")
@@ -238,7 +236,7 @@ def await_checkpoint(cluster: Cluster, folder: Path) -> None:
 def test_a_training_on_two_hosts_ends_with_the_same_bytes_though_it_is_disturbed(cluster: Cluster) -> None:
     cluster.wait_for_workers()
     folder = cluster.project()
-    project.change(folder, f"models.{MODEL}.recipes.fast.steps", 1200)
+    project.change(folder, f"models.{MODEL}.recipes.fast.steps", 600)
     project.change(folder, f"models.{MODEL}.recipes.fast.log_every", 20)
     words = ("train", MODEL, "--workers", "2", "--address", ADDRESS)
     cluster.run(folder, "pipeline", *words)
