@@ -212,6 +212,8 @@ class BestEffort:
 
 def short_error(error: Exception) -> str:
     """An error of a library as one short line, without credentials."""
+    if os.environ.get("MLFLOW_TRACKING_URI", "").startswith("databricks"):  # the text has parts of the address
+        return f"{type(error).__name__} of Databricks"
     return shortened(redact(str(error).split("\n[SQL:")[0].replace("\n", " ")), 200).rstrip(".")
 
 

@@ -141,6 +141,16 @@ def test_no_password_is_shown(trained: Path, monkeypatch: pytest.MonkeyPatch, ur
     assert "hunter2" not in result.output
 
 
+@pytest.mark.parametrize("rest", ["u:hunter2@127.0.0.1:9/x", "u:hunter2/@127.0.0.1:9", "hunter2 ", "hunter2:x"])
+def test_no_profile_of_databricks_is_shown(trained: Path, monkeypatch: pytest.MonkeyPatch, rest: str) -> None:
+    monkeypatch.chdir(trained)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"databricks://{rest}")
+    result = project.invoke("compare")
+    assert result.exit_code == 2
+    assert "does not answer (MlflowException of Databricks)" in result.stderr
+    assert "hunter2" not in result.output
+
+
 def evaluated(folder: Path) -> dict[str, str]:
     """The hash of each file that evaluate writes."""
     paths = ModelPaths(MODEL, folder)
