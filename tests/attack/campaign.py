@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tests.attack import damage, faults, hosts, inputs, trust, web
+from tests.attack import damage, faults, hosts, inputs, readers, trust, web
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ AREAS: dict[str, tuple[Area, float]] = {  # with their shares of the cases
     "swapped": (damage.swapped, 4),
     "requests": (web.requests, 20),
     "hosts": (hosts.hosts, 20),
+    "readers": (readers.readers, 1000),
     "dvc.lock": (damage.lock, 3),
     "names": (inputs.names, 0.4),
     "kills": (faults.kill, 0.4),

@@ -6,12 +6,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from typer.testing import Result
 
+from pipeline.cluster import node
+from pipeline.errors import PipelineError
 from tests.harness import project
 
 SECONDS = 20  # that a command may take on a busy machine
@@ -51,6 +54,18 @@ def problem(status: int, stdout: str, stderr: str, seconds: float) -> str:
     if "Traceback" in stdout + stderr or "\x1b" in stdout + stderr:
         return "a traceback or an escape sequence in the output"
     return f"{seconds:.0f} s" if seconds > SECONDS else ""
+
+
+def judged(call: Callable[..., Any], *given: Any) -> str:
+    """What is wrong with how a function takes what it is given; "" if it is a short sentence, or harmless."""
+    try:
+        call(*given)
+    except (PipelineError, node.Refused) as error:
+        said = str(error)
+        return f"no short sentence: {said[:300]!r}" if len(said) > LONGEST or "\n" in said else ""
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"[:300]
+    return ""
 
 
 @contextmanager

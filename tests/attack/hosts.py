@@ -12,32 +12,18 @@ from unittest import mock
 
 from pipeline import config
 from pipeline.cluster import node
-from pipeline.errors import PipelineError
 from pipeline.training import keys
-from tests.attack.harness import LONGEST
+from tests.attack.harness import judged
 from tests.attack.mutations import NASTY, damaged, retyped
 from tests.harness import project
 
 BITS, *_ = project.MODELS
-SENTENCES = (PipelineError, node.Refused)
 
 
 def hosts(rng: random.Random) -> tuple[str, str]:
     """Keys, TF_CONFIG, addresses and the outputs of a worker, damaged or of other types: a sentence, or harmless."""
     areas = [_keys, _keys, _tf_config, _tf_config, _address]
     return rng.choice([*areas, *([_outputs] * 3 if importlib.util.find_spec("ray") else [])])(rng)
-
-
-def _judge(call: Any, *given: Any) -> str:
-    """What is wrong with how a function takes what it is given; "" if it is a sentence or harmless."""
-    try:
-        call(*given)
-    except SENTENCES as error:
-        said = str(error)
-        return f"no short sentence: {said[:300]!r}" if len(said) > LONGEST or not said.isprintable() else ""
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"[:300]
-    return ""
 
 
 def _keys(rng: random.Random) -> tuple[str, str]:
@@ -56,7 +42,7 @@ def _keys(rng: random.Random) -> tuple[str, str]:
                 if kind == "folder":
                     path.mkdir()
         with mock.patch.dict(os.environ, PIPELINE_KEYS=str(folder)):
-            wrong = _judge(node.require_keys, folder) or _judge(keys.context, rng.random() < 0.5)
+            wrong = judged(node.require_keys, folder) or judged(keys.context, rng.random() < 0.5)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return f"keys with another {path.name}", wrong
@@ -71,12 +57,12 @@ def _tf_config(rng: random.Random) -> tuple[str, str]:
         text = damaged(text.encode(), rng).decode(errors="replace").replace("\0", "")
     recipe = config.load().model(BITS).recipe
     with mock.patch.dict(os.environ, TF_CONFIG=text):
-        return f"TF_CONFIG {text[:100]}", _judge(distributed.from_environment, recipe)
+        return f"TF_CONFIG {text[:100]}", judged(distributed.from_environment, recipe)
 
 
 def _address(rng: random.Random) -> tuple[str, str]:
     address = rng.choice([*NASTY, "", "auto", "[::1", "a" * 70_000 + ":1", "127.0.0.1:9", "127.0.0.1:99999", "::1:9"])
-    return f"the address {address[:50]}", _judge(node.require_safe, address) or _judge(keys.make, [address])
+    return f"the address {address[:50]}", judged(node.require_safe, address) or judged(keys.make, [address])
 
 
 @cache
@@ -97,6 +83,6 @@ def _outputs(rng: random.Random) -> tuple[str, str]:
     sent = retyped(sent, rng)
     if isinstance(sent, dict) and isinstance(sent.get("metrics"), str) and rng.random() < 0.9:
         sent["metrics"] = sent["metrics"].encode(errors="replace")
-    wrong = _judge(lambda: str(receiver.receive(sweep, "attack-1", sent, [])))
+    wrong = judged(lambda: str(receiver.receive(sweep, "attack-1", sent, [])))
     outside = [path for path in Path().resolve().parent.iterdir() if path.name != Path().resolve().name]
     return "outputs of a worker with other types", wrong or (f"{outside} was written" if outside else "")

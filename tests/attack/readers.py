@@ -1,0 +1,110 @@
+"""Area of the campaign: whatever reads a file is called with random bytes, damage and values of other types."""
+
+import io
+import json
+import random
+import resource
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pipeline import config, manifest
+from pipeline.dataset import load_examples, load_info
+from pipeline.files import load_csv, md5
+from pipeline.inference import usage
+from pipeline.inference.evaluation import Store
+from pipeline.inference.onnx_session import Session
+from pipeline.inference.predict import open_export
+from pipeline.inference.trace import read_weights
+from pipeline.lineage import dvc, exchange, provenance
+from pipeline.lineage.artifacts import workspace
+from pipeline.paths import LOCK, PARAMS, ModelPaths, TaskPaths
+from pipeline.predictions import load_parquet
+from pipeline.training.checkpoint import Checkpoint
+from tests.attack.harness import changed, judged
+from tests.attack.mutations import damaged, edited, retyped
+from tests.harness import project
+
+BITS, MNIST, FABLE = project.MODELS
+MOST = 1 << 20  # KiB of memory that a file may take more than all before it
+LOG, CHUNK, CHECKPOINT = Path("log.jsonl"), Path("chunks/00000.chunk"), Path(f"checkpoints/{BITS}-x.npz")
+CERTIFIED = "01" * 20
+
+Read = Callable[[], Any]
+
+
+@cache
+def _readers() -> dict[str, tuple[Path, Read]]:
+    """What reads a file, by its name; files that the project does not have are written."""
+    bits, fable = ModelPaths(BITS), ModelPaths(FABLE)
+    artifacts, task = workspace(BITS, "bits"), config.load().task("bits")
+    examples, session = load_examples(TaskPaths("bits")), Session(bits.onnx, "")
+    project.invoke("predict", BITS, "01101010", "--log", str(LOG))
+    Store(CHUNK.parent).save(0, _predictions(examples, session, task))
+    Checkpoint(BITS, "x").save([examples.encoded[:3]], {"step": 1})
+    recorded = bits.provenance(md5(bits.weights))
+    run = next(path for path in dvc.Cache().runs.glob("*/*/*") if path.is_file())
+    run_name = run.relative_to(run.parents[2]).as_posix()
+    return {
+        "parameters": (PARAMS, config.load),
+        "dvc.lock": (LOCK, dvc.lock_entries),
+        "an entry of the run cache": (run, lambda: exchange.add({}, {run_name: run.read_bytes()})),
+        "facts of a dataset": (fable.info, lambda: load_info(fable.info, ("export", FABLE))),
+        "examples": (TaskPaths("bits").examples, lambda: load_examples(TaskPaths("bits"))),
+        "a manifest": (bits.export / "manifest.json", lambda: manifest.verify(bits.export, ("export", BITS))),
+        "an export": (bits.onnx, lambda: Session(bits.onnx, "again").run(_some())),
+        "its weights": (bits.onnx, lambda: (Session(bits.onnx, "again"), read_weights(bits.onnx))),
+        "a certificate": (bits.certificate, lambda: [*open_export(BITS, bits.onnx, bits.info).predict([CERTIFIED])]),
+        "metrics": (bits.metrics, artifacts.metrics),
+        "a history": (bits.history, artifacts.history),
+        "predictions": (bits.predictions, lambda: load_parquet(bits.predictions, "again")),
+        "a table": (bits.by_class, lambda: load_csv(bits.by_class, "again", ["accuracy"], ["class"])),
+        "a provenance": (recorded, lambda: provenance.load(recorded)),
+        "a log of predictions": (LOG, lambda: usage.read(LOG)),
+        "a chunk": (CHUNK, lambda: Store(CHUNK.parent).load(0, examples.info)),
+        "a checkpoint": (CHECKPOINT, Checkpoint(BITS, "x").load),
+    }
+
+
+def _predictions(examples: Any, session: Session, task: Any) -> Any:
+    from pipeline.inference.evaluation import predict_split
+    from pipeline.tasks import load
+
+    return predict_split(session, load(task.name), examples)
+
+
+def _some() -> Any:
+    examples = load_examples(TaskPaths("bits"))
+    from pipeline.tasks.bits.features import features
+
+    return features(examples.encoded[:3], examples.info)
+
+
+def readers(rng: random.Random) -> tuple[str, str]:
+    """A reader given another content of its file: a sentence, or a value; it takes less than 1 GiB."""
+    name = rng.choice(list(_readers()))
+    path, read = _readers()[name]
+    before = path.read_bytes()
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with changed(path, _other(before, path, rng)), redirect_stdout(io.StringIO()):
+        wrong = judged(read)
+    taken = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
+    return f"{name} with another content", wrong or (f"{taken >> 10} MiB of memory" if taken > MOST else "")
+
+
+def _other(content: bytes, path: Path, rng: random.Random) -> bytes:
+    """Random bytes, damage, or, of a text, values of other types."""
+    kind = rng.choice(["random", "damaged", "damaged", "typed", "typed"])
+    if kind == "random":
+        return rng.randbytes(rng.choice([0, 1, 10, 1000, 100_000]))
+    if kind == "typed" and path.suffix in (".json", ".jsonl"):
+        return json.dumps(retyped(json.loads(content), rng)).encode()
+    if kind == "typed" and path.suffix in (".yaml", ".lock", ""):
+        return edited(content.decode(), rng).encode("utf-8", "replace")
+    if kind == "typed" and path.suffix == ".csv":
+        rows = retyped([line.split(",") for line in content.decode().splitlines()], rng)
+        lines = [row if isinstance(row, list) else [row] for row in rows] if isinstance(rows, list) else []
+        return "\n".join(",".join(map(str, line)) for line in lines).encode("utf-8", "replace")
+    return damaged(content, rng)
