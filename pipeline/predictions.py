@@ -1,5 +1,6 @@
 """What an evaluation passes to its figures and tables: predictions, what is counted of them, and the metrics."""
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -114,12 +115,13 @@ def _deviation(examples: np.ndarray, probability: np.ndarray) -> np.ndarray:
     Of n examples with probability p: 2 v (1 - p) P(v are right), where v is the whole number above n p. Source: A. de
     Moivre, "Miscellanea Analytica" (1730).
     """
-    from scipy.special import gammaln, xlog1py, xlogy  # scipy.stats has the distribution, and takes a second to import
-
+    log_gamma = np.vectorize(math.lgamma)  # scipy.stats has the distribution, and takes a second to import
     above = np.floor(examples * probability) + 1
     left = np.maximum(examples - above, 0)
-    ways = gammaln(examples + 1) - gammaln(above + 1) - gammaln(left + 1)
-    of_above = np.exp(ways + xlogy(above, probability) + xlog1py(left, -probability))
+    ways = log_gamma(examples + 1) - log_gamma(above + 1) - log_gamma(left + 1)
+    with np.errstate(divide="ignore", invalid="ignore"):  # of 0 and 1, where np.where takes the other value
+        others = np.where(left > 0, left * np.log1p(-probability), 0)
+        of_above = np.exp(ways + above * np.log(probability) + others)
     return np.asarray(np.where(above > examples, 0, 2 * above * (1 - probability) * of_above))
 
 

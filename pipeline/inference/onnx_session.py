@@ -31,14 +31,14 @@ class Session:
             options.intra_op_num_threads = threads
             options.log_severity_level = 3  # errors: it would warn that the first states may be given
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            reads = [each.name for each in self._session.get_inputs()]
+            self._outputs = [each.name for each in self._session.get_outputs()]
+            # Inputs that may be left out, such as lstm_1.initial_cell, by the outputs that continue them.
+            initial = [each.name for each in self._session.get_overridable_initializers()]
         except Exception as error:  # the errors of ONNX Runtime have no class in common
             raise PipelineError(f"{self._path} is missing or damaged; run `{command}` to make it again.") from error
-        reads, gives = self._session.get_inputs(), self._session.get_outputs()
-        if [each.name for each in reads] != ["sequence"] or gives[0].name != "probabilities":
+        if reads != ["sequence"] or self._outputs[0] != "probabilities":
             raise PipelineError(f"{self._path} is no network of this project; run `{command}` to make it again.")
-        self._outputs = [output.name for output in gives]
-        # Inputs that may be left out, such as lstm_1.initial_cell, by the outputs that continue them.
-        initial = [each.name for each in self._session.get_overridable_initializers()]
         self._states = {name.replace(".initial_", ".final_"): name for name in initial}
 
     def reads(self, shape: tuple[int, int]) -> bool:

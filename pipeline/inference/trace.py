@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import numpy_helper
-from scipy.special import expit as sigmoid
-from scipy.special import softmax
 
 Arrays = dict[str, np.ndarray]  # by name
 Recur = Callable[[np.ndarray], np.ndarray]  # an output (units,), weighted, with its bias: (gates, units)
@@ -36,6 +34,18 @@ class Trace:
     layers: tuple[LayerTrace, ...]  # first to last
     probabilities: np.ndarray  # (steps, classes): what it would predict if the sequence ended after this step
     count: np.ndarray | None  # (steps,): the number that it has counted, if it reads one
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)), 0 to 1."""
+    with np.errstate(over="ignore"):  # far below zero, it is 0
+        return np.asarray(1 / (1 + np.exp(-x)))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities, of logits (steps, classes)."""
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(shares / shares.sum(axis=1, keepdims=True))
 
 
 def lstm(wx: np.ndarray, recur: Recur, before: Arrays) -> tuple[Arrays, Arrays]:
@@ -104,11 +114,11 @@ class Tracer:
                     steps[name].append((states[name], gates))
         layers = tuple(_layer(name, steps[name]) for name in self._layers)
         if "count.kernel" not in self._weights:
-            return Trace(layers, softmax(self._dense("logits", layers[-1].output), axis=1), None)
+            return Trace(layers, softmax(self._dense("logits", layers[-1].output)), None)
         count = self._dense("count", np.asarray(layers[-1].cell))  # (steps, 1)
         sharpness, classes = (self._weights[f"logits.{each}"] for each in ("sharpness", "classes"))
         logits = sharpness * (classes - count) ** 2  # the sharpness is negative
-        return Trace(layers, softmax(logits, axis=1), count[:, 0])
+        return Trace(layers, softmax(logits), count[:, 0])
 
     def _zeros(self, name: str) -> Arrays:
         """The states of a layer before the first step."""
