@@ -13,6 +13,7 @@ from pipeline.lineage import dvc
 from pipeline.lineage.artifacts import trained_weights
 from pipeline.paths import stage
 from tests.cluster.conftest import MODEL
+from tests.harness import project
 
 pytest.importorskip("ray", reason="the extra `cluster` is not installed; `make cluster` installs it")
 from pipeline.cluster import overrides, plan, receiver, worker  # they import Ray
@@ -22,15 +23,28 @@ ESCAPE = "../../../escaped"
 NOTHING: tuple[Any, ...] = (None, [], {1: 2})
 
 
-@pytest.fixture
-def sweep(trained_project: Path) -> plan.Sweep:
-    settings = config.load()
-    return plan.plan(settings.model(MODEL), overrides.trials(MODEL, ["seed=1"], [], None, settings), "rates")
+@pytest.fixture(scope="module")
+def folder(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained project, which no test changes: what it receives is what it has."""
+    return project.copy(trained, tmp_path_factory.mktemp("receiver") / "project")
 
 
-@pytest.fixture
-def content(sweep: plan.Sweep) -> dict[str, Any]:
-    return worker.outputs(Path(), sweep.shipment)
+@pytest.fixture(autouse=True)
+def in_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+
+
+@pytest.fixture(scope="module")
+def sweep(folder: Path) -> plan.Sweep:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        settings = config.load()
+        return plan.plan(settings.model(MODEL), overrides.trials(MODEL, ["seed=1"], [], None, settings), "rates")
+
+
+@pytest.fixture(scope="module")
+def content(folder: Path, sweep: plan.Sweep) -> dict[str, Any]:
+    return worker.outputs(folder, sweep.shipment)
 
 
 def received(sweep: plan.Sweep, content: Any) -> tuple[str, str]:
@@ -47,13 +61,13 @@ def test_the_outputs_of_a_trial_are_those_of_its_stages(sweep: plan.Sweep, conte
     assert received(sweep, content) == (worker.FINISHED, "")
 
 
-def test_a_hash_that_is_a_path_writes_no_file(sweep: plan.Sweep, content: dict[str, Any], tmp_path: Path) -> None:
+def test_a_hash_that_is_a_path_writes_no_file(sweep: plan.Sweep, content: dict[str, Any], folder: Path) -> None:
     entries = json.loads(json.dumps(content["entries"]))
     for each in entries[stage("train", MODEL)]["outs"]:
         each["md5"] = ESCAPE
     sent = {"entries": entries, "pushed": [ESCAPE], "provenances": {f"{ESCAPE}.json": b"x"}}
     assert received(sweep, content | sent)[0] == worker.FAILED
-    assert not list(tmp_path.rglob("escaped*"))
+    assert not list(folder.parent.rglob("escaped*"))
 
 
 @pytest.mark.parametrize("path", ["../x", "/x", ".git/hooks/post-checkout", "pipeline/__main__.py", "data/../../x"])

@@ -12,21 +12,23 @@ from tests.harness import project
 MODEL = project.MODELS[0]
 
 
-@pytest.mark.parametrize("name", ["provenance.json", "predictions.parquet"])
 @pytest.mark.parametrize("damage", ["a bit", "empty", "gone"])
-def test_track_writes_a_damaged_artifact_of_a_run_again(trained_project: Path, name: str, damage: str) -> None:
-    (path,) = (path for path in Path("mlartifacts").rglob(name) if "bits" in str(path))
-    before = path.read_bytes()
-    place = len(before) // 2
-    flipped = before[:place] + bytes([before[place] ^ 1]) + before[place + 1 :]
-    if damage == "gone":
-        path.unlink()
-    else:
-        path.write_bytes(flipped if damage == "a bit" else b"")
+def test_track_writes_a_damaged_artifact_of_a_run_again(trained_project: Path, damage: str) -> None:
+    names = ("provenance.json", "predictions.parquet")
+    paths = [path for name in names for path in Path("mlartifacts").rglob(name) if "bits" in str(path)]
+    before = {path: path.read_bytes() for path in paths}
+    assert len(before) == 2
+    for path, content in before.items():
+        place = len(content) // 2
+        if damage == "gone":
+            path.unlink()
+        else:
+            flipped = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+            path.write_bytes(flipped if damage == "a bit" else b"")
     done = project.invoke("track")
     assert done.exit_code == 0
     assert "note:" not in done.stdout
-    assert path.read_bytes() == before
+    assert {path: path.read_bytes() for path in paths} == before
 
 
 def test_a_run_holds_the_provenance_that_the_logs_have(trained_project: Path) -> None:
