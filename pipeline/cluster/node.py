@@ -34,10 +34,8 @@ SETTINGS = {
     "RAY_process_group_cleanup_enabled": "1",  # the stages of a worker that is killed end with it
 }
 ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"  # asked without a token, too
-
-
 ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]{1,253}):([1-9][0-9]{0,4})")
-FILES = ("authority.pem", "node.pem", "node-key.pem", "token")
+FILES = AUTHORITY, CERTIFICATE, KEY, TOKEN = "authority.pem", "node.pem", "node-key.pem", "token"
 
 
 class Refused(Exception):  # noqa: N818  # a sentence, not a fault
@@ -81,14 +79,14 @@ def require_keys(folder: Path) -> None:
     try:
         if missing := [name for name in FILES if not (folder / name).is_file()]:
             raise ValueError(f"{missing[0]} is missing")
-        if not (folder / FILES[3]).read_text(encoding="ascii").strip():
+        if not (folder / TOKEN).read_text(encoding="ascii").strip():
             raise ValueError("the token is empty")
         to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
         for server in (True, False):
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname, context.verify_mode = False, ssl.CERT_REQUIRED
-            context.load_verify_locations(folder / FILES[0])
-            context.load_cert_chain(folder / FILES[1], folder / FILES[2], password=lambda: b"")
+            context.load_verify_locations(folder / AUTHORITY)
+            context.load_cert_chain(folder / CERTIFICATE, folder / KEY, password=lambda: b"")
             pair = (to_server, to_client) if server else (to_client, to_server)
             sides.append(context.wrap_bio(*pair, server_side=server))
         for side in 2 * sides[::-1]:

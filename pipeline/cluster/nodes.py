@@ -22,8 +22,10 @@ SETTINGS = {  # of Ray; what a user has set stays
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_RESULT_BUFFER_LENGTH": "0",
 }
-# Despite its name, it makes Ray bind to 127.0.0.1 alone on Linux, too.
-LOCAL = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
+LOCAL = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # despite its name, it makes Ray bind to 127.0.0.1 alone on Linux, too
+    "RAY_AUTH_MODE": "token",
+}
 OWN_KEYS = {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_USE_TLS"}  # which a user has set
 
 

@@ -74,10 +74,10 @@ def require_own(entry: dict[str, Any]) -> None:
     dvc.check(entry)
     command, outs = str(entry["cmd"]), dvc.hashes(entry, "outs")
     if not COMMAND.fullmatch(command):
-        raise PipelineError(f"an entry of the run cache has the command {quoted(command)}; it is not taken.")
+        raise PipelineError(f"an entry that came has the command {quoted(command)}; it is not taken.")
     for path, hash_name in outs.items():
         if not any(Path(path).is_relative_to(each) for each in (DATA, MODELS)):
-            raise PipelineError(f"an entry of the run cache writes {quoted(path)}, as no stage does; it is not taken.")
+            raise PipelineError(f"an entry that came writes {quoted(path)}, as no stage does; it is not taken.")
         if not dvc.MD5.fullmatch(hash_name):
             raise ValueError(f"{quoted(hash_name)} is no hash")
     for path in [*dvc.hashes(entry, "deps"), *outs]:

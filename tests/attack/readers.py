@@ -1,4 +1,4 @@
-"""Area of the campaign: whatever reads a file is called with random bytes, damage and values of other types."""
+"""Area of the campaign: functions that read a file are given random bytes, damage and values of other types."""
 
 import io
 import json
@@ -10,11 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pipeline import config, manifest
+from pipeline import config, manifest, tasks
 from pipeline.dataset import load_examples, load_info
 from pipeline.files import load_csv, md5
 from pipeline.inference import usage
-from pipeline.inference.evaluation import Store
+from pipeline.inference.evaluation import Store, predict_split
 from pipeline.inference.onnx_session import Session
 from pipeline.inference.predict import open_export
 from pipeline.inference.trace import read_weights
@@ -39,10 +39,11 @@ Read = Callable[[], Any]
 def _readers() -> dict[str, tuple[Path, Read]]:
     """What reads a file, by its name; files that the project does not have are written."""
     bits, fable = ModelPaths(BITS), ModelPaths(FABLE)
-    artifacts, task = workspace(BITS, "bits"), config.load().task("bits")
-    examples, session = load_examples(TaskPaths("bits")), Session(bits.onnx, "")
+    artifacts, task = workspace(BITS, "bits"), tasks.load("bits")
+    examples = load_examples(TaskPaths("bits"))
+    some = task.features(examples.encoded[:3], examples.info)
     project.invoke("predict", BITS, "01101010", "--log", str(LOG))
-    Store(CHUNK.parent).save(0, _predictions(examples, session, task))
+    Store(CHUNK.parent).save(0, predict_split(Session(bits.onnx, ""), task, examples))
     Checkpoint(BITS, "x").save([examples.encoded[:3]], {"step": 1})
     recorded = bits.provenance(md5(bits.weights))
     run = next(path for path in dvc.Cache().runs.glob("*/*/*") if path.is_file())
@@ -54,7 +55,7 @@ def _readers() -> dict[str, tuple[Path, Read]]:
         "facts of a dataset": (fable.info, lambda: load_info(fable.info, ("export", FABLE))),
         "examples": (TaskPaths("bits").examples, lambda: load_examples(TaskPaths("bits"))),
         "a manifest": (bits.export / "manifest.json", lambda: manifest.verify(bits.export, ("export", BITS))),
-        "an export": (bits.onnx, lambda: Session(bits.onnx, "again").run(_some())),
+        "an export": (bits.onnx, lambda: Session(bits.onnx, "again").run(some)),
         "its weights": (bits.onnx, lambda: (Session(bits.onnx, "again"), read_weights(bits.onnx))),
         "a certificate": (bits.certificate, lambda: [*open_export(BITS, bits.onnx, bits.info).predict([CERTIFIED])]),
         "metrics": (bits.metrics, artifacts.metrics),
@@ -66,20 +67,6 @@ def _readers() -> dict[str, tuple[Path, Read]]:
         "a chunk": (CHUNK, lambda: Store(CHUNK.parent).load(0, examples.info)),
         "a checkpoint": (CHECKPOINT, Checkpoint(BITS, "x").load),
     }
-
-
-def _predictions(examples: Any, session: Session, task: Any) -> Any:
-    from pipeline.inference.evaluation import predict_split
-    from pipeline.tasks import load
-
-    return predict_split(session, load(task.name), examples)
-
-
-def _some() -> Any:
-    examples = load_examples(TaskPaths("bits"))
-    from pipeline.tasks.bits.features import features
-
-    return features(examples.encoded[:3], examples.info)
 
 
 def readers(rng: random.Random) -> tuple[str, str]:

@@ -35,7 +35,7 @@ from tests.harness.page import Page
 from tests.harness.recipes import CELLS, recipe
 
 pytestmark = [pytest.mark.browser, harness.NEEDED]
-EXAMPLES = 100  # of each network
+EXAMPLES = 200  # of each network
 SEVEN = [(-70, -80), (0, -80), (70, -80), (30, 0), (-20, 110)]
 # The networks of params.yaml in their real sizes, and every cell and layer.
 NETWORKS: dict[str, tuple[str, dict[str, object], str]] = {
@@ -357,7 +357,7 @@ def test_nothing_is_wider_than_a_phone(page: Page, tab: str) -> None:
 
 
 def test_drawings_become_the_pixels_that_python_makes(page: Page) -> None:
-    drawings = [np.asarray(pad(str(number % 10), number, number % 3).pixels)[:, :, 0] for number in range(100)]
+    drawings = [np.asarray(pad(str(number % 10), number, number % 3).pixels)[:, :, 0] for number in range(200)]
     page.open("mnist")
     page.shows("#digit-answer", "%")
     inputs, info = Inputs(), replace(INFO["mnist"])

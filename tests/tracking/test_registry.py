@@ -15,6 +15,7 @@ from urllib.parse import urlparse
 
 import mlflow.pyfunc
 import numpy as np
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -354,6 +355,16 @@ def test_pictures_come_in_base64_and_no_path_is_opened(
     assert printed == {"input": str(picture)} | read
     assert path == {"error": "the input is not base64; encode the file, as `base64 FILE` does."}
     assert text["error"].startswith("the file is not a picture (5 bytes); ")
+
+
+def test_a_table_without_features_is_one_of_texts(trained: Path, tmp_path: Path) -> None:
+    artifacts = workspace(MODEL, "bits")
+    artifacts = replace(artifacts, paths=ModelPaths(MODEL, trained), task=TaskPaths("bits", trained))
+    registry.write_package(artifacts, tmp_path / "package")
+    model = mlflow.pyfunc.load_model(str(tmp_path / "package"))
+    (answer,) = model.predict({"other": [[[0.0]]]})
+    assert answer["error"].startswith("'[[0.0]]' contains '")
+    assert model.predict(pd.DataFrame({"other": ["0110"]})) == model.predict(["0110"])
 
 
 @pytest.mark.parametrize(
