@@ -4,7 +4,6 @@ import importlib.util
 import logging
 import os
 import secrets
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,7 +69,7 @@ def connected(cluster: Cluster) -> Iterator[None]:
     """
     import ray
 
-    address, handlers = cluster.address, {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
+    address = cluster.address
     try:
         if address:
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
@@ -82,8 +81,6 @@ def connected(cluster: Cluster) -> Iterator[None]:
             f"Ray {where} could not be reached or started ({reason(error)}); start it with `ray start`, or leave "
             "out --address."
         ) from None
-    for each, handler in handlers.items():  # Ray has its own, which leaves its processes
-        signal.signal(each, handler)
     try:
         _require_versions(ray)
         yield
