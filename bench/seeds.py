@@ -62,7 +62,7 @@ def main(
 def _split(clone: Path, model: str, recipe: str, seed: int, fable: Path | None) -> str:
     """Set the parameters and split the data; the name of the dataset."""
     source = {"tasks.fable.source": f"data/fable/{fable.name}"} if fable else {}
-    set_params(clone, {"seed": seed, "recipe": recipe} | source)
+    set_params(clone, {"seed": seed, f"models.{model}.recipe": recipe} | source)
     task = _models(clone)[model]["task"]
     _dvc(clone, "repro", stage("split", task))
     info = load_info(TaskPaths(task, clone).info, ("split", task))

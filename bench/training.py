@@ -90,7 +90,7 @@ def time_to_published(full: bool) -> list[dict[str, Any]]:
         clone = clone_with_cache(Path(folder))
         for model in NETWORKS if full else SHORT:
             for recipe in ("fast", "published"):
-                set_params(clone, {"recipe": recipe})
+                set_params(clone, {f"models.{model}.recipe": recipe})
                 run([*DVC, "repro", stage("split", model.split("-")[0])], clone)
                 stages = [stage(verb, model) for verb in MODEL_STAGES]
                 seconds = run([*DVC, "repro", "--force", "--single-item", *stages], clone).seconds

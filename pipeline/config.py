@@ -41,6 +41,7 @@ class ModelParams(Section):
     """One network for one task, and the recipes that train it."""
 
     task: str
+    recipe: Name  # one of the recipes
     reference: Reference = Reference()
     gate: Gate = Gate()
     network: Network
@@ -102,7 +103,6 @@ class ModelSetup:
     name: str
     task: TaskSetup
     params: ModelParams
-    recipe_name: str
     seed: int
 
     @property
@@ -112,14 +112,13 @@ class ModelSetup:
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe that params.yaml selects. Raises PipelineError if the model does not have it."""
-        recipes = self.params.recipes
-        if self.recipe_name not in recipes:
-            raise PipelineError(
-                f"{PARAMS}: models.{self.name}.recipes does not have {quoted(self.recipe_name)}, which `recipe` "
-                f"selects for all models; add it, or select one of {shortened(', '.join(recipes), 300)}."
-            )
-        return recipes[self.recipe_name]
+        """How it is trained."""
+        return self.params.recipes[self.recipe_name]
+
+    @property
+    def recipe_name(self) -> str:
+        """The recipe that params.yaml chooses for it."""
+        return self.params.recipe
 
     @property
     def paths(self) -> ModelPaths:
@@ -160,7 +159,6 @@ class Config(Section):
     """All of params.yaml."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)]
-    recipe: Name
     tasks: dict[TaskName, TaskParams]
     models: dict[Name, ModelParams]
 
@@ -178,7 +176,7 @@ class Config(Section):
         if name not in self.models:
             raise PipelineError(f"{PARAMS} has no model {name!r}; use one of {', '.join(self.models)}.")
         params = self.models[name]
-        return ModelSetup(name, self.task(params.task), params, self.recipe, self.seed)
+        return ModelSetup(name, self.task(params.task), params, self.seed)
 
     def all_models(self) -> list[ModelSetup]:
         """Every model, in the order of params.yaml."""
@@ -205,6 +203,11 @@ def load(path: Path = PARAMS) -> Config:
         if model.task not in typed:
             raise PipelineError(
                 f"{path}: models.{name}.task: got {quoted(model.task)}, expected one of `tasks`: {', '.join(typed)}."
+            )
+        if model.recipe not in model.recipes:
+            raise PipelineError(
+                f"{path}: models.{name}.recipe: got {quoted(model.recipe)}, expected one of its `recipes`: "
+                f"{shortened(', '.join(model.recipes), 300)}."
             )
     return config.model_copy(update={"tasks": typed})
 

@@ -34,7 +34,7 @@ def test_the_project_s_own_parameters_are_valid_and_every_model_has_the_selected
     assert set(own.models) >= PUBLISHED
     assert [setup.name for setup in own.all_models()] == list(own.models)
     for setup in own.all_models():
-        assert setup.recipe is own.models[setup.name].recipes[own.recipe]
+        assert setup.recipe is own.models[setup.name].recipes[setup.params.recipe]
         assert setup.task.source.exists()
 
 
@@ -59,8 +59,9 @@ def test_the_published_recipes_are_the_published_ones(own: config.Config) -> Non
     [
         ("seed", -1, "seed"),
         ("seed", "7", "seed"),
-        ("recipe", "Fast!", "recipe"),
-        ("recipe", None, "recipe"),
+        ("recipe", "fast", "recipe is not a parameter"),
+        (f"{BITS}.recipe", "Fast!", f"{BITS}.recipe"),
+        (f"{BITS}.recipe", None, f"{BITS}.recipe"),
         ("sed", 1, "sed is not a parameter"),
         (f"{BITS}.recipes", {}, f"{BITS}.recipes"),
         (f"{BITS}.recipes.Slow", {}, f"{BITS}.recipes.Slow"),
@@ -152,26 +153,26 @@ def test_a_recipe_may_have_any_valid_name(folder: Path, name: str) -> None:
     params = project.read(folder)
     recipes = params["models"]["bits-lstm24"]["recipes"]
     recipes[name] = recipes["fast"] | {"steps": 7}
-    params["recipe"] = name
+    params["models"]["bits-lstm24"]["recipe"] = name
     project.write(folder, params)
     setup = config.load().model("bits-lstm24")
     assert (setup.recipe_name, setup.recipe.steps) == (name, 7)
     assert f"models.bits-lstm24.recipes.{name}.steps" in setup.used_params()
 
 
-def test_a_model_without_the_selected_recipe_is_refused_with_those_it_has(folder: Path) -> None:
-    params = project.read(folder)
-    recipes = params["models"]["bits-lstm24"]["recipes"]
-    recipes["third"] = recipes["fast"]
-    params["recipe"] = "third"
-    project.write(folder, params)
+def test_each_model_has_its_own_recipe(folder: Path) -> None:
+    project.change(folder, "models.bits-lstm24.recipe", "best")
     loaded = config.load()
-    assert loaded.model("bits-lstm24").recipe == loaded.models["bits-lstm24"].recipes["fast"]
+    assert loaded.model("bits-lstm24").recipe == loaded.models["bits-lstm24"].recipes["best"]
+    assert {setup.recipe_name for setup in loaded.all_models()} == {"best", "fast"}
+
+
+def test_a_recipe_that_a_model_does_not_have_is_refused_with_those_it_has(folder: Path) -> None:
+    project.change(folder, "models.fable-lstm512.recipe", "third")
     with pytest.raises(PipelineError) as refused:
-        _ = loaded.model("fable-lstm512").recipe
+        config.load()
     assert str(refused.value) == (
-        "params.yaml: models.fable-lstm512.recipes does not have 'third', which `recipe` selects for all models; "
-        "add it, or select one of fast, best, published."
+        "params.yaml: models.fable-lstm512.recipe: got 'third', expected one of its `recipes`: fast, best, published."
     )
 
 

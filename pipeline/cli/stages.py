@@ -60,7 +60,6 @@ def train(
     from pipeline.tracking.record import live_run
 
     setup = config.load().model(model)
-    setup.used_params()  # raises if the model does not have the recipe; before TensorFlow, which takes seconds
     if not workers and (address is not None or insecure or gpus_per_worker):
         raise PipelineError("--address, --insecure and --gpus-per-worker need --workers; give it, or leave them out.")
     if workers:

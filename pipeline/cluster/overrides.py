@@ -130,11 +130,11 @@ def _full_key(key: str, setup: ModelSetup) -> str:
     recipe = f"{model}.recipes.{setup.recipe_name}"
     if first in Recipe.model_fields:
         return f"{recipe}.{key}"
-    if first == "network":
+    if first == "network" or key == "recipe":
         return f"{model}.{key}"
     if first in ("generate", "split"):
         return f"{task}.{key}"
-    if key in ("seed", "recipe") or key.startswith((f"{recipe}.", f"{model}.network.", f"{task}.")):
+    if key in ("seed", f"{model}.recipe") or key.startswith((f"{recipe}.", f"{model}.network.", f"{task}.")):
         return key
     known = ", ".join(sorted({name.removeprefix(f"{recipe}.") for name in setup.used_params()}))
     raise PipelineError(f"{setup.name} does not depend on {quoted(key)}; use one of {shortened(known, 700)}.")
@@ -149,11 +149,11 @@ def _checked(overrides: dict[str, Any], model: str) -> TrialParams:
         path.write_text(text, encoding="utf-8")
         try:
             setup = config.load(path).model(model)
-            used = flatten(setup.used_params())  # raises if the model does not have the recipe
         except PipelineError as error:
             raise PipelineError(f"{shortened(named, 200)}: {str(error).replace(str(path), str(PARAMS))}") from None
+    used = flatten(setup.used_params())
     missing = [key for key in overrides if key not in used and not any(name.startswith(f"{key}.") for name in used)]
-    if missing and missing != ["recipe"]:
+    if missing and missing != [f"models.{model}.recipe"]:
         raise PipelineError(f"{missing[0]} is not a parameter of the recipe that the trial uses; sweep one that is.")
     return TrialParams(overrides, text, setup)
 

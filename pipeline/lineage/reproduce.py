@@ -97,7 +97,8 @@ def _differing_inputs(provenance: Provenance, folder: Path) -> Iterator[Differen
         if (now := _hash(folder / path)) != was:
             yield Difference(input_kind(path), path, was, now)
     present = flatten(parse_yaml((folder / PARAMS).read_bytes()))
-    for key, value in {"recipe": provenance.recipe, **provenance.params}.items():
+    recipe = "recipe" if "recipe" in present else f"models.{provenance.model}.recipe"  # of all models, once
+    for key, value in {recipe: provenance.recipe, **provenance.params}.items():
         if present.get(key) != value:
             yield Difference("parameter", key, str(value), str(present.get(key, "missing")))
 

@@ -15,16 +15,18 @@ def parameters(before: dict[str, Any], now: dict[str, Any]) -> Rows:
 
     Those of recipes that neither side uses are left out.
     """
-    recipes = {before.get("recipe"), now.get("recipe")}
-    keys = [key for key in dict.fromkeys([*before, *now]) if _recipe(key) in {None, *recipes}]
+    keys = [key for key in dict.fromkeys([*before, *now]) if _is_used(key, before) or _is_used(key, now)]
     rows = [[key, before.get(key, ABSENT), now.get(key, ABSENT)] for key in keys]
     return [[key, old, new] for key, old, new in rows if old != new]
 
 
-def _recipe(key: str) -> str | None:
-    """The recipe that a key of params.yaml belongs to: models.M.recipes.RECIPE.steps."""
-    parts = key.split(".")
-    return parts[3] if len(parts) > 3 and parts[0] == "models" and parts[2] == "recipes" else None
+def _is_used(key: str, params: dict[str, Any]) -> bool:
+    """Whether a key of params.yaml is of a recipe that its model uses, or of none: models.M.recipes.RECIPE.steps."""
+    match key.split("."):
+        case ["models", model, "recipes", recipe, *_]:
+            return params.get(f"models.{model}.recipe") == recipe
+        case _:
+            return True
 
 
 def inputs(before: Entries, now: Entries) -> Rows:

@@ -27,7 +27,7 @@ def collect(config: Config) -> pd.DataFrame:
     The reference is missing if it is of another dataset; seconds and device, if the logs do not have the training.
     Raises PipelineError if metrics.json of a model is missing or damaged.
     """
-    return pd.DataFrame([_row(setup, config.recipe) for setup in config.all_models()], columns=list(COLUMNS))
+    return pd.DataFrame([_row(setup) for setup in config.all_models()], columns=list(COLUMNS))
 
 
 def save(table: pd.DataFrame, path: Path) -> None:
@@ -93,7 +93,7 @@ def markdown(path: str) -> str:
     return f"\n{show_seeds(table) if 'seed' in table else show(table)}\n\n"
 
 
-def _row(setup: ModelSetup, recipe: str) -> dict[str, Any]:
+def _row(setup: ModelSetup) -> dict[str, Any]:
     task = setup.task.name
     artifacts = workspace(setup.name, task)
     metrics = artifacts.metrics()
@@ -102,7 +102,7 @@ def _row(setup: ModelSetup, recipe: str) -> dict[str, Any]:
     return {
         "model": setup.name,
         "dataset": metrics["dataset"],
-        "recipe": of_entries(artifacts.entries, setup.name, task).recipe or recipe,
+        "recipe": of_entries(artifacts.entries, setup.name, task).recipe or setup.recipe_name,
         "examples": metrics["examples"],
         "wrong": metrics["wrong"],
         **{name: metrics[name] for name in ("accuracy", "balanced_accuracy", "worst_class", "worst_class_accuracy")},

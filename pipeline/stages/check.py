@@ -15,7 +15,6 @@ def run() -> None:
     params = config.load()
     outlines = {name: params.task(name).outline() for name in params.tasks}
     for model in params.all_models():
-        model.used_params()  # raises if the model does not have the recipe
         if outline := outlines[model.task.name]:
             model.require_fit(outline)
     write_json(config.Config.model_json_schema(), SCHEMA)

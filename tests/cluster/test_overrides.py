@@ -108,7 +108,7 @@ def test_a_key_may_leave_out_the_prefix_of_its_section(folder: Path, key: str, f
         (["seed=["], "'seed=[' is not KEY=V1,V2"),
         ([], "the sweep has 0 trials, expected 1 to 10,000"),
         (["seed=" + ",".join(map(str, range(200))), "batch_size=" + ",".join(map(str, range(1, 60)))], "11,800 trials"),
-        (["recipe=slow"], "does not have 'slow', which `recipe` selects"),
+        (["recipe=slow"], f"models.{MODEL}.recipe: got 'slow', expected one of its `recipes`: fast, best"),
         (["network.units=[0]"], "greater than or equal to 1"),
         (["learning_rate=nan"], "learning_rate: got nan"),
         (["seed=shuffle(1,2)"], "'seed=shuffle(1,2)' is not KEY=V1,V2"),

@@ -47,12 +47,12 @@ def make(folder: Path, models: Sequence[str] = MODELS) -> Path:
 
 def tiny(params: dict[str, Any], models: Sequence[str]) -> dict[str, Any]:
     """The project's parameters for these models, with small data, small networks and few steps."""
-    params["recipe"] = "fast"
     params["tasks"]["bits"] |= {"generate": {"length": 8}, "split": {"train": 100}}
     params["tasks"]["mnist"]["generate"]["mirrors"] = [NOBODY]
     params["models"] = {name: params["models"][name] for name in models}
     params["tasks"] = {name: params["tasks"][name] for name in TASKS}
     for model in params["models"].values():
+        model["recipe"] = "fast"
         network = model["network"]
         network |= {"units": [8] * len(network["units"]), "dense": network["dense"] and 4}
         for recipe in model["recipes"].values():

@@ -159,7 +159,7 @@ def test_a_run_of_uncommitted_code_is_reproduced_to_the_byte_and_another_version
         ("params", {RATE: 0.5}, f"parameter: {RATE} was 0.5, now 0.01"),
         ("params", {"seed": 7}, "parameter: seed was 7, now 20"),
         ("params", {"models.gone.network.units": 1}, "parameter: models.gone.network.units was 1, now missing"),
-        ("recipe", "published", "parameter: recipe was published, now fast"),
+        ("recipe", "published", f"parameter: models.{MODEL}.recipe was published, now fast"),
     ],
 )
 def test_a_difference_before_the_training_is_printed_with_exit_status_1(

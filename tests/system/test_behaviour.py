@@ -25,7 +25,8 @@ def trained_bits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained-bits"
     own = project.read(project.ROOT)
-    own |= {"recipe": "fast", "tasks": {"bits": own["tasks"]["bits"]}, "models": {BITS: own["models"][BITS]}}
+    own |= {"tasks": {"bits": own["tasks"]["bits"]}, "models": {BITS: own["models"][BITS]}}
+    own["models"][BITS]["recipe"] = "fast"
     with FileLock(f"{folder}.lock"), pytest.MonkeyPatch.context() as patch:
         if not ModelPaths(BITS, folder).errors.exists():  # the last file that the stages write
             project.make(folder, [BITS])

@@ -125,7 +125,7 @@ def test_dvc_is_up_to_date_and_shows_metrics_and_plots(trained_project: Path) ->
 
 def test_the_published_recipe_forced_again_writes_the_same_bytes(trained_project: Path) -> None:
     """The first training is in this process, which has TensorFlow already; the second is one of DVC's."""
-    project.change(trained_project, "recipe", "published")
+    project.change(trained_project, f"models.{FABLE}.recipe", "published")
     for command in ("train", "export", "evaluate"):
         assert project.invoke(command, FABLE).exit_code == 0
     stages = [f"{verb}@{FABLE}" for verb in ("train", "export", "evaluate")]

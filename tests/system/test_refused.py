@@ -42,7 +42,7 @@ REFUSED: dict[str, tuple[Edit, str]] = {
     "out of range": (value(f"models.{BITS}.recipes.fast.learning_rate", -1.0), "fast.learning_rate: got -1.0"),
     "not together": (value(f"models.{BITS}.recipes.fast.epochs", 3), "steps or epochs, and not both"),
     "unknown task": (value(f"models.{BITS}.task", "bit"), f"models.{BITS}.task: got 'bit', expected one of"),
-    "unknown recipe": (value("recipe", "brief"), "recipes does not have 'brief'"),
+    "unknown recipe": (value(f"models.{BITS}.recipe", "brief"), "recipe: got 'brief', expected one of its"),
     "no source": (value("tasks.bits.source", "pipeline/none"), "tasks.bits.source: 'pipeline/none' does not exist"),
     "password": (value("tasks.mnist.generate.mirrors", ["https://u:p@example.org"]), "an address contains a user name"),
     "all strings train": (value("tasks.bits.split.train", 256), "tasks.bits.split.train is 256, but there are 256"),

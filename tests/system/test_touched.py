@@ -21,7 +21,10 @@ def every(*verbs: str) -> set[str]:
 # file. The changes of one case affect different stages, so that one plan is enough for all of them.
 PARAMETERS = [
     {("seed", 21): every("split", "train")},
-    {("recipe", "published"): every("train", "export")},
+    {
+        (f"models.{BITS}.recipe", "published"): {f"train@{BITS}", f"export@{BITS}"},
+        (f"models.{FABLE}.recipe", "best"): {f"train@{FABLE}", f"export@{FABLE}"},
+    },
     {
         ("tasks.bits.generate.length", 9): {"generate@bits"},
         ("tasks.fable.split.context", 4): {"split@fable"},

@@ -44,13 +44,13 @@ def stop_at(step: int) -> OnReport:
     ("model", "changes", "stop", "resumed"),
     [
         # dropout's random states; one cycle; shuffled
-        (BITS, {"recipe": "fast", f"models.{BITS}.recipes.fast.dropout": 0.5}, 20, 10),
+        (BITS, {f"models.{BITS}.recipes.fast.dropout": 0.5}, 20, 10),
         # augmentation
-        ("mnist-lstm128", {"recipe": "best"}, 20, 10),
+        ("mnist-lstm128", {"models.mnist-lstm128.recipe": "best"}, 20, 10),
         # stopped in the last, shorter epoch; another cell
-        ("fable-lstm512", {"recipe": "fast", "models.fable-lstm512.network.cell": "gru"}, 25, 20),
+        ("fable-lstm512", {"models.fable-lstm512.network.cell": "gru"}, 25, 20),
         # RMSprop; a walk along the text
-        ("fable-lstm512", {"recipe": "published"}, 20, 10),
+        ("fable-lstm512", {"models.fable-lstm512.recipe": "published"}, 20, 10),
     ],
     ids=["dropout", "augmentation", "last epoch, gru", "walk"],
 )
