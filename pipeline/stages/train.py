@@ -1,5 +1,6 @@
 """Train one model: a schedule of every step's examples, drawn from the seed, then Keras' `fit` over it."""
 
+import math
 import time
 from typing import Any
 
@@ -25,6 +26,7 @@ from pipeline.training.checkpoint import Checkpoint, fingerprint, watched
 from pipeline.training.distributed import Workers
 
 MONITOR_BATCH = 1000  # examples
+REWRITE = 1.0  # seconds between two states of history.csv while it grows
 
 
 def run(setup: ModelSetup, on_report: OnReport = lambda row: None) -> dict[str, Any]:
@@ -89,6 +91,8 @@ class Training:
         self.checkpoint = Checkpoint(setup.name, self._fingerprint(environment=where))
         self._on_report, self._write_events = on_report, TensorBoard(setup.paths.events(self.checkpoint.fingerprint))
         self.history = History(self.recipe, self.steps, self._last_batch, self._report)
+        # Plots are live. A history beside older weights stays theirs until the end; DVC removes both first.
+        self._rewrite_at = time.monotonic() if not setup.paths.weights.exists() else math.inf
 
     def fit(self) -> float:
         """Train from the checkpoint, or from the beginning; return the seconds that all of it took.
@@ -130,9 +134,12 @@ class Training:
         """Write the weights, the history and their manifest; forget the checkpoint."""
         paths = self.setup.paths
         write_atomic(paths.weights, self.model.network.save_weights)
-        write_csv(pd.DataFrame(self.history.rows), paths.history)
+        self._write_history()
         manifest.write(paths.folder, [paths.weights, paths.history])
         self.checkpoint.remove()
+
+    def _write_history(self) -> None:
+        write_csv(pd.DataFrame(self.history.rows), self.setup.paths.history)
 
     def _split(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Encoded examples (examples, code) and targets: (examples,), or (examples, steps) if each step has its own."""
@@ -204,6 +211,9 @@ class Training:
     def _report(self, row: dict[str, float]) -> None:
         if self.workers.chief:
             self._write_events(row)
+            if time.monotonic() >= self._rewrite_at:
+                self._write_history()
+                self._rewrite_at = time.monotonic() + REWRITE
             self._on_report(row)
 
     def _last_batch(self, step: int) -> tuple[float, str]:

@@ -17,10 +17,12 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.errors import PipelineError, quoted
+from pipeline.files import fits
 from pipeline.recipe import Recipe
 from pipeline.training.channel import Channel
 
 ADDRESS = re.compile(r"([^\s:]+|\[[0-9a-fA-F:.]+\]):([1-9]\d{0,4})")  # a name or an IP address, and a port
+TF_CONFIG = {"cluster": dict[str, list[str]], "task": {"type": str, "index": Any}}
 
 
 @dataclass(frozen=True)
@@ -119,23 +121,25 @@ def from_environment(recipe: Recipe) -> Workers:
         return Workers()
     try:
         content = json.loads(text)
+        if not fits(content, TF_CONFIG):
+            raise ValueError("its values have other names or types")
         chiefs, others = (content["cluster"].get(kind, []) for kind in ("chief", "worker"))
         addresses = [*chiefs, *others]
-        matches = [ADDRESS.fullmatch(str(each)) for each in addresses]
+        matches = [ADDRESS.fullmatch(each) for each in addresses]
         if not all(match and int(match[2]) < 2**16 for match in matches):
             raise ValueError("its workers are not a list of addresses HOST:PORT")
         if len(set(addresses)) < len(addresses):
             raise ValueError("an address is there twice")
         kind, index = content["task"]["type"], content["task"]["index"]
-        if type(index) is not int and not (isinstance(index, str) and index.isdecimal()):
+        if not re.fullmatch("[0-9]{1,9}", str(index)):
             raise ValueError("the index of its task is not a whole number")
-        index = int(index)
-        index += len(chiefs) if kind == "worker" else 0
-        if kind not in ("chief", "worker") or not 0 <= index < len(addresses):
+        index = int(index) + (len(chiefs) if kind == "worker" else 0)
+        if kind not in ("chief", "worker") or index >= len(addresses):
             raise ValueError("its task is none of its cluster's workers")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else error
         raise PipelineError(
-            f"TF_CONFIG is {quoted(text, 100)}, expected a cluster of workers and a task ({error}); fix it or unset it."
+            f"TF_CONFIG is {quoted(text, 100)}, expected a cluster of workers and a task ({why}); fix it or unset it."
         ) from None
     if len(addresses) > recipe.batch_size:
         raise PipelineError(

@@ -146,17 +146,19 @@ def test_tf_config_names_the_workers(
     ("text", "sentence"),
     [
         ("{", "TF_CONFIG is '{', expected a cluster of workers and a task"),
-        ("[]", "expected a cluster of workers and a task"),
+        ("[]", "expected a cluster of workers and a task (its values have other names or types)"),
+        (json.dumps({"cluster": WORKER["cluster"]}), "(its values have other names or types)"),
+        (json.dumps(WORKER | {"task": [1]}), "(its values have other names or types)"),
         (json.dumps(WORKER | {"task": {"type": "worker", "index": 2}}), "its task is none of its cluster's workers"),
         (json.dumps(WORKER | {"task": {"type": "ps", "index": 0}}), "its task is none of its cluster's workers"),
         (json.dumps(WORKER).replace('"b:1"', ", ".join(f'"b:{i}"' for i in range(1, 10))), "10 workers cannot share"),
         (json.dumps(WORKER).replace('"b:1"', '"a:1"'), "an address is there twice"),
-        (json.dumps(WORKER).replace('"b:1"', "2"), "not a list of addresses HOST:PORT"),
+        (json.dumps(WORKER).replace('"b:1"', "2"), "(its values have other names or types)"),
         (json.dumps(WORKER).replace('"b:1"', '"nonsense"'), "not a list of addresses HOST:PORT"),
         (json.dumps(WORKER).replace('"b:1"', '"127.0.0.1:99999"'), "not a list of addresses HOST:PORT"),
         (json.dumps(WORKER).replace('"index": 1', '"index": 1e999'), "the index of its task is not a whole number"),
         (json.dumps(WORKER).replace('"index": 1', '"index": 0.9'), "the index of its task is not a whole number"),
-        ("[" * 100_000, "expected a cluster of workers and a task"),
+        ("[" * 100_000, "expected a cluster of workers and a task (it is nested too deeply)"),
     ],
 )
 def test_a_wrong_tf_config_is_refused_in_a_sentence(text: str, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """The stage `train`, in this process."""
 
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,10 +48,25 @@ def test_the_same_seed_makes_the_same_files_and_another_seed_others(untrained_pr
     assert steps == [10, 20, 25] * 2, "a row every ten steps, and one after the last step"
 
 
+def test_the_history_grows_while_it_trains_but_not_beside_older_weights(untrained_project: Path) -> None:
+    setup = prepare(BITS)
+    lengths: list[int] = []
+
+    def on_report(row: dict[str, float]) -> None:
+        lengths.append(len(pd.read_csv(setup.paths.history)))
+        time.sleep(train.REWRITE)
+
+    train.run(setup, on_report)
+    before = setup.paths.history.read_bytes()
+    train.run(setup, on_report)
+    assert lengths == [1, 2, 3, 3, 3, 3]
+    assert setup.paths.history.read_bytes() == before
+
+
 def test_a_walk_prints_what_the_published_programs_print(
     untrained_project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    project.change(untrained_project, "recipe", "published")
+    project.change(untrained_project, "models.fable-lstm512.recipe", "published")
     setup = prepare("fable-lstm512")
     reported: list[dict[str, float]] = []
     train.run(setup, reported.append)
