@@ -91,9 +91,9 @@ COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --
 lock:  ## write all lock files anew, from one resolution; needs uv; UPGRADE=1: the newest versions that pyproject.toml allows
 	cat requirements*.lock > all.lock
 	$(COMPILE) pyproject.toml --all-extras $(if $(UPGRADE),--upgrade) -o all.lock
-	$(COMPILE) pyproject.toml -c all.lock --extra dev -o requirements.lock
-	$(COMPILE) pyproject.toml -c all.lock --extra dev --extra cluster -o requirements-cluster.lock
-	$(COMPILE) pyproject.toml -c all.lock --extra dev --extra cuda -o requirements-cuda.lock
+	$(COMPILE) pyproject.toml -c all.lock --extra dev --extra sign -o requirements.lock
+	$(COMPILE) pyproject.toml -c all.lock --extra dev --extra sign --extra cluster -o requirements-cluster.lock
+	$(COMPILE) pyproject.toml -c all.lock --extra dev --extra sign --extra cuda -o requirements-cuda.lock
 	$(COMPILE) --group uv $(if $(UPGRADE),--upgrade) -o requirements-uv.lock
 	rm all.lock
 

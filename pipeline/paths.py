@@ -79,6 +79,7 @@ class ModelPaths:
         self.reliability = self.folder / "reliability.png"  # whether its probabilities are right
         self.inside = self.folder / "inside.png"  # its states while it reads an example
         self.certificate = self.folder / "certificate.json"  # the longest sequence whose count is proven; a list of one
+        self.signature = root / MODELS / f"{name}.sig"  # of the export, by `pipeline promote --sign`
         self.verdict = root / LOGS / name / "verdict.json"  # what the gate decided
 
     def provenance(self, weights_md5: str) -> Path:

@@ -2,14 +2,22 @@
 
 import json
 import signal
+import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.cli.app import app, exit_on_signals
 from pipeline.cli.terminal import echo, echo_json
+from pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    from pipeline.tracking.record import Sign
+
+
+Models = Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="models of params.yaml; all by default")]
 
 
 @app.command()
@@ -33,26 +41,41 @@ def track(
 
 
 @app.command()
-def verify() -> None:
+def verify(
+    models: Models = None,
+    signature: Annotated[
+        Path | None,
+        typer.Option(metavar="KEY", help="also check, with this public key, that its holder signed the exports"),
+    ] = None,
+) -> None:
     """Check, by their hashes, that the files of the project are those of dvc.lock; else exit status 1."""
     from pipeline import config
     from pipeline.lineage import dvc
+    from pipeline.lineage.signature import verifier
 
     settings = config.load()
-    problems = list(dvc.problems(settings.tasks | settings.models))
+    setups = [settings.model(name) for name in models or settings.models]
+    tasks = settings.tasks if not models else {setup.task.name for setup in setups}
+    problems = list(dvc.problems({*tasks, *(setup.name for setup in setups)}))
+    if signature:
+        problems += filter(None, map(verifier(signature), [setup.paths for setup in setups]))
     for problem in problems:
         echo(problem, err=True)
     if problems:
         raise typer.Exit(1)
     echo("every file is the one that dvc.lock names")
+    if signature:
+        echo(f"the holder of {signature} signed the exports: {', '.join(setup.name for setup in setups)}")
 
 
 @app.command()
 def promote(
-    models: Annotated[
-        list[str] | None, typer.Argument(metavar="[MODEL]...", help="models of params.yaml; all by default")
-    ] = None,
+    models: Models = None,
     page: Annotated[bool, typer.Option("--page", help="put the page of `pipeline site` into the run, too")] = False,
+    sign: Annotated[
+        Path | None,
+        typer.Option(metavar="KEY", help="sign the exports of champions with this private key: models/MODEL.sig"),
+    ] = None,
 ) -> None:
     """Make models of the workspace the champions of their datasets, if they pass the gate; else exit status 1."""
     from pipeline import config
@@ -62,16 +85,29 @@ def promote(
     from pipeline.tracking import record
 
     settings, outcomes = config.load(), []
+    signer = _signer(sign) if sign else None  # before any champion changes
     for setup in [settings.model(name) for name in models or settings.models]:
         artifacts = verified_workspace(setup.name, setup.task.name)
         with tempfile.TemporaryDirectory() as folder:
             site = Path(folder) / "page"
             if page:
                 build(site, names=[setup.name])
-            outcomes.append(record.promote(artifacts, setup.params.gate, card(artifacts), site if page else None))
+            shown = site if page else None
+            outcomes.append(record.promote(artifacts, setup.params.gate, card(artifacts), shown, signer))
     for _, line in outcomes:
         echo(line)
     raise typer.Exit(0 if all(passed for passed, _ in outcomes) else 1)
+
+
+def _signer(key: Path) -> "Sign":
+    """What signs with a private key. A terminal is asked for the password of one that is encrypted."""
+    from pipeline.lineage import signature
+
+    if not signature.is_encrypted(key):
+        return signature.signer(key)
+    if not sys.stdin.isatty():
+        raise PipelineError(f"{key} is encrypted; run this in a terminal, which is asked for its password.")
+    return signature.signer(key, typer.prompt(f"password of {key}", hide_input=True, err=True))
 
 
 @app.command()

@@ -9,7 +9,7 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 EXAMPLES = TaskPaths("").examples.name
 PAUSE = 2  # seconds between two records of a training
 SAMPLING = 5  # seconds between two records of what the machine does
+Sign = Callable[[ModelPaths], Path]  # signs an export, and returns the file of the signature
 BATCH = 1000  # metrics that MLflow takes at once
 
 
@@ -141,10 +142,13 @@ def record(artifacts: Artifacts, gate: Gate, sweep: str = "") -> Recorded:
     return Recorded(str(run.info.run_name), run_id, version, verdict)
 
 
-def promote(artifacts: Artifacts, gate: Gate, card: str, page: Path | None = None) -> tuple[bool, str]:
+def promote(
+    artifacts: Artifacts, gate: Gate, card: str, page: Path | None = None, sign: Sign | None = None
+) -> tuple[bool, str]:
     """Record a model, and make it the champion of its dataset if the gate lets it pass.
 
-    A champion's description is its card. The run gets the files of `page`, a folder, as its artifacts `page`. Returns
+    A champion's description is its card. The run gets the files of `page`, a folder, as its artifacts `page`, and the
+    file that `sign` makes of a champion's export. Returns
     whether the model is the champion now, and a sentence. Raises PipelineError if the store does not answer.
     """
     model, dataset = artifacts.model, artifacts.metrics()["dataset"]
@@ -152,7 +156,10 @@ def promote(artifacts: Artifacts, gate: Gate, card: str, page: Path | None = Non
         recorded = record(artifacts, gate)
         if page:
             client.log_artifacts(recorded.run_id, str(page), "page")
-        return registry.promote(client, model, dataset, recorded.version, recorded.verdict, card)
+        passed, line = registry.promote(client, model, dataset, recorded.version, recorded.verdict, card)
+        if passed and sign:
+            client.log_artifact(recorded.run_id, str(sign(artifacts.paths)))
+    return passed, line
 
 
 def record_finished(setup: ModelSetup, entries: dict[str, Any], gate: Gate, sweep: str) -> str:

@@ -18,7 +18,7 @@ from pipeline.inference.evaluation import Store, predict_split
 from pipeline.inference.onnx_session import Session
 from pipeline.inference.predict import open_export
 from pipeline.inference.trace import read_weights
-from pipeline.lineage import dvc, exchange, provenance
+from pipeline.lineage import dvc, exchange, provenance, signature
 from pipeline.lineage.artifacts import workspace
 from pipeline.paths import LOCK, PARAMS, ModelPaths, TaskPaths
 from pipeline.predictions import load_parquet
@@ -26,6 +26,7 @@ from pipeline.training.checkpoint import Checkpoint
 from tests.attack.harness import changed, judged
 from tests.attack.mutations import damaged, edited, retyped
 from tests.harness import project
+from tests.harness.signing import keys
 
 BITS, MNIST, FABLE = project.MODELS
 MOST = 1 << 20  # KiB of memory that a file may take more than all before it
@@ -45,6 +46,9 @@ def _readers() -> dict[str, tuple[Path, Read]]:
     project.invoke("predict", BITS, "01101010", "--log", str(LOG))
     Store(CHUNK.parent).save(0, predict_split(Session(bits.onnx, ""), task, examples))
     Checkpoint(BITS, "x").save([examples.encoded[:3]], {"step": 1})
+    private, public = keys(Path())
+    signature.signer(private)(bits)
+    verify = signature.verifier(public)
     recorded = bits.provenance(md5(bits.weights))
     run = next(path for path in dvc.Cache().runs.glob("*/*/*") if path.is_file())
     run_name = run.relative_to(run.parents[2]).as_posix()
@@ -66,6 +70,9 @@ def _readers() -> dict[str, tuple[Path, Read]]:
         "a log of predictions": (LOG, lambda: usage.read(LOG)),
         "a chunk": (CHUNK, lambda: Store(CHUNK.parent).load(0, examples.info)),
         "a checkpoint": (CHECKPOINT, Checkpoint(BITS, "x").load),
+        "a signature": (bits.signature, lambda: verify(bits)),
+        "a private key": (private, lambda: signature.signer(private)),
+        "a public key": (public, lambda: signature.verifier(public)),
     }
 
 
@@ -86,7 +93,7 @@ def _other(content: bytes, path: Path, rng: random.Random) -> bytes:
     kind = rng.choice(["random", "damaged", "damaged", "typed", "typed"])
     if kind == "random":
         return rng.randbytes(rng.choice([0, 1, 10, 1000, 100_000]))
-    if kind == "typed" and path.suffix in (".json", ".jsonl"):
+    if kind == "typed" and path.suffix in (".json", ".jsonl", ".sig"):
         return json.dumps(retyped(json.loads(content), rng)).encode()
     if kind == "typed" and path.suffix in (".yaml", ".lock", ""):
         return edited(content.decode(), rng).encode("utf-8", "replace")

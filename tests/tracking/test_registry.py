@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from pipeline.stages import evaluate, export, generate, split, train
 from pipeline.tracking import registry
 from tests.harness import project
 from tests.harness.process import free_port, responds, running, with_path
+from tests.harness.signing import keys
 
 MODEL, MNIST, _ = project.MODELS
 STAGES = ("generate@bits", "split@bits", f"train@{MODEL}", f"export@{MODEL}", f"evaluate@{MODEL}")
@@ -141,6 +143,31 @@ def test_a_run_can_hold_the_page_of_its_model(
     assert json.loads((page / "site.json").read_text())["models"] == [{"name": MODEL, "task": "bits"}]
     assert (page / "index.html").is_file()
     assert (page / f"models/{MODEL}/weights.bin").is_file()
+
+
+def test_a_champion_s_export_is_signed_and_its_signature_verifies_the_package(
+    client: MlflowClient, variant: Variant, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    track(variant("first"), monkeypatch)
+    paths = ModelPaths(MODEL)
+    key, public = keys(tmp_path)
+    _, other = keys(tmp_path, "other")
+    done = project.invoke("promote", MODEL, "--sign", str(public))
+    assert done.exit_code == 2
+    assert f"'{public}' is not a private key" in done.stderr
+    assert champion(client) is None, "a key that is none is found before anything changes"
+    done = project.invoke("promote", MODEL, "--sign", str(key))
+    assert done.exit_code == 0, done.output
+    done = project.invoke("verify", MODEL, "--signature", str(public))
+    assert done.exit_code == 0, done.output
+    assert done.stdout.endswith(f"\nthe holder of {public} signed the exports: {MODEL}\n")
+    done = project.invoke("verify", "--signature", str(other))
+    assert done.exit_code == 1
+    assert f"{paths.signature}: the holder of {other} did not sign {paths.export} as it is here" in done.stderr
+    # Who has the version of the registry and the file of its run can verify it without the project.
+    theirs = [sys.executable, "-m", "model_signing", "verify", "key", str(package(client, "1") / "data" / MODEL)]
+    signed = artifacts(client, "1") / paths.signature.name
+    subprocess.run([*theirs, "--signature", str(signed), "--public_key", str(public)], check=True)
 
 
 def test_a_version_holds_the_model_its_signature_an_example_and_the_verdict(
