@@ -3,8 +3,7 @@
 import importlib
 import itertools
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,17 +27,23 @@ def exercise(name: str) -> Any:
     return importlib.import_module(f"{folder}.{name}")
 
 
-@contextmanager
-def marking(name: str) -> Iterator[Any]:
-    """The module of an exercise; an error that its code raises is said in a sentence."""
-    try:
-        yield exercise(name)
-        return
-    except NotImplementedError:
-        said = "has a gap that is still empty; its comment says what is missing."
-    except Exception as error:  # whatever the code of a learner raises
-        said = f"raises {type(error).__name__}: {error}"
-    wrong(f"exercises/{name}.py {said}")
+def marks(name: str) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
+    """A test that is given the module of an exercise; an error that its code causes is said in a sentence."""
+
+    def decorate(check: Callable[[Any], None]) -> Callable[[], None]:
+        def test() -> None:
+            try:
+                check(exercise(name))
+                return
+            except NotImplementedError:
+                said = "has a gap that is still empty; its comment says what is missing."
+            except (Exception, SystemExit) as error:  # whatever the code of a learner raises, or what it returns causes
+                said = f"raises {type(error).__name__}: {' '.join(str(error).split())}"
+            wrong(f"exercises/{name}.py {said}")
+
+        return test
+
+    return decorate
 
 
 def close(found: Any, expected: Any, tolerance: float = 1e-5) -> bool:
@@ -51,15 +56,15 @@ def lstm(features: int, units: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return RNG.normal(size=(features, width)), RNG.normal(size=(units, width)), RNG.normal(size=width)
 
 
-def test_1_step() -> None:
+@marks("step")
+def test_1_step(module: Any) -> None:
     (kernel, recurrent, bias), x = lstm(2, 3), RNG.normal(size=2)
     h, c = RNG.normal(size=3), RNG.normal(size=3)
     expected_h, expected_c = right_step(x, h, c, kernel, recurrent, bias)
-    with marking("step") as module:
-        try:
-            found = module.step(x, h, c, kernel, recurrent, bias)
-        except ValueError as error:
-            raise ValueError(f"{error}; x is (2,), h (3,), kernel (2, 12), recurrent (3, 12), bias (12,)") from None
+    try:
+        found = module.step(x, h, c, kernel, recurrent, bias)
+    except ValueError as error:
+        raise ValueError(f"{error}; x is (2,), h (3,), kernel (2, 12), recurrent (3, 12), bias (12,)") from None
     if not isinstance(found, tuple | list):
         wrong(f"step returns {found!r}, expected h and c; end it with: return h, c.")
     if len(found) != 2 or np.shape(found[0]) != (3,) or np.shape(found[1]) != (3,):
@@ -81,10 +86,10 @@ def test_1_step() -> None:
         wrong(f"c is right; h is {np.round(found_h, 4)}, expected {expected_h.round(4)}: look at h = o tanh(c).")
 
 
-def test_2_counter() -> None:
-    with marking("counter") as module:
-        kernel, recurrent, bias = module.weights()
-        shapes = [np.shape(each) for each in (kernel, recurrent, bias)]
+@marks("counter")
+def test_2_counter(module: Any) -> None:
+    kernel, recurrent, bias = module.weights()
+    shapes = [np.shape(each) for each in (kernel, recurrent, bias)]
     if shapes != [(1, 4), (1, 4), (4,)]:
         wrong(f"the weights have the shapes {shapes}, expected [(1, 4), (1, 4), (4,)].")
     for bits in ("0", "1", "0110", "1" * 50, "01" * 100):
@@ -122,7 +127,8 @@ def derivatives(xs: np.ndarray, values: tuple[float, float, float], mistake: str
     return total
 
 
-def test_3_gradient() -> None:
+@marks("gradient")
+def test_3_gradient(module: Any) -> None:
     mistakes = {
         "sum": "it is that of one step alone; add up the shares of all steps",
         "slope": "the derivative of tanh is missing: 1 - h h",
@@ -133,8 +139,7 @@ def test_3_gradient() -> None:
     }
     for steps in (6, 1):  # of one step, several mistakes look alike
         xs, values = RNG.normal(size=steps), (0.7, -0.9, 0.2)
-        with marking("gradient") as module:
-            found = np.asarray(module.gradient(xs, *values), float)
+        found = np.asarray(module.gradient(xs, *values), float)
         expected = derivatives(xs, values)
         for mistake, sentence in mistakes.items():
             if close(found, derivatives(xs, values, mistake)) and not close(found, expected):
@@ -144,20 +149,20 @@ def test_3_gradient() -> None:
                 wrong(f"over {steps} steps, the derivative by {name} is {ours:.6f}, expected {theirs:.6f}.")
 
 
-def test_4_forget() -> None:
-    with marking("forget") as module:
-        for bias, steps, expected in ((0.0, 3, 0.125), (1.0, 20, 0.0019), (5.0, 20, 0.8744), (40.0, 10_000, 1.0)):
-            if not close(module.kept(bias, steps), expected, 1e-4):
-                wrong(f"kept({bias}, {steps}) is {module.kept(bias, steps):.4f}, expected {expected}.")
-        for bias, expected in ((0.0, 1), (5.0, 12), (10.0, 149), (40.0, 1_000_000)):
-            if module.longest(bias) != expected:
-                wrong(f"longest({bias}) is {module.longest(bias):,}, expected {expected:,}.")
+@marks("forget")
+def test_4_forget(module: Any) -> None:
+    for bias, steps, expected in ((0.0, 3, 0.125), (1.0, 20, 0.0019), (5.0, 20, 0.8744), (40.0, 10_000, 1.0)):
+        if not close(module.kept(bias, steps), expected, 1e-4):
+            wrong(f"kept({bias}, {steps}) is {module.kept(bias, steps):.4f}, expected {expected}.")
+    for bias, expected in ((0.0, 1), (5.0, 12), (10.0, 149), (40.0, 1_000_000)):
+        if module.longest(bias) != expected:
+            wrong(f"longest({bias}) is {module.longest(bias):,}, expected {expected:,}.")
 
 
-def test_5_split() -> None:
+@marks("split")
+def test_5_split(module: Any) -> None:
     tokens = np.arange(100)  # each token once, so that a leak can be seen
-    with marking("split") as module:
-        train, test = module.split(tokens, 3, 0.2)
+    train, test = module.split(tokens, 3, 0.2)
     if len(test) != 20:
         wrong(f"{len(test)} windows test, expected 20 of the 100 tokens.")
     if len(train) + len(test) != 97:
@@ -166,25 +171,25 @@ def test_5_split() -> None:
         wrong(f"{len(leaked)} of the tokens that tests predict are part of windows that train, such as {min(leaked)}.")
 
 
-def test_6_temperature() -> None:
+@marks("temperature")
+def test_6_temperature(module: Any) -> None:
     logits = RNG.normal(size=(20_000, 5))
     powers = np.exp(logits)
     targets = (RNG.random((20_000, 1)) > np.cumsum(powers / powers.sum(axis=1, keepdims=True), axis=1)).sum(axis=1)
-    with marking("temperature") as module:
-        for scale in (0.5, 1.0, 3.0):
-            found = module.temperature(logits * scale, np.minimum(targets, 4))
-            if not close(found, scale, 0.05):
-                wrong(f"logits that are {scale} times too large need a temperature of {scale}, and {found:.3f} came.")
+    for scale in (0.5, 1.0, 3.0):
+        found = module.temperature(logits * scale, np.minimum(targets, 4))
+        if not close(found, scale, 0.05):
+            wrong(f"logits that are {scale} times too large need a temperature of {scale}, and {found:.3f} came.")
 
 
-def test_7_export() -> None:
+@marks("export")
+def test_7_export(module: Any) -> None:
     import onnxruntime
 
     weights, sequence = lstm(3, 5), RNG.normal(size=(7, 1, 3)).astype(np.float32)
-    with marking("export") as module:
-        content = module.export(*weights).SerializeToString()
-        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-        found = session.run(None, {"sequence": sequence})[0].ravel()
+    content = module.export(*weights).SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    found = session.run(None, {"sequence": sequence})[0].ravel()
     h, c = np.zeros(5), np.zeros(5)
     for x in sequence[:, 0]:
         h, c = right_step(x, h, c, *weights)
@@ -192,12 +197,12 @@ def test_7_export() -> None:
         wrong(f"ONNX Runtime gives {found.round(4)}, Keras {h.round(4)}: look at the order of the gates.")
 
 
-def test_8_task() -> None:
-    with marking("task") as module:
-        from pipeline.section import Section
+@marks("task")
+def test_8_task(module: Any) -> None:
+    from pipeline.section import Section
 
-        examples = module.Data().split(Section(), Path(), np.random.default_rng(0))
-        read = module.features(examples.encoded, examples.info)
+    examples = module.Data().split(Section(), Path(), np.random.default_rng(0))
+    read = module.features(examples.encoded, examples.info)
     sizes = {name: len(examples.split(name)[0]) for name in ("train", "test")}
     if sizes != {"train": 192, "test": 64}:
         wrong(f"{sizes['train']} strings train and {sizes['test']} test, expected 192 and 64.")

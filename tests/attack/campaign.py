@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tests.attack import damage, faults, hosts, inputs, readers, trust, web
+from tests.attack import damage, faults, hosts, inputs, readers, teaching, trust, web
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,9 @@ AREAS: dict[str, tuple[Area, float]] = {  # with their shares of the cases
     "requests": (web.requests, 20),
     "hosts": (hosts.hosts, 20),
     "readers": (readers.readers, 1000),
+    "certificate": (teaching.certificate, 20),
+    "cards": (teaching.cards, 5),
+    "exercises": (teaching.exercises, 0.5),
     "dvc.lock": (damage.lock, 3),
     "names": (inputs.names, 0.4),
     "kills": (faults.kill, 0.4),
