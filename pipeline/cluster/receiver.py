@@ -10,7 +10,7 @@ from ray.tune import Callback
 
 from pipeline.cluster.outbox import Outbox
 from pipeline.cluster.plan import Sweep
-from pipeline.cluster.results import Results, TrialRecord
+from pipeline.cluster.results import METRICS, Results, TrialRecord
 from pipeline.cluster.worker import FAILED, FINISHED, RUNNING, STOPPED
 from pipeline.errors import PipelineError, quoted
 from pipeline.files import fits, md5_of, write_bytes
@@ -18,12 +18,11 @@ from pipeline.lineage import dvc, exchange
 from pipeline.lineage.artifacts import trained_weights
 from pipeline.paths import LOCK, MODEL_STAGES, stage
 
-# The types of what a trial sends, and of its metrics; see worker.outputs.
+# The types of what a trial sends; see worker.outputs.
 SENT = {
     **{"entries": dict[str, Any], "pushed": list[str], "metrics": bytes},
     **dict.fromkeys(("objects", "runs", "provenances"), dict[str, bytes]),
 }
-METRICS = {"accuracy": float, "wrong": int}
 COLUMNS = ("step", "loss", "accuracy", "validation_loss", "validation_accuracy")  # of a row that is kept
 
 

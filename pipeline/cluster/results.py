@@ -12,7 +12,7 @@ from pipeline.cluster.overrides import TrialParams
 from pipeline.cluster.plan import Sweep
 from pipeline.cluster.worker import FAILED, FINISHED, STOPPED
 from pipeline.errors import PipelineError, quoted
-from pipeline.files import load_json
+from pipeline.files import fits, load_json
 from pipeline.formats import write_json
 from pipeline.lineage import dvc
 from pipeline.lineage.artifacts import trained_weights
@@ -20,6 +20,8 @@ from pipeline.lineage.provenance import strip_prefixes
 from pipeline.paths import SWEEPS
 from pipeline.reports import sweep as report
 from pipeline.tracking.record import record_finished, record_stopped
+
+METRICS = {"accuracy": float, "wrong": int}  # that the evaluation of a trial has, and others
 
 log = logging.getLogger(__name__)
 
@@ -88,8 +90,13 @@ class Results:
         path = self.folder / f"{name}.json"
         content = load_json(path, f"rm {path}", dict[str, Any])
         try:
-            return TypeAdapter(TrialRecord).validate_python(content)
-        except ValueError:
+            record = TypeAdapter(TrialRecord).validate_python(content)
+            for entry in record.entries.values():
+                dvc.check(entry)
+            if record.outcome == FINISHED and not fits(record.metrics, METRICS):
+                raise ValueError
+            return record
+        except dvc.INVALID:
             raise PipelineError(f"{path} is damaged; run `rm {path}`, and the sweep runs this trial again.") from None
 
     def recorded(self) -> Iterator[str]:

@@ -66,7 +66,8 @@ def _address(rng: random.Random) -> tuple[str, str]:
 
 
 @cache
-def _sweep() -> tuple[Any, dict[str, Any]]:
+def sweep_of_one() -> tuple[Any, dict[str, Any]]:
+    """A sweep of one trial, attack-1, and what that sends."""
     from pipeline.cluster import overrides, plan, worker
 
     settings = config.load()
@@ -78,7 +79,7 @@ def _sweep() -> tuple[Any, dict[str, Any]]:
 def _outputs(rng: random.Random) -> tuple[str, str]:
     from pipeline.cluster import receiver
 
-    sweep, content = _sweep()
+    sweep, content = sweep_of_one()
     sent = {**content, "metrics": content["metrics"].decode()}
     sent = retyped(sent, rng)
     if isinstance(sent, dict) and isinstance(sent.get("metrics"), str) and rng.random() < 0.9:

@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline import config, manifest, tasks
 from pipeline.dataset import load_examples, load_info
 from pipeline.files import load_csv, md5
@@ -19,11 +21,13 @@ from pipeline.inference.onnx_session import Session
 from pipeline.inference.predict import open_export
 from pipeline.inference.trace import read_weights
 from pipeline.lineage import dvc, exchange, provenance, signature
-from pipeline.lineage.artifacts import workspace
-from pipeline.paths import LOCK, PARAMS, ModelPaths, TaskPaths
+from pipeline.lineage.artifacts import trained_weights, workspace
+from pipeline.paths import LOCK, MANIFEST, PARAMS, ModelPaths, TaskPaths
 from pipeline.predictions import load_parquet
+from pipeline.stages.split import check
 from pipeline.training.checkpoint import Checkpoint
 from tests.attack.harness import changed, judged
+from tests.attack.hosts import sweep_of_one
 from tests.attack.mutations import damaged, edited, retyped
 from tests.harness import project
 from tests.harness.signing import keys
@@ -69,11 +73,41 @@ def _readers() -> dict[str, tuple[Path, Read]]:
         "a provenance": (recorded, lambda: provenance.load(recorded)),
         "a log of predictions": (LOG, lambda: usage.read(LOG)),
         "a chunk": (CHUNK, lambda: Store(CHUNK.parent).load(0, examples.info)),
+        **_raw(),
+        "a trial of a sweep": _trial(),
         "a checkpoint": (CHECKPOINT, Checkpoint(BITS, "x").load),
         "a signature": (bits.signature, lambda: verify(bits)),
         "a private key": (private, lambda: signature.signer(private)),
         "a public key": (public, lambda: signature.verifier(public)),
     }
+
+
+def _raw() -> dict[str, tuple[Path, Read]]:
+    """What reads the raw data of a task."""
+    settings = config.load()
+    found: dict[str, tuple[Path, Read]] = {}
+
+    def read(task: config.TaskSetup) -> Read:
+        return lambda: check(
+            task.data.split(task.params.split, task.paths.raw, np.random.default_rng(0)), task.paths.raw
+        )
+
+    for task in map(settings.task, settings.tasks):
+        files = (path for path in sorted(task.paths.raw.iterdir()) if path.name not in (MANIFEST, ".gitignore"))
+        found |= {f"{path.name} of {task.name}": (path, read(task)) for path in files}
+    return found
+
+
+def _trial() -> tuple[Path, Read]:
+    """What reads a trial that has ended."""
+    from pipeline.cluster import receiver, results
+
+    sweep, content = sweep_of_one()
+    kept = results.Results(sweep)
+    kept.save(receiver.receive(sweep, "attack-1", content, [{"step": 1.0, "loss": 0.5}]))
+    return kept.folder / "attack-1.json", lambda: [
+        (str(each), each.score, trained_weights(each.entries, BITS)) for each in kept.ended()
+    ]
 
 
 def readers(rng: random.Random) -> tuple[str, str]:
@@ -95,7 +129,7 @@ def _other(content: bytes, path: Path, rng: random.Random) -> bytes:
         return rng.randbytes(rng.choice([0, 1, 10, 1000, 100_000]))
     if kind == "typed" and path.suffix in (".json", ".jsonl", ".sig"):
         return json.dumps(retyped(json.loads(content), rng)).encode()
-    if kind == "typed" and path.suffix in (".yaml", ".lock", ""):
+    if kind == "typed" and (path.suffix in (".yaml", ".lock") or ".dvc" in path.parts):
         return edited(content.decode(), rng).encode("utf-8", "replace")
     if kind == "typed" and path.suffix == ".csv":
         rows = retyped([line.split(",") for line in content.decode().splitlines()], rng)

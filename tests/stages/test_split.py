@@ -155,6 +155,28 @@ def test_a_changed_file_of_examples_is_named_with_the_command(tmp_path: Path, fi
         load_examples(paths)
 
 
+@pytest.mark.parametrize(
+    ("task", "file", "content", "sentence"),
+    [
+        ("bits", "strings.json", b'{"length": "8"}', "a value has another type"),
+        ("bits", "strings.json", b'{"length": 1000}', "length is 1000"),
+        ("mnist", "dataset.json", b"[]", "a value has another type"),
+        ("mnist", "train-images-idx3-ubyte", b"0" * 1000, "984 pixels, "),
+        ("mnist", "t10k-labels-idx1-ubyte", b"", " pixels, 0 labels"),
+        ("fable", "belling_the_cat_retold.tokens.txt", b"a\n\xff\n", "byte 2 is not UTF-8"),
+    ],
+)
+def test_raw_data_of_another_form_are_damaged_although_their_manifest_fits(
+    untrained_project: Path, task: str, file: str, content: bytes, sentence: str
+) -> None:
+    setup = config.load().task(task)
+    generate.run(setup)
+    (setup.paths.raw / file).write_bytes(content)
+    manifest.write_all(setup.paths.raw)
+    with pytest.raises(PipelineError, match=rf"is damaged \(.*{sentence}.*run `dvc repro --force generate@{task}`"):
+        split.run(setup)
+
+
 def test_info_of_another_shape_is_damaged_although_its_manifest_fits(tmp_path: Path) -> None:
     paths = TaskPaths("bits", tmp_path)
     save_examples(examples([0, 1], train=1, test=1), paths)

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from pipeline.dataset import DatasetInfo, Examples, Outline, binary
 from pipeline.errors import PipelineError
-from pipeline.files import load_json
+from pipeline.files import damaged, load_json
 from pipeline.formats import write_json
 from pipeline.paths import repro
 from pipeline.section import Section
@@ -52,7 +52,10 @@ class Data(data.Data):
 
     def split(self, params: Split, folder: Path, rng: np.random.Generator) -> Examples:
         """Draw the training strings; every other string tests."""
-        length = load_json(folder / "strings.json", AGAIN)["length"]
+        path = folder / "strings.json"
+        length = load_json(path, AGAIN, {"length": int})["length"]
+        if not 2 <= length <= LONGEST:
+            raise damaged(path, AGAIN, f"length is {length}")
         strings = 2**length
         _require_fewer(params.train, length)
         if length <= PERMUTED:

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from pipeline.dataset import DatasetInfo, Examples, Outline
 from pipeline.errors import PipelineError
-from pipeline.files import require, write_atomic
+from pipeline.files import damaged, require, write_atomic
 from pipeline.paths import repro
 from pipeline.section import Section
 from pipeline.tasks import data
@@ -142,6 +142,9 @@ def _pieces(source: Path) -> Iterator[str]:
 
 def _tokens(path: Path) -> Iterator[str]:
     require(path, AGAIN)
-    with path.open(encoding="utf-8", newline="\n") as file:
-        for line in file:
-            yield line.removesuffix("\n")
+    try:
+        with path.open(encoding="utf-8", newline="\n") as file:
+            for line in file:
+                yield line.removesuffix("\n")
+    except UnicodeDecodeError as error:
+        raise damaged(path, AGAIN, f"byte {error.start} is not UTF-8") from None

@@ -53,7 +53,7 @@ class Data(data.Data):
 
     def split(self, params: Split, folder: Path, rng: np.random.Generator) -> Examples:
         """The training images in their order, the last of them for validation; then the test images."""
-        raw = load_json(folder / "dataset.json", idx_files.AGAIN)
+        raw = load_json(folder / "dataset.json", idx_files.AGAIN, {"dataset": str, "stand_in": bool})
         train, train_targets = idx_files.load(folder, "train")
         test, test_targets = idx_files.load(folder, "t10k")
         # At least one image trains, and at least one validates.

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.errors import PipelineError, shortened
-from pipeline.files import write_atomic
+from pipeline.files import damaged, write_atomic
 from pipeline.formats import write_json
 from pipeline.paths import repro
 from pipeline.tasks.mnist.raw.image import SIDE
@@ -32,6 +32,7 @@ SHA256 = {  # of each file, uncompressed
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
+FEWEST = 2  # images: one trains, one validates
 TIMEOUT = 10  # seconds that a mirror may stay silent
 AGAIN = repro("generate", "mnist", force=True)
 
@@ -127,7 +128,13 @@ def idx(array: np.ndarray) -> bytes:
 
 
 def load(folder: Path, subset: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 (n, 28, 28) and labels uint8 (n,) of `subset`, train or t10k, as `fetch` wrote them."""
+    """Images uint8 (n, 28, 28) and labels uint8 (n,) of `subset`, train or t10k, as `fetch` wrote them.
+
+    Raises PipelineError if they are damaged.
+    """
     images, labels = (folder / f"{subset}-{kind}-ubyte" for kind in ("images-idx3", "labels-idx1"))
-    pixels = np.frombuffer(images.read_bytes(), np.uint8, offset=16)  # after the sizes of three dimensions
-    return pixels.reshape(-1, SIDE, SIDE), np.frombuffer(labels.read_bytes(), np.uint8, offset=8)
+    pixels = np.frombuffer(images.read_bytes()[16:], np.uint8)  # after the sizes of three dimensions
+    digits = np.frombuffer(labels.read_bytes()[8:], np.uint8)
+    if len(digits) < FEWEST or len(pixels) != len(digits) * SIDE * SIDE:
+        raise damaged(images, AGAIN, f"{len(pixels)} pixels, {len(digits)} labels")
+    return pixels.reshape(-1, SIDE, SIDE), digits
