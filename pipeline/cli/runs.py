@@ -107,7 +107,11 @@ def _signer(key: Path) -> "Sign":
         return signature.signer(key)
     if not sys.stdin.isatty():
         raise PipelineError(f"{key} is encrypted; run this in a terminal, which is asked for its password.")
-    return signature.signer(key, typer.prompt(f"password of {key}", hide_input=True, err=True))
+    try:
+        password = typer.prompt(f"password of {key}", hide_input=True, err=True)
+    except UnicodeDecodeError:
+        raise PipelineError("the password is no text in UTF-8; type another one.") from None
+    return signature.signer(key, password)
 
 
 @app.command()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Gate, ModelSetup
 from pipeline.errors import PipelineError, redact
-from pipeline.files import md5, md5_of
+from pipeline.files import md5, md5_of, write_bytes
 from pipeline.formats import write_json
 from pipeline.lineage import provenance as lineage
 from pipeline.lineage.artifacts import Artifacts, checked_out, numeric, trained_weights
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 EXAMPLES = TaskPaths("").examples.name
 PAUSE = 2  # seconds between two records of a training
 SAMPLING = 5  # seconds between two records of what the machine does
-Sign = Callable[[ModelPaths], Path]  # signs an export, and returns the file of the signature
+Sign = Callable[[ModelPaths], bytes]  # makes the content of a signature of a model's export
 BATCH = 1000  # metrics that MLflow takes at once
 
 
@@ -148,17 +148,19 @@ def promote(
     """Record a model, and make it the champion of its dataset if the gate lets it pass.
 
     A champion's description is its card. The run gets the files of `page`, a folder, as its artifacts `page`, and the
-    file that `sign` makes of a champion's export. Returns
-    whether the model is the champion now, and a sentence. Raises PipelineError if the store does not answer.
+    signature of a champion's export, which is also written. Returns whether the model is the champion now, and a
+    sentence. Raises PipelineError if the store does not answer.
     """
     model, dataset = artifacts.model, artifacts.metrics()["dataset"]
+    signature = sign(artifacts.paths) if sign else b""  # what cannot be signed is found before anything changes
     with connection.connected(create=True) as client:
         recorded = record(artifacts, gate)
         if page:
             client.log_artifacts(recorded.run_id, str(page), "page")
         passed, line = registry.promote(client, model, dataset, recorded.version, recorded.verdict, card)
-        if passed and sign:
-            client.log_artifact(recorded.run_id, str(sign(artifacts.paths)))
+        if passed and signature:
+            write_bytes(signature, artifacts.paths.signature)
+            client.log_artifact(recorded.run_id, str(artifacts.paths.signature))
     return passed, line
 
 

@@ -51,7 +51,7 @@ def _readers() -> dict[str, tuple[Path, Read]]:
     Store(CHUNK.parent).save(0, predict_split(Session(bits.onnx, ""), task, examples))
     Checkpoint(BITS, "x").save([examples.encoded[:3]], {"step": 1})
     private, public = keys(Path())
-    signature.signer(private)(bits)
+    bits.signature.write_bytes(signature.signer(private)(bits))
     verify = signature.verifier(public)
     recorded = bits.provenance(md5(bits.weights))
     run = next(path for path in dvc.Cache().runs.glob("*/*/*") if path.is_file())
