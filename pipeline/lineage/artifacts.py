@@ -1,5 +1,6 @@
 """The files of a trained model: in the workspace, at a revision of git, or in DVC's cache."""
 
+import shlex
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -61,8 +62,9 @@ class Artifacts:
         """
         require(self.paths.weights, repro("train", self.model))
         for path, hash_name in _files(self.model, self.entries, verbs).items():
-            if dvc.hash_of(self.paths.root / path) != hash_name:
-                restore, again = f"rm -rf {path} && dvc checkout {path}", repro("evaluate", self.model)
+            if dvc.hash_of(dvc.below(self.paths.root, path)) != hash_name:
+                name, again = shlex.quote(path), repro("evaluate", self.model)
+                restore = f"rm -rf {name} && dvc checkout {name}"
                 raise PipelineError(
                     f"{path} is not the file that {LOCK} names; run `{restore}` to restore it, or `{again}` to make it."
                 )

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import shutil
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
@@ -126,12 +127,22 @@ def params(entry: dict[str, Any]) -> dict[str, Any]:
     return flatten(entry.get("params", {}).get(str(PARAMS), {}))
 
 
+def below(root: Path, path: str) -> Path:
+    """An untrusted relative path below `root`. Raises PipelineError if it is absolute or contains `..`."""
+    if Path(path).is_absolute() or ".." in Path(path).parts:
+        raise _leads_out(path)
+    return root / path
+
+
 def inside(root: Path, path: str) -> Path:
-    """Resolve an untrusted relative path. Raises PipelineError if it leads out of `root`, also by a link."""
-    relative = not Path(path).is_absolute() and ".." not in Path(path).parts
-    if relative and (root / path).resolve().is_relative_to(root.resolve()):
-        return root / path
-    raise PipelineError(
+    """The same, also if a link leads out of `root`."""
+    if not below(root, path).resolve().is_relative_to(root.resolve()):
+        raise _leads_out(path)
+    return root / path
+
+
+def _leads_out(path: str) -> PipelineError:
+    return PipelineError(
         f"{quoted(path, 200)} is not a path inside the project; whoever wrote it may have meant to overwrite a file of "
         "yours: look where it comes from before you use it."
     )
@@ -228,22 +239,24 @@ def sweep_values(text: str, most: int) -> list[Any]:
 def problems(names: Collection[str]) -> Iterator[str]:
     """A sentence for each file or folder of these tasks and models that is missing here or was changed.
 
-    DVC keeps the entries of tasks and models that params.yaml no longer has.
+    DVC keeps the entries of tasks and models that params.yaml no longer has. Raises PipelineError for a path that leads
+    out of the project.
     """
     cache = Cache()
     for address, entry in lock_entries().items():
         if "@" in address and address.rpartition("@")[2] not in names:
             continue
         for path, was in hashes(entry, "outs").items():
-            if hash_of(Path(path)) != was:
+            if hash_of(below(Path(), path)) != was:
                 state = "was changed" if Path(path).exists() else "is missing"
                 yield f"{path} {state} since {LOCK} was written; {_advice(address, path, cache.damaged(was))}."
 
 
 def _advice(address: str, path: str, damaged: list[Path]) -> str:
+    name = shlex.quote(path)
     if damaged:
-        names = " ".join(os.path.relpath(file) for file in damaged)
+        names = shlex.join(os.path.relpath(file) for file in damaged)
         return f"its copy in the cache is damaged: run `rm -f {names}`, then `dvc repro --force {address}`"
     if git.is_tracked(path):
-        return f"run `git checkout {path}`, or `dvc repro {address}` if git has another version"
-    return f"run `rm -rf {path} && dvc checkout {path}`, or `dvc repro {address}` where the cache does not have it"
+        return f"run `git checkout {name}`, or `dvc repro {address}` if git has another version"
+    return f"run `rm -rf {name} && dvc checkout {name}`, or `dvc repro {address}` where the cache does not have it"

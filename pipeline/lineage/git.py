@@ -49,7 +49,7 @@ def patch(sources: Sequence[str] = ()) -> bytes:
         # Unlike `git diff`, `git diff-index` ignores the user's own settings, such as diff.noprefix.
         patterns = (*map(str, SOURCES), *(f":(exclude){folder}" for folder in GENERATED))
         command = ("diff-index", "--cached", "--patch", "--binary", "HEAD", "--", *patterns, *added)
-        return _git(*command, environment=index).stdout
+        return _git("-c", "core.quotePath=false", *command, environment=index).stdout
 
 
 def touched(changes: bytes, source: str) -> list[str]:

@@ -19,7 +19,8 @@ from pipeline.lineage import dvc, git
 from pipeline.lineage.artifacts import Artifacts, trained_weights
 from pipeline.paths import DATA, LOCK, PARAMS, ModelPaths, is_split_data, stage
 
-LINES = 5000  # of a file that are looked at for credentials: more are a text, such as a story
+LINES = 5000  # of a file of data that are looked at for credentials: more are a text, such as a story
+HUNK = re.compile(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@")
 
 Source = tuple[str, bytes]  # the code and parameters: a commit, and the uncommitted changes in the form of `git apply`
 
@@ -195,15 +196,26 @@ def credentials(patch: bytes) -> Iterator[tuple[str, str]]:
     from detect_secrets.core.scan import scan_line
     from detect_secrets.settings import default_settings
 
-    path, lines = "", 0
     with default_settings():
-        for line in patch.decode(errors="replace").splitlines():
-            if line.startswith("+++ b/"):
-                path, lines = line.removeprefix("+++ b/"), 0
-            elif line.startswith("+") and lines < LINES:
-                lines += 1
-                # High entropy alone is no sign of a credential: hashes and numbers have it.
-                yield from ((path, each.type) for each in scan_line(line[1:]) if "Entropy" not in each.type)
+        for path, line in _added_lines(patch):
+            # High entropy alone is no sign of a credential: hashes and numbers have it.
+            yield from ((path, each.type) for each in scan_line(line) if "Entropy" not in each.type)
+
+
+def _added_lines(patch: bytes) -> Iterator[tuple[str, str]]:
+    """The lines that a patch adds, each with its file, whose name comes first; of a file of data, the first 5,000."""
+    path, added, old, new = "", 0, 0, 0  # old, new: lines that are left of a hunk
+    for line in patch.decode(errors="replace").split("\n"):
+        if old > 0 or new > 0:
+            old, new = old - (line[:1] in " -"), new - (line[:1] in " +")
+            added += line[:1] == "+"
+            if line[:1] == "+" and (added <= LINES or input_kind(path) == "code"):
+                yield path, line[1:]
+        elif line.startswith("+++ "):
+            path, added = line[4:].strip('"').removeprefix("b/"), 0
+            yield path, path
+        elif match := HUNK.match(line):
+            old, new = (int(size or 1) for size in match.groups())
 
 
 def _workspace_source(sources: Sequence[str]) -> Source:

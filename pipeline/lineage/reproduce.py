@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pipeline.config import flatten
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, shortened
 from pipeline.files import md5, parse_yaml
 from pipeline.lineage import dvc, git
 from pipeline.lineage.provenance import Provenance, input_kind, load_training
@@ -48,8 +48,9 @@ def run(provenance: Provenance) -> tuple[Difference | None, list[Difference]]:
     versions = differing_versions(provenance)
     with git.worktree(provenance.commit, provenance.changes) as folder:
         cache = dvc.Cache()
-        for path, hash_name in provenance.inputs.items():
+        for path in (*provenance.inputs, *provenance.outputs):
             dvc.inside(folder, path)
+        for path, hash_name in provenance.inputs.items():
             if is_split_data(path):
                 cache.checkout(hash_name, folder, path)
         if difference := next(_differing_inputs(provenance, folder), None):
@@ -73,8 +74,9 @@ def foreign_code(provenance: Provenance) -> str:
         return ""  # there is nothing to run
     if training and (training.commit, training.patch) == (provenance.commit, provenance.patch):
         return ""
-    changes = f", with changes of {', '.join(files)}" if files else ""
-    return f"commit {provenance.commit[:10]} ({git.author(provenance.commit)}){changes}"
+    in_order = sorted(files, key=lambda path: (input_kind(path) == "data", path))
+    changes = f", with changes of {', '.join(in_order)}" if files else ""
+    return f"commit {provenance.commit[:10]} ({shortened(git.author(provenance.commit), 200)}){changes}"
 
 
 def differing_versions(provenance: Provenance) -> list[Difference]:

@@ -20,6 +20,7 @@ from pipeline.paths import PARAMS, ModelPaths, TaskPaths, repro, stage
 from pipeline.predictions import load_parquet
 
 COLUMNS = ("step", "accuracy")  # that every history has
+METRICS = dict[str, str | float | bool | None]  # that metrics.json has
 NO_HISTORY = pd.DataFrame(columns=COLUMNS)
 
 
@@ -120,7 +121,8 @@ def summarize(
             id=run_id,
             name=printable(name),
             provenance=provenance,
-            metrics=(numeric(load_json(metrics, command, dict[str, Any])) if metrics else {}) | provenance.costs,
+            metrics=(numeric(load_json(metrics, command, dict[str, str | float | bool | None])) if metrics else {})
+            | provenance.costs,
             history=(load_csv(history, command, COLUMNS) if history else NO_HISTORY).set_index("step"),
             predictions=load_parquet(predictions, command) if predictions else None,
         )

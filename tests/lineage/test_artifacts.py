@@ -132,6 +132,25 @@ def test_a_bit_that_changed_while_the_time_of_the_file_did_not_is_found(trained_
     assert done.stdout == "every file is the one that dvc.lock names\n"
 
 
+@pytest.mark.parametrize("path", ["/etc/passwd", "../outside.csv; touch x"])
+@pytest.mark.parametrize("command", [("verify",), ("promote", MODEL)])
+def test_a_path_of_dvc_lock_that_leads_out_is_refused(
+    trained_project: Path, path: str, command: tuple[str, ...]
+) -> None:
+    lock = Path("dvc.lock")
+    lock.write_text(lock.read_text().replace(f"path: {PATHS.history}", f"path: '{path}'"))
+    done = project.invoke(*command)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"error: '{path}' is not a path inside the project; ")
+
+
+def test_what_a_command_advises_is_quoted_for_the_shell(trained_project: Path) -> None:
+    lock = Path("dvc.lock")
+    lock.write_text(lock.read_text().replace(f"path: {PATHS.history}", "path: 'a; touch x'"))
+    done = project.invoke("verify")
+    assert "a; touch x is missing since dvc.lock was written; run `rm -rf 'a; touch x' && dvc checkout" in done.stderr
+
+
 def test_a_damaged_object_of_the_cache_is_named(trained_project: Path) -> None:
     hash_name = md5(PATHS.weights)
     cached = Path(".dvc/cache/files/md5") / hash_name[:2] / hash_name[2:]

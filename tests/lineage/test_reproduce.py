@@ -251,13 +251,16 @@ def test_a_provenance_that_no_run_has_is_refused(trained_project: Path, change: 
     assert_refused(invoke(add_run(trained_project, "odd", provenance)), "provenance.json is missing, damaged")
 
 
+@pytest.mark.parametrize("kind", ["inputs", "outputs"])
 @pytest.mark.parametrize("place", ["absolute", "above"])
-def test_no_path_of_a_run_leads_out_of_the_work_tree(trained_project: Path, tmp_path: Path, place: str) -> None:
+def test_no_path_of_a_run_leads_out_of_the_work_tree(
+    trained_project: Path, tmp_path: Path, kind: str, place: str
+) -> None:
     precious = tmp_path / "precious"
     precious.write_text("precious")
     path = {"absolute": str(precious), "above": f"data/split/{'../' * 12}{precious}"}
     provenance = provenance_of(trained_project, newest_run(trained_project))
-    provenance["inputs"][path[place]] = provenance["inputs"][EXAMPLES]
+    provenance[kind][path[place]] = provenance["inputs"][EXAMPLES]
     assert_refused(invoke(add_run(trained_project, "outside", provenance)), "is not a path inside the project")
     assert precious.read_text() == "precious"
 
@@ -396,6 +399,19 @@ def test_another_version_is_the_difference_only_if_a_file_differs(toy: Provenanc
 def test_a_run_of_several_workers_is_refused_with_their_number(toy: Provenance) -> None:
     with pytest.raises(PipelineError, match="the run was trained by 3 workers, whose sums one process does not repeat"):
         reproduce.run(replace(toy, environment=toy.environment | {"workers": 3}))
+
+
+def test_a_question_names_all_files_the_code_first_and_a_part_of_a_long_subject(toy: Provenance) -> None:
+    git(Path(), "commit", "--quiet", "--amend", "--message", "a long subject " * 50)
+    for name in [*(f"data/{i}.txt" for i in range(100)), "pipeline/evil.py"]:
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text("x\n")
+    git(Path(), "add", "--all")
+    patch, commit = git(Path(), "diff", "--cached", "--binary"), git(Path(), "rev-parse", "HEAD").strip()
+    said = reproduce.foreign_code(replace(toy, commit=commit, uncommitted=True, patch=patch))
+    assert "a long subject a long" in said
+    assert "…), with changes of pipeline/evil.py, data/0.txt, " in said
+    assert said.endswith("data/99.txt")
 
 
 def test_a_library_that_is_not_installed_is_a_difference(toy: Provenance, monkeypatch: pytest.MonkeyPatch) -> None:
