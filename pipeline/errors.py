@@ -17,6 +17,7 @@ def redact(text: str) -> str:
     # Up to the last @, since a password that is not quoted properly may contain both / and @, and blanks.
     text = re.sub(r"://(?!/)[^\n]*@", "://***@", text)
     text = re.sub(r"(databricks://)\S+", r"\1***", text)
+    text = re.sub(r"(://[^\s?#;]*)[?#;]\S+", r"\1?***", text)
     return re.sub(r"\?[\w.~%-]+=\S+", "?***", text)
 
 

@@ -159,11 +159,12 @@ def load_parquet(path: Path, command: str, columns: Collection[str] = ("target",
 
     Raises PipelineError if the file is missing or damaged; `command` makes it again.
     """
-    import pandas as pd
+    from pyarrow import parquet
 
     require(path, command)
     try:
-        table = pd.read_parquet(path)
+        # Without what pandas writes beside the columns, which it would believe.
+        table: pd.DataFrame = parquet.read_table(path).to_pandas(ignore_metadata=True)
     except (ValueError, OSError, KeyError, NotImplementedError) as error:  # the base classes of pyarrow's errors
         reason = shortened(str(error), 100)
         raise damaged(path, command, reason) from None

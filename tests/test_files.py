@@ -5,7 +5,9 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from pipeline import files, formats, predictions
 from pipeline.errors import PipelineError
@@ -71,6 +73,9 @@ def test_tables_are_written_and_read_and_damage_is_refused(tmp_path: Path) -> No
         csv.write_text(content)
         with pytest.raises(PipelineError, match=rf"a\.csv is damaged \({reason}.*\); run `make a`"):
             files.load_csv(csv, "make a", columns)
+    believed = {b"pandas": b'{"index_columns": 1, "columns": [], "column_indexes": []}'}
+    parquet.write_table(pa.table(table).replace_schema_metadata(believed), path)
+    pd.testing.assert_frame_equal(predictions.load_parquet(path, "make a", ["x"]), table)
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(PipelineError, match=r"a\.parquet is damaged \(.*\); run `make a` to make it again\."):
         predictions.load_parquet(path, "make a")

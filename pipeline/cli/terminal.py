@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import typer
 
-from pipeline.errors import PipelineError, printable, shortened
+from pipeline.errors import PipelineError, printable
 
 ENDLESS = 50_000_000  # characters of a line, after which standard input is not a text
 LONGEST = 1_100_000  # characters of a line that are kept: more than an input may have
@@ -29,11 +29,14 @@ def echo_json(text: str, err: bool = False) -> None:
 
 
 def confirm_code(code: str) -> None:
-    """Ask whether code that was not written here may run. Raises PipelineError if nobody can be asked."""
-    question = f"This run was not trained here. It would run the code of {code}"
+    """Ask whether code that was not written here may run: all of `code` is shown, in one line.
+
+    Raises PipelineError if nobody can be asked.
+    """
+    question = " ".join(printable(f"This run was not trained here. It would run the code of {code}").split())
     if not (sys.stdin and sys.stdin.isatty()):
         raise PipelineError(f"{question[0].lower()}{question[1:]}; look at it, then add --yes.")
-    typer.confirm(f"{shortened(printable(question), 500)}. Run it?", abort=True)
+    typer.confirm(f"{question}. Run it?", abort=True)
 
 
 def stdin_lines() -> Iterator[str]:

@@ -13,6 +13,7 @@ import numpy as np
 from tabulate import tabulate
 
 from pipeline.dataset import load_examples
+from pipeline.errors import shortened
 from pipeline.files import md5
 from pipeline.inference.predict import Predictor
 from pipeline.inference.usage import Entry
@@ -136,7 +137,8 @@ def _panel(axes: "Axes", comparison: Comparison) -> None:
                 color=colour,
                 label=name,
             )
-        axes.set_xticks(range(len(shown)), shown, rotation=90 if max(map(len, shown)) > 2 else 0)
+        labels = [shortened(name, 20).replace("$", r"\$") for name in shown]
+        axes.set_xticks(range(len(shown)), labels, rotation=90 if max(map(len, shown)) > 2 else 0)
     else:
         numbers = {name: np.array(values, float) for name, (values, _) in both.items()}
         edges = np.histogram_bin_edges(np.concatenate([*numbers.values()]), 20)
@@ -190,4 +192,4 @@ def _typical(values: Values) -> str:
     if not any(isinstance(value, str) for value in values):
         return f"{np.mean(np.array(values, float)):.4g}"
     (name, count), *_ = Counter(map(str, values)).most_common(1)
-    return f"{name} ({count / len(values):.0%})"
+    return f"{shortened(name)} ({count / len(values):.0%})"

@@ -7,6 +7,7 @@ turned back by trying all of them.
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -38,6 +39,10 @@ def logged(results: Iterable[Result], path: Path, predictor: Predictor, with_inp
     name = quoted(str(path), 200)
     if path.exists() and not path.is_file():
         raise PipelineError(f"{name} is not a file; name a file for the log.")
+    if path.exists() and path.stat().st_mode & 0o077:
+        raise PipelineError(
+            f"{name} can be opened by others; run `chmod 600 {shlex.quote(str(path))}`, or name another file."
+        )
     onnx = md5(predictor.onnx)
     try:
         path.touch(0o600)  # inputs may be private

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import onnx
@@ -14,10 +15,11 @@ from pipeline import manifest
 from pipeline.config import ModelSetup
 from pipeline.dataset import DatasetInfo, Examples, load_examples, load_info, save_info
 from pipeline.errors import PipelineError, quoted
-from pipeline.files import draft
+from pipeline.files import damaged, draft
 from pipeline.inference.calibration import fit_temperature
 from pipeline.inference.onnx_session import Session, batches
 from pipeline.networks import keras_network, onnx_network
+from pipeline.paths import repro
 
 LONGEST = 1_000_000  # steps of a sequence that a count is read from
 COMPARED = 10_000  # examples that train, at most
@@ -112,13 +114,28 @@ def compare(model: keras.Model, name: str, predict: Callable[[np.ndarray], Any],
 def load_model(setup: ModelSetup) -> keras.Model:
     """The trained Keras model: float32 (batch, steps, features) to logits (batch, classes). It can be trained further.
 
-    Raises PipelineError if it was not trained.
+    Raises PipelineError if it was not trained, or if its weights are damaged.
     """
     manifest.verify(setup.paths.folder, ("train", setup.name), setup.paths.weights.name)
     info = load_info(setup.task.paths.info, ("split", setup.task.name))
     model = keras_network.build(setup.network, setup.recipe, info.shape, len(info.class_names))
+    if _has_parts_elsewhere(setup.paths.weights):  # which no hash covers
+        raise damaged(setup.paths.weights, repro("train", setup.name, force=True), "a part of it is in another file")
     model.load_weights(setup.paths.weights)
     return model
+
+
+def _has_parts_elsewhere(path: Path) -> bool:
+    """Whether an HDF5 file names others that hold values of its own: by a link, or as storage."""
+    found: list[bool] = []
+
+    def look(name: str, each: h5py.Group | h5py.Dataset) -> None:
+        found.append(isinstance(each, h5py.Dataset) and bool(each.external or each.is_virtual))
+
+    with h5py.File(path) as file:
+        file.visititems(look)
+        file.visititems_links(lambda name, link: found.append(isinstance(link, h5py.ExternalLink)))
+    return any(found)
 
 
 def _calibrate(model: keras.Model, setup: ModelSetup, examples: Examples) -> float:

@@ -1,14 +1,16 @@
 """The log of predictions, and what `pipeline drift` says of it."""
 
 import json
+import resource
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline.errors import PipelineError
 from pipeline.inference import drift, predict, usage
 from tests.harness import project
 
@@ -109,6 +111,29 @@ def test_a_log_that_is_too_short_or_damaged_is_refused(trained_project: Path) ->
         assert project.invoke("drift", place).exit_code == 2
 
 
+def test_a_log_that_others_can_open_is_refused(trained_project: Path) -> None:
+    path = Path("a log.jsonl")
+    path.touch(0o644)
+    done = project.invoke("predict", BITS, "0110", "--log", str(path))
+    assert done.exit_code == 2
+    assert done.stderr == (
+        "error: 'a log.jsonl' can be opened by others; run `chmod 600 'a log.jsonl'`, or name another file.\n"
+    )
+    path.chmod(0o600)
+    log(["0110"], path)
+    assert len(usage.read(path)) == 1
+
+
+def test_a_label_that_is_odd_or_long_is_drawn_and_printed_short(trained_project: Path) -> None:
+    path = Path("use.jsonl")
+    log(strings(0.5, 40), path)
+    entries = [json.loads(line) | {"label": "$\\frac{a}{$" + "x" * 10_000} for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
+    done = project.invoke("drift", str(path))
+    assert done.exit_code == 1, done.output
+    assert max(map(len, done.stdout.splitlines())) < 200
+
+
 def test_of_a_log_of_long_strings_the_length_differs(trained_project: Path) -> None:
     log([text * 3 for text in strings(0.5, 40)], Path("use.jsonl"))
     (found,) = [drift.find(predict.load(BITS), usage.read(Path("use.jsonl")))]
@@ -139,6 +164,13 @@ def test_every_p_value_is_multiplied_by_the_number_of_tests(trained_project: Pat
         assert each.p == min(1.0, len(found.comparisons) * drift.p_value(each.logged, each.tested))
 
 
-def test_a_full_disk_is_a_sentence(trained_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(PipelineError, match="could not be written"):
-        [*usage.logged([], Path("/proc/version"), predict.load(BITS), with_inputs=False)]
+def test_a_full_disk_is_a_sentence(trained_project: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "predict", BITS, "0110", "--log", "use.jsonl"],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "error: 'use.jsonl' could not be written (File too large); name another file.\n"

@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pandas as pd
@@ -98,6 +99,33 @@ def test_a_refused_export_leaves_the_one_before(untrained_project: Path) -> None
         export.run(setup)
     assert {path: md5(path) for path in setup.paths.export.rglob("*") if path.is_file()} == before
     assert not list(setup.paths.folder.glob(".writing-*")), "no half of an export is left"
+
+
+@pytest.mark.parametrize("way", ["storage", "link", "virtual"])
+def test_weights_with_a_part_in_another_file_are_refused(untrained_project: Path, tmp_path: Path, way: str) -> None:
+    setup = prepare(BITS)
+    train.run(setup)
+    kernel, others = "layers/lstm/cell/vars/0", tmp_path / "others"
+    with h5py.File(setup.paths.weights, "a") as file:
+        values = file[kernel][()]
+        del file[kernel]
+        if way == "storage":
+            others.write_bytes(values.tobytes())
+            file.create_dataset(kernel, values.shape, "f4", external=[(str(others), 0, values.nbytes)])
+        else:
+            with h5py.File(others, "w") as other:
+                other["kernel"] = values
+            if way == "link":
+                file[kernel] = h5py.ExternalLink(str(others), "kernel")
+            else:
+                layout = h5py.VirtualLayout(values.shape, "f4")
+                layout[...] = h5py.VirtualSource(str(others), "kernel", values.shape)
+                file.create_virtual_dataset(kernel, layout)
+    manifest.write(setup.paths.folder, [setup.paths.weights])
+    with pytest.raises(
+        PipelineError, match=r"weights\.h5 is damaged \(a part of it is in another file\); run `dvc repro"
+    ):
+        export.run(setup)
 
 
 def test_export_without_weights_names_the_command(untrained_project: Path) -> None:

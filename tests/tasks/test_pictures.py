@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, PngImagePlugin
 
 from bench import handwriting
 from bench.handwriting import Picture
@@ -226,6 +226,16 @@ def test_a_damaged_tiff_prints_no_lines_of_its_library(
     with contextlib.suppress(PipelineError):
         inputs.encode(str(path), INFO)
     assert capfd.readouterr().err == ""
+
+
+def test_a_picture_with_a_long_text_in_it_is_refused_with_advice() -> None:
+    with io.BytesIO() as file:
+        notes = PngImagePlugin.PngInfo()
+        notes.add_text("x", "0" * 100_000_000, zip=True)
+        Image.new("L", (28, 28), 255).save(file, "PNG", pnginfo=notes)
+        content = file.getvalue()
+    with pytest.raises(PipelineError, match=r"could not be read as a picture \(.*\); give an undamaged picture of one"):
+        inputs.encode(content, INFO)
 
 
 def test_a_damaged_picture_is_read_or_refused_with_a_sentence(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ TOO_LARGE = f"has more than {MAX_PIXELS:,} pixels, or a side of more than {MAX_S
 def decode(file: BinaryIO) -> Image.Image:
     """The first picture of a file, upright, at most 1000 pixels wide and high. Raises ValueError if it can't be."""
     try:
-        with Image.open(file, formats=FORMATS) as picture:
+        with _opened(file) as picture:
             if picture.width * picture.height > MAX_PIXELS or max(picture.size) > MAX_SIDE:
                 raise ValueError(TOO_LARGE)
             picture.draft("RGB", (ENOUGH, ENOUGH))  # a JPEG is decoded at a smaller size
@@ -40,6 +40,18 @@ def decode(file: BinaryIO) -> Image.Image:
         raise ValueError(f"{content}; give a PNG, JPEG, GIF, BMP, TIFF or WebP of one digit.") from None
 
 
+def _opened(file: BinaryIO) -> Image.Image:
+    try:
+        return Image.open(file, formats=FORMATS)
+    except (ValueError, OverflowError, SyntaxError) as error:  # what stands before the pixels is damaged, or too long
+        raise _damaged(error) from None
+
+
+def _damaged(error: Exception) -> ValueError:
+    reason = getattr(error, "strerror", None) or str(error)[:100]
+    return ValueError(f"could not be read as a picture ({reason}); give an undamaged picture of one digit.")
+
+
 def _loaded(picture: Image.Image) -> Image.Image:
     try:
         picture.load()
@@ -47,10 +59,7 @@ def _loaded(picture: Image.Image) -> Image.Image:
     except MemoryError:  # which ends this process, as more time does
         raise
     except Exception as error:  # Pillow's decoders raise errors of any class for a damaged file
-        reason = getattr(error, "strerror", None) or str(error)[:100]
-        raise ValueError(
-            f"could not be read as a picture ({reason}); give an undamaged picture of one digit."
-        ) from None
+        raise _damaged(error) from None
 
 
 def _small(picture: Image.Image) -> Image.Image:
