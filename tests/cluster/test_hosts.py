@@ -129,10 +129,11 @@ def slow_down(cluster: Cluster) -> None:
 @pytest.mark.parametrize(
     "faults",
     [
-        pytest.param([kill_a_worker, lambda cluster: pull_the_cable(cluster, 5)], id="killed_worker_and_5_s_offline"),
-        pytest.param([kill_a_node, slow_down], id="killed_node_and_slow_node"),
-        pytest.param([lambda cluster: pull_the_cable(cluster, 60)], id="60_s_offline"),
-        pytest.param([fill_the_disk], id="full_disk"),
+        pytest.param(
+            [kill_a_worker, lambda cluster: pull_the_cable(cluster, 5), lambda cluster: pull_the_cable(cluster, 60)],
+            id="killed_worker_then_5_s_then_60_s_offline",
+        ),
+        pytest.param([kill_a_node, slow_down, fill_the_disk], id="killed_node_then_slow_node_then_full_disk"),
     ],
 )
 def test_a_sweep_ends_with_the_same_table_whatever_fails(
@@ -144,6 +145,7 @@ def test_a_sweep_ends_with_the_same_table_whatever_fails(
     both = until(lambda: all(cluster.find((name,), STAGES) for name in WORKERS), 120)
     assert both, cluster.said(folder).read_text()
     for fault in faults:
+        assert process.poll() is None, "the sweep had ended before it was disturbed"
         fault(cluster)
     assert process.wait(LIMIT) == 0, cluster.said(folder).read_text()
     assert cluster.said(folder).read_text().count(": finished, accuracy") == 4, "no trial is counted twice"
