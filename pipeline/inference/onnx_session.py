@@ -37,9 +37,9 @@ class Session:
             initial = [each.name for each in self._session.get_overridable_initializers()]
         except Exception as error:  # the errors of ONNX Runtime have no class in common
             raise PipelineError(f"{self._path} is missing or damaged; run `{command}` to make it again.") from error
-        if reads != ["sequence"] or self._outputs[0] != "probabilities":
-            raise PipelineError(f"{self._path} is no network of this project; run `{command}` to make it again.")
         self._states = {name.replace(".initial_", ".final_"): name for name in initial}
+        if reads != ["sequence"] or self._outputs[0] != "probabilities" or not {*self._states} <= {*self._outputs}:
+            raise PipelineError(f"{self._path} is no network of this project; run `{command}` to make it again.")
 
     def reads(self, shape: tuple[int, int]) -> bool:
         """Whether it takes examples of this shape (steps, features); some models take any number of steps."""

@@ -1,5 +1,6 @@
 """The files of a trained model: in the workspace, at a revision of git, or in DVC's cache."""
 
+import math
 import shlex
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, shortened
 from pipeline.files import damaged, files_below, fits, load_csv, load_json, md5, md5_of, require
 from pipeline.lineage import dvc, git
 from pipeline.paths import LOCK, MODEL_STAGES, ModelPaths, TaskPaths, is_split_data, repro, stage
@@ -49,6 +50,8 @@ class Artifacts:
         metrics: dict[str, Any] = load_json(self.paths.metrics, command, METRICS)
         if not fits(metrics, dict[str, str | float | bool | None]):
             raise damaged(self.paths.metrics, command)
+        if odd := [name for name, value in numeric(metrics).items() if not math.isfinite(value)]:
+            raise damaged(self.paths.metrics, command, f"{shortened(odd[0])} is no finite number")
         return metrics
 
     def history(self) -> list[dict[str, float]]:

@@ -4,11 +4,14 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
+from pipeline.errors import PipelineError
 from pipeline.inference.certificate import FUNCTION, NEAR, OPEN, Certificate, certify
+from pipeline.inference.onnx_session import Session
 from pipeline.recipe import Network
 from tests.harness.counter import COUNTS, UNITS, counts, export, weights
 
@@ -35,6 +38,16 @@ def test_the_bound_holds_for_long_strings_of_every_density(tmp_path: Path) -> No
         strings = (rng.random((2, 20_000)) < density).astype(int)
         distance = np.abs(counts(path, strings) - strings.sum(axis=1)).max()
         assert distance <= abs(certificate.bias) + 20_000 * certificate.deviation_per_step + certificate.rounding
+
+
+def test_a_graph_that_takes_states_and_gives_none_is_refused(tmp_path: Path) -> None:
+    path = export(tmp_path, weights())
+    graph = onnx.load(path)
+    (state,) = (each for each in graph.graph.output if each.name == "lstm_1.final_cell")
+    graph.graph.output.remove(state)
+    onnx.save(graph, path)
+    with pytest.raises(PipelineError, match=r"model\.onnx is no network of this project; run `again`"):
+        Session(path, "again")
 
 
 def test_float32_would_not_do(tmp_path: Path) -> None:

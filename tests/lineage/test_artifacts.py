@@ -198,6 +198,16 @@ def test_another_model_s_damage_does_not_matter(trained_project: Path) -> None:
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"accuracy": 1.0}', "\xff"])
 def test_damaged_metrics_are_refused(tmp_path: Path, content: str) -> None:
+    assert_damaged(tmp_path, content)
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity"])
+def test_metrics_that_are_no_finite_numbers_are_refused(trained_project: Path, tmp_path: Path, number: str) -> None:
+    metrics = json.loads(PATHS.metrics.read_text())
+    assert_damaged(tmp_path, json.dumps(metrics | {"accuracy": float(number)}))
+
+
+def assert_damaged(tmp_path: Path, content: str) -> None:
     model = Artifacts(ModelPaths(MODEL, tmp_path), TaskPaths(TASK, tmp_path), {})
     model.paths.metrics.parent.mkdir(parents=True)
     model.paths.metrics.write_text(content, encoding="latin-1")
