@@ -402,7 +402,8 @@ def test_a_run_of_several_workers_is_refused_with_their_number(toy: Provenance) 
 
 
 def test_a_question_names_all_files_the_code_first_and_a_part_of_a_long_subject(toy: Provenance) -> None:
-    git(Path(), "commit", "--quiet", "--amend", "--message", "a long subject " * 50)
+    Path("note.txt").write_text("x")
+    project.commit(Path(), "a long subject " * 50)
     for name in [*(f"data/{i}.txt" for i in range(100)), "pipeline/evil.py"]:
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).write_text("x\n")
