@@ -84,10 +84,10 @@ def outputs() -> dict[Path, str]:
 
 
 def recorded() -> list[str]:
-    """The names of the runs in the project's store."""
+    """The names of the runs in the project's store, but of interrupted trainings, which stay as runs that failed."""
     client = MlflowClient(f"sqlite:///{Path('mlflow.db').resolve()}")
     experiments = [each.experiment_id for each in client.search_experiments()]
-    return sorted(str(run.info.run_name) for run in client.search_runs(experiments))
+    return sorted(str(run.info.run_name) for run in client.search_runs(experiments) if run.info.status != "FAILED")
 
 
 def faults(rng: random.Random) -> tuple[str, str]:
