@@ -11,11 +11,10 @@ import typer
 
 from pipeline.cli.app import app, exit_on_signals
 from pipeline.cli.terminal import echo, echo_json
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, quoted
 
 if TYPE_CHECKING:
     from pipeline.tracking.record import Sign
-
 
 Models = Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", help="models of params.yaml; all by default")]
 
@@ -105,8 +104,10 @@ def _signer(key: Path) -> "Sign":
 
     if not signature.is_encrypted(key):
         return signature.signer(key)
-    if not sys.stdin.isatty():
-        raise PipelineError(f"{key} is encrypted; run this in a terminal, which is asked for its password.")
+    if not (sys.stdin and sys.stdin.isatty()):
+        raise PipelineError(
+            f"{quoted(str(key), 200)} is encrypted; run this in a terminal, which is asked for its password."
+        )
     try:
         password = typer.prompt(f"password of {key}", hide_input=True, err=True)
     except UnicodeDecodeError:

@@ -30,10 +30,9 @@ def certificate(rng: random.Random) -> tuple[str, str]:
     layers = counter.weights(rng.choice([0.0, 10 ** rng.uniform(-9, -1)]))
     noise, scale = np.random.default_rng(rng.getrandbits(64)), 10 ** rng.uniform(-12, 0)
     layer, index = rng.choice([("lstm_1", 0), ("lstm_1", 2), ("count", 0), ("count", 1)])
-    array = layers[layer][index]
-    layers[layer][index] = (array + scale * noise.normal(size=array.shape) * (noise.random(array.shape) < 0.5)).astype(
-        "f"
-    )
+    shape = layers[layer][index].shape
+    change = scale * noise.normal(size=shape) * (noise.random(shape) < 0.5)
+    layers[layer][index] = (layers[layer][index] + change).astype(np.float32)
     done = f"the certificate of a counter with {layer}[{index}] changed by {scale:.2g}"
     with tempfile.TemporaryDirectory() as folder:
         path = counter.export(Path(folder), layers)

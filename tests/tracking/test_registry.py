@@ -155,6 +155,10 @@ def test_a_champion_s_export_is_signed_and_its_signature_verifies_the_package(
     done = project.invoke("promote", MODEL, "--sign", str(public))
     assert done.exit_code == 2
     assert f"'{public}' is not a private key" in done.stderr
+    encrypted, _ = keys(tmp_path, "encrypted", password=b"secret")
+    done = project.invoke("promote", MODEL, "--sign", str(encrypted))
+    assert done.exit_code == 2
+    assert f"'{encrypted}' is encrypted; run this in a terminal, which is asked for its password" in done.stderr
     assert champion(client) is None, "a key that is none is found before anything changes"
     done = project.invoke("promote", MODEL, "--sign", str(key))
     assert done.exit_code == 0, done.output
