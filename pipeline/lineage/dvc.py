@@ -135,7 +135,7 @@ def below(root: Path, path: str) -> Path:
 
 
 def inside(root: Path, path: str) -> Path:
-    """The same, also if a link leads out of `root`."""
+    """The same. Raises PipelineError also where a link leads out of `root`."""
     if not below(root, path).resolve().is_relative_to(root.resolve()):
         raise _leads_out(path)
     return root / path
