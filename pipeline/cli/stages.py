@@ -53,7 +53,7 @@ def train(
 ) -> None:
     """Train a model: models/MODEL/model.weights.h5 and history.csv."""
     from pipeline import config
-    from pipeline.cli.quiet import without_notes
+    from pipeline.cli.imports import importing_tensorflow
     from pipeline.cluster.progress import reported
     from pipeline.files import md5
     from pipeline.lineage import provenance
@@ -65,7 +65,7 @@ def train(
     if workers:
         _train_on_cluster(setup, workers, address, insecure, gpus_per_worker)
         return
-    with without_notes():
+    with importing_tensorflow():
         from pipeline.stages import train
     if not train.is_chief(setup):  # of several workers; the chief writes and records
         train.run(setup)
@@ -78,12 +78,12 @@ def train(
 
 
 def _train_on_cluster(setup: "ModelSetup", workers: int, address: str | None, insecure: bool, gpus: float) -> None:
-    from pipeline.cli.quiet import without_notes
+    from pipeline.cli.imports import importing_tensorflow
     from pipeline.cluster import nodes
 
     cluster = nodes.Cluster(address, insecure)
     nodes.prepare(cluster)
-    with without_notes():  # Ray imports TensorFlow
+    with importing_tensorflow():  # Ray imports TensorFlow
         from pipeline.cluster import train
 
     exit_on_signals()  # Ray ends, too
@@ -98,10 +98,10 @@ def export(
 ) -> None:
     """Export a trained model as ONNX, and compare the file with it: models/MODEL/export."""
     from pipeline import config
-    from pipeline.cli.quiet import without_notes
+    from pipeline.cli.imports import importing_tensorflow
 
     setup = config.load().model(model)
-    with without_notes():
+    with importing_tensorflow():
         from pipeline.stages import export
     export.run(setup, saved_model)
 
