@@ -4,10 +4,10 @@ Every task is the same sentence (read a short sequence, predict its class), so a
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Protocol, get_type_hints
 
 import numpy as np
 
@@ -21,8 +21,20 @@ CHUNK = 2**20  # examples that are written or evaluated at once
 LARGEST = 2**40  # examples of a split
 LARGEST_EXAMPLE = 2**24  # values of one example: 64 MiB as float32
 
-# An exported model: float32 (batch, steps, features) to its outputs by name, of which one is `probabilities`.
-Model = Callable[[np.ndarray], Mapping[str, np.ndarray]]
+Outputs = Mapping[str, np.ndarray]  # of an exported model by name, of which one is `probabilities`: (batch, classes)
+
+
+class Model(Protocol):
+    """An exported model, as a task's evaluation sees it."""
+
+    def run(self, sequence: np.ndarray) -> Outputs:
+        """The outputs for features float32 (batch, steps, features)."""
+
+    def run_prefixes(self, sequence: np.ndarray) -> Iterator[tuple[int, np.ndarray, Outputs]]:
+        """For 1, 2, … steps: this number, some rows (n,) of the batch, the outputs (n, …) for so many of their steps.
+
+        Of neighbours that begin with the same steps, the first row alone is given.
+        """
 
 
 @dataclass(frozen=True)

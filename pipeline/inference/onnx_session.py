@@ -62,13 +62,24 @@ class Session:
 
         Raises PipelineError if a probability is not between 0 and 1: the file is damaged.
         """
-        outputs = self._run_parts(sequence) if self._states and len(sequence) > 1 else self._run({"sequence": sequence})
-        probabilities = outputs["probabilities"]
-        if not ((probabilities >= 0) & (probabilities <= 1.00001)).all():  # rounding; a NaN fails, too
-            raise PipelineError(
-                f"{self._path} gives probabilities that are not from 0 to 1; run `{self._command}` to make it again."
-            )
-        return outputs
+        if not self._states or len(sequence) == 1:
+            return self._run({"sequence": sequence})
+        first = _first_of_each_prefix(sequence)
+        partings = np.flatnonzero(np.diff(first.sum(axis=0), prepend=0))  # the steps at which neighbours part
+        for _, rows, outputs in self._run_parts(sequence, first, partings.tolist()):  # noqa: B007  # the last is kept
+            pass
+        equal = np.diff(rows, append=len(sequence))  # how many rows in turn are the same sequence
+        return {name: np.repeat(values, equal, axis=0) for name, values in outputs.items()}
+
+    def run_prefixes(self, sequence: np.ndarray) -> Iterator[tuple[int, np.ndarray, dict[str, np.ndarray]]]:
+        """As in `dataset.Model`, with the errors of `run`. A graph that takes and gives states reads no step twice."""
+        first = _first_of_each_prefix(sequence)
+        if self._states:
+            yield from self._run_parts(sequence, first, [*range(sequence.shape[1])])
+            return
+        for steps in range(1, sequence.shape[1] + 1):
+            rows = np.flatnonzero(first[:, steps - 1])
+            yield steps, rows, self._run({"sequence": sequence[rows, :steps]})
 
     def probabilities(self, sequence: np.ndarray) -> np.ndarray:
         """float32 (batch, classes) for features float32 (batch, steps, features). Raises PipelineError as `run`."""
@@ -76,24 +87,35 @@ class Session:
 
     def _run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         try:
-            return dict(zip(self._outputs, self._session.run(None, inputs), strict=True))
+            outputs = dict(zip(self._outputs, self._session.run(None, inputs), strict=True))
         except Exception as error:  # as above
             raise PipelineError(f"{self._path} could not be run; run `{self._command}` to make it again.") from error
+        probabilities = outputs["probabilities"]
+        if not ((probabilities >= 0) & (probabilities <= 1.00001)).all():  # rounding; a NaN fails, too
+            raise PipelineError(
+                f"{self._path} gives probabilities that are not from 0 to 1; run `{self._command}` to make it again."
+            )
+        return outputs
 
-    def _run_parts(self, sequence: np.ndarray) -> dict[str, np.ndarray]:
-        """Run from each step at which neighbours part to the next one, from the states before it."""
-        differs = np.logical_or.accumulate((sequence[1:] != sequence[:-1]).any(axis=2), axis=1)
-        first = np.vstack([np.ones_like(differs[:1]), differs])  # (batch, steps): the row above begins otherwise
-        starts = np.flatnonzero(np.diff(first.sum(axis=0), prepend=0))
+    def _run_parts(
+        self, sequence: np.ndarray, first: np.ndarray, starts: list[int]
+    ) -> Iterator[tuple[int, np.ndarray, dict[str, np.ndarray]]]:
+        """Run from each of some steps to the next one, from the states before it, the rows that `first` marks there."""
         states: dict[str, np.ndarray] = {}
         group = np.zeros(len(sequence), int)  # of each row, its place among the rows that were read so far
-        for start, stop in pairwise([*starts.tolist(), None]):
+        for start, stop in pairwise([*starts, sequence.shape[1]]):
             rows = np.flatnonzero(first[:, start])
             going_on = {name: values[group[rows]] for name, values in states.items()}
             outputs = self._run({"sequence": sequence[rows, start:stop]} | going_on)
+            yield stop, rows, outputs
             states = {initial: outputs[final] for final, initial in self._states.items()}
             group = np.cumsum(first[:, start]) - 1
-        return {name: values[group] for name, values in outputs.items()}
+
+
+def _first_of_each_prefix(sequence: np.ndarray) -> np.ndarray:
+    """Whether a row begins otherwise than the row above, up to each step: bool (batch, steps)."""
+    differs = np.logical_or.accumulate((sequence[1:] != sequence[:-1]).any(axis=2), axis=1)
+    return np.vstack([np.ones_like(differs, shape=(1, sequence.shape[1])), differs])
 
 
 def batches(examples: int, size: int = BATCH) -> Iterator[slice]:

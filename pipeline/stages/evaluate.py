@@ -32,7 +32,7 @@ def run(setup: ModelSetup) -> None:
     paths, task = setup.paths, setup.task
     examples, session, store = open_evaluation(paths, setup.task.paths)
     predictions = predict_split(session, task, examples, store)
-    more, errors = task.evaluation.evaluate(examples, predictions, session.run)
+    more, errors = task.evaluation.evaluate(examples, predictions, session)
     info = examples.info
     values: dict[str, Any] = {"dataset": info.dataset, "stand_in": info.stand_in}
     values |= predictions.totals.metrics(info.class_names) | more

@@ -370,6 +370,23 @@ def test_strings_with_common_beginnings_are_counted_as_each_alone(trained: Path)
             np.testing.assert_allclose(values[row], alone[name][0], rtol=1e-12, atol=1e-7)
 
 
+@pytest.mark.parametrize("model", ["bits-lstm24", "mnist-lstm128"], ids=["with states", "without states"])
+def test_the_prefixes_of_sequences_are_read_as_each_alone(trained: Path, model: str) -> None:
+    session = Session(ModelPaths(model, trained).onnx, "again")
+    rng = np.random.default_rng(6)
+    sequences = rng.integers(0, 2, (12, 5, 1 if model == "bits-lstm24" else 28)).astype(np.float32)
+    sequences[4:8, :3] = sequences[3, :3]
+    found = list(session.run_prefixes(sequences))
+    assert [steps for steps, _, _ in found] == [1, 2, 3, 4, 5]
+    for steps, rows, outputs in found:
+        assert rows.tolist() == [
+            row for row in range(12) if not row or (sequences[row, :steps] != sequences[row - 1, :steps]).any()
+        ]
+        for name, values in outputs.items():
+            expected = np.concatenate([session.run(sequences[row : row + 1, :steps])[name] for row in rows])
+            np.testing.assert_allclose(values, expected, rtol=1e-12, atol=1e-6)
+
+
 def test_show_prints_what_the_model_sees(exported: Path, tmp_path: Path) -> None:
     path = str(picture(tmp_path / "one.png"))
     shown = predict("mnist-lstm128", path, "--show").stdout.splitlines()[1:]

@@ -14,6 +14,7 @@ from pipeline.tasks.bits.data import Data
 from pipeline.tasks.bits.evaluation import Evaluation, drawn, plot
 from pipeline.tasks.bits.inputs import Inputs
 from tests.harness.examples import evaluated, predictions
+from tests.harness.model import FunctionModel
 
 data, evaluation, inputs = Data(), Evaluation(), Inputs()
 
@@ -139,12 +140,12 @@ def test_strings_of_other_lengths_are_measured_where_the_model_takes_them(tmp_pa
     examples = generate_and_split(tmp_path, length=4, train=4)
     info = replace(examples.info, min_steps=1, max_steps=10_000)
 
-    def model(bits: np.ndarray) -> dict[str, np.ndarray]:
+    def miscounts(bits: np.ndarray) -> dict[str, np.ndarray]:
         count = np.minimum(bits.sum(axis=(1, 2)), 60) + (bits.shape[1] == 3)
         return {"probabilities": np.eye(120)[count.astype(int)], "count": count[:, None]}
 
     encoded, targets = evaluated(examples)
-    made = predictions(info, encoded, targets, targets)
+    made, model = predictions(info, encoded, targets, targets), FunctionModel(miscounts)
     metrics, figure = evaluation.evaluate(examples, made, model)
     assert metrics.pop("wrong_shorter") == 8
     assert set(metrics) == {"accuracy_100_bits", "accuracy_1000_bits", "accuracy_10000_bits"}

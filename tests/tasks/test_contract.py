@@ -22,6 +22,7 @@ from pipeline.stages import split
 from tests.harness import project
 from tests.harness.examples import evaluated
 from tests.harness.examples import predictions as made_predictions
+from tests.harness.model import FunctionModel
 
 EVERY_TASK = pytest.mark.parametrize("name", tasks.names())
 SOME = 200  # examples, where a property of each example is tested
@@ -174,7 +175,7 @@ def test_metrics_are_floats_and_errors_are_a_picture(name: str, share: float) ->
 
     size = examples(name).info.splits[examples(name).info.eval_split]
     made = predictions(name, range(round(share * size)))
-    metrics, figure = tasks.load(name).evaluation.evaluate(examples(name), made, lambda sequence: {})
+    metrics, figure = tasks.load(name).evaluation.evaluate(examples(name), made, FunctionModel())
     for key, value in metrics.items():
         assert isinstance(key, str)
         assert isinstance(value, float)
@@ -246,7 +247,7 @@ def test_a_task_without_an_evaluation_shows_the_accuracy_of_each_class(
     task, made = tasks.load(folder.name), examples("bits")
     task.check()
     predicted = predictions("bits", range(round(share * made.info.splits[made.info.eval_split])))
-    metrics, figure = task.evaluation.evaluate(made, predicted, lambda sequence: {})
+    metrics, figure = task.evaluation.evaluate(made, predicted, FunctionModel())
     assert metrics == {}
     (axes,) = figure.axes
     _, tried, wrong = predicted.totals.by_class().T

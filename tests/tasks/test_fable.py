@@ -16,6 +16,7 @@ from pipeline.tasks.fable.inputs import Inputs
 from pipeline.tasks.fable.ngram import KneserNey
 from tests.harness import datasets
 from tests.harness.examples import predictions as made_predictions
+from tests.harness.model import FunctionModel
 
 data, evaluation, inputs = Data(), Evaluation(), Inputs()
 
@@ -34,7 +35,7 @@ def predictions(examples: Examples, predicted: np.ndarray) -> Predictions:
 
 
 def ceiling(examples: Examples) -> float:
-    metrics, _ = evaluation.evaluate(examples, predictions(examples, examples.targets), lambda sequence: {})
+    metrics, _ = evaluation.evaluate(examples, predictions(examples, examples.targets), FunctionModel())
     assert list(metrics) == ["ceiling"]
     return float(metrics["ceiling"])
 
@@ -206,7 +207,9 @@ def test_perplexity_is_compared_with_counting_where_the_text_has_a_test_split(tm
     encoded, targets = examples.split("train")
     made = made_predictions(examples.info, encoded, targets, targets)
     uniform = np.full(5, 0.2, np.float32)
-    metrics, _ = evaluation.evaluate(examples, made, lambda x: {"probabilities": np.tile(uniform, (len(x), 1))})
+    metrics, _ = evaluation.evaluate(
+        examples, made, FunctionModel(lambda x: {"probabilities": np.tile(uniform, (len(x), 1))})
+    )
     assert metrics["test_perplexity"] == pytest.approx(5, rel=1e-5)
     assert 1 <= metrics["test_perplexity_kneser_ney"] < 1.2
     assert metrics["ceiling"] == 1

@@ -26,6 +26,7 @@ from pipeline.tasks.mnist.inputs import Inputs
 from pipeline.tasks.mnist.raw import idx_files
 from tests.harness import datasets
 from tests.harness.examples import predictions
+from tests.harness.model import FunctionModel
 from tests.harness.project import NOBODY
 
 data, evaluation, inputs = Data(), Evaluation(), Inputs()
@@ -331,7 +332,7 @@ def test_the_metric_of_the_published_program_is_the_accuracy_on_the_first_256() 
     predicted[[0, 255, 256, 299]] = 1
     made = predictions(INFO, np.zeros((300, 784), np.uint8), targets, predicted)
     examples = Examples(INFO, made.encoded, targets)
-    metrics, _ = evaluation.evaluate(examples, made, lambda sequence: {})
+    metrics, _ = evaluation.evaluate(examples, made, FunctionModel())
     assert metrics == {"accuracy_first_256": 254 / 256}
 
 
@@ -346,6 +347,6 @@ def test_a_model_that_reads_fewer_rows_is_measured_after_7_14_and_21() -> None:
 
     info = replace(INFO, min_steps=1)
     made = predictions(info, encoded, targets, targets)
-    metrics, _ = evaluation.evaluate(Examples(info, encoded, targets), made, ink)
+    metrics, _ = evaluation.evaluate(Examples(info, encoded, targets), made, FunctionModel(ink))
     after = {steps: metrics[f"accuracy_after_{steps}_steps"] for steps in (7, 14, 21)}
     assert after == pytest.approx({7: 1 / 3, 14: 2 / 3, 21: 2 / 3})

@@ -95,18 +95,31 @@ def _by_length(examples: Examples, predictions: Predictions, model: Model) -> di
     """
     length, totals = predictions.info.shape[0], predictions.totals
     rng = np.random.default_rng(SEED)
-    found = {}
-    for shorter in range(1, length):
-        numbers = np.arange(2**shorter) if shorter <= ALL else rng.integers(0, 2**shorter, DRAWN)
-        found[shorter] = _right(binary(numbers, shorter), model, predictions), len(numbers)
+    found = _all_up_to(min(length - 1, ALL), model, predictions)
+    for shorter in range(ALL + 1, length):
+        found[shorter] = _right(binary(rng.integers(0, 2**shorter, DRAWN), shorter), model, predictions), DRAWN
     trained = _right(examples.encoded, model, predictions)  # `predictions` has the strings of the evaluated split
     found[length] = totals.examples - totals.wrong + trained, totals.examples + len(examples.encoded)
     if predictions.info.max_steps:
         for longer in (each for each in LONGER if each > length):
             strings = drawn(longer, -(-STEPS // longer), rng)
-            count = np.concatenate([model(features(each, predictions.info))["count"][:, 0] for each in _some(strings)])
+            count = np.concatenate(
+                [model.run(features(each, predictions.info))["count"][:, 0] for each in _some(strings)]
+            )
             found[longer] = int((np.rint(count) == strings.sum(axis=1)).sum()), len(strings)
     return found
+
+
+def _all_up_to(longest: int, model: Model, predictions: Predictions) -> dict[int, tuple[int, int]]:
+    """How many strings of each length up to `longest` are right, and how many there are: all are prefixes of those."""
+    info, right = predictions.info, dict.fromkeys(range(1, longest + 1), 0)
+    for some in _some(binary(np.arange(2**longest), longest)):
+        ones = step_targets(some, info)
+        for length, rows, outputs in model.run_prefixes(features(some, info)):
+            new = ~some[rows, length:].any(axis=1)  # other strings share the prefix of one whose rest is zeros
+            predicted = outputs["probabilities"][new].argmax(axis=1)
+            right[length] += int((predicted == ones[rows[new], length - 1]).sum())
+    return {length: (each, 2**length) for length, each in right.items()}
 
 
 def drawn(length: int, strings: int, rng: np.random.Generator) -> np.ndarray:
@@ -123,6 +136,6 @@ def _right(strings: np.ndarray, model: Model, predictions: Predictions) -> int:
     """How many of strings (strings, length) are given the class of their count."""
     info, right = predictions.info, 0
     for some in _some(strings):
-        predicted = model(features(some, info))["probabilities"].argmax(axis=1)
+        predicted = model.run(features(some, info))["probabilities"].argmax(axis=1)
         right += int((predicted == step_targets(some, info)[:, -1]).sum())
     return right

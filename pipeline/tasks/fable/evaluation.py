@@ -56,7 +56,7 @@ def _ceiling(predictions: Predictions) -> float:
 def _on_test_split(examples: Examples, model: Model) -> dict[str, float]:
     windows, targets = examples.split("test")
     parts = [features(windows[start : start + BATCH], examples.info) for start in range(0, len(windows), BATCH)]
-    probabilities = np.concatenate([model(part)["probabilities"] for part in parts])
+    probabilities = np.concatenate([model.run(part)["probabilities"] for part in parts])
     of_target = np.maximum(probabilities[np.arange(len(targets)), targets], np.finfo(np.float32).tiny)
     train_windows, train_targets = examples.split("train")
     tokens = [*train_windows[0].tolist(), *train_targets.tolist()]

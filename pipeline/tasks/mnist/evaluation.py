@@ -37,7 +37,7 @@ def _accuracy(predictions: Predictions, model: Model, rows: int) -> float:
     for start in range(0, len(predictions.targets), BATCH):
         some = slice(start, start + BATCH)
         images = features(predictions.encoded[some], predictions.info)
-        right += int((model(images[:, :rows])["probabilities"].argmax(axis=1) == predictions.targets[some]).sum())
+        right += int((model.run(images[:, :rows])["probabilities"].argmax(axis=1) == predictions.targets[some]).sum())
     return right / len(predictions.targets)
 
 
