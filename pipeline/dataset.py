@@ -18,6 +18,7 @@ from pipeline.paths import TaskPaths, repro
 
 SPLITS = ("train", "validation", "test")
 CHUNK = 2**20  # examples that are written or evaluated at once
+REFERENCE = 10_000  # examples, at most
 LARGEST = 2**40  # examples of a split
 LARGEST_EXAMPLE = 2**24  # values of one example: 64 MiB as float32
 
@@ -91,6 +92,18 @@ class Examples:
                 return self.encoded[first : first + size], self.targets[first : first + size]
             first += size
         return self.encoded[:0], self.targets[:0]
+
+    @property
+    def reference_split(self) -> str:
+        """The split that a model is calibrated on: the validation split, or, without one, the training split."""
+        return "validation" if self.info.splits.get("validation") else "train"
+
+    @property
+    def reference(self) -> tuple[np.ndarray, np.ndarray]:
+        """The first 10,000 examples of that split, for each of which a training also writes logits: at most 2^24."""
+        encoded, targets = self.split(self.reference_split)
+        rows = slice(min(REFERENCE, LARGEST_EXAMPLE // len(self.info.class_names)))
+        return encoded[rows], targets[rows]
 
     @property
     def chunks(self) -> int:

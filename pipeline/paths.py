@@ -65,6 +65,7 @@ class ModelPaths:
         self.name, self.root = name, root
         self.folder = root / MODELS / name
         self.weights = self.folder / "model.weights.h5"
+        self.logits = self.folder / "logits.npy"  # of the trained network, for the reference examples
         self.history = self.folder / "history.csv"  # the metrics logged while training
         self.manifest = self.folder / MANIFEST  # of the training's files
         self.export = self.folder / "export"  # all that predictions need

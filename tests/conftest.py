@@ -14,7 +14,7 @@ from pipeline.paths import ModelPaths
 from tests.harness import project, shared
 
 LIBRARIES = {"ORT_DISABLE_TELEMETRY": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "TF_CPP_MIN_LOG_LEVEL": "3"}
-# Export hides the GPU, which TensorFlow refuses in a process that has trained on it, as a test does.
+# A SavedModel is written without the GPU, which TensorFlow refuses in a process that has trained on it, as a test does.
 LIBRARIES["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ.update(LIBRARIES)
 hypothesis.settings.register_profile("project", deadline=None)  # the first example imports libraries

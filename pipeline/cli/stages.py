@@ -51,7 +51,7 @@ def train(
     insecure: Insecure = False,
     gpus_per_worker: Annotated[float, typer.Option(min=0, help="GPUs that each of --workers gets")] = 0,
 ) -> None:
-    """Train a model: models/MODEL/model.weights.h5 and history.csv."""
+    """Train a model: models/MODEL/model.weights.h5, logits.npy and history.csv."""
     from pipeline import config
     from pipeline.cli.imports import importing_tensorflow
     from pipeline.cluster.progress import reported
@@ -99,11 +99,15 @@ def export(
     """Export a trained model as ONNX, and compare the file with it: models/MODEL/export."""
     from pipeline import config
     from pipeline.cli.imports import importing_tensorflow
+    from pipeline.stages import export
 
     setup = config.load().model(model)
+    if saved_model is None:
+        export.run(setup)
+        return
     with importing_tensorflow():
-        from pipeline.stages import export
-    export.run(setup, saved_model)
+        from pipeline.stages import keras_model
+    keras_model.export_saved_model(setup, saved_model)
 
 
 @app.command()

@@ -36,7 +36,7 @@ def train(setup: ModelSetup, workers: int, cluster: nodes.Cluster, gpus: float) 
         nodes.require_room_for_workers(workers, gpus)
         outbox = Outbox(receive)
         paths = setup.paths
-        files = [paths.weights.name, paths.history.name, paths.manifest.name]
+        files = [paths.weights.name, paths.logits.name, paths.history.name, paths.manifest.name]
         config = {
             "shipment": shipment,
             "outbox": outbox.queue,

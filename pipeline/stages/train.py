@@ -26,7 +26,7 @@ from pipeline.training.checkpoint import Checkpoint, fingerprint, watched
 from pipeline.training.distributed import Workers
 
 MONITOR_BATCH = 1000  # examples
-REWRITE = 1.0  # seconds between two states of history.csv while it grows
+REWRITE = 1.0  # seconds between two states on the disk: of history.csv while it grows, and of the checkpoint
 
 
 def run(setup: ModelSetup, on_report: OnReport = lambda row: None) -> dict[str, Any]:
@@ -101,8 +101,13 @@ class Training:
         """
         recipe, history = self.recipe, self.history
         started = time.monotonic() - self._resume()
+        due = started
 
         def save(epoch: int, logs: dict[str, float]) -> None:
+            nonlocal due
+            if time.monotonic() < due and history.step < self.steps:
+                return
+            due = time.monotonic() + REWRITE
             progress = {"step": history.step, "rows": history.rows, "seconds": time.monotonic() - started}
             if self.workers.chief:
                 self.checkpoint.save([variable.numpy() for variable in self._state], progress)
@@ -131,15 +136,25 @@ class Training:
         return time.monotonic() - started
 
     def save(self) -> None:
-        """Write the weights, the history and their manifest; forget the checkpoint."""
-        paths = self.setup.paths
+        """Write the weights, logits, the history and their manifest; forget the checkpoint."""
+        paths, logits = self.setup.paths, self._reference_logits()
         write_atomic(paths.weights, self.model.network.save_weights)
+        write_atomic(paths.logits, lambda path: np.save(path, logits, allow_pickle=False))
         self._write_history()
-        manifest.write(paths.folder, [paths.weights, paths.history])
+        manifest.write(paths.folder, [paths.weights, paths.logits, paths.history])
         self.checkpoint.remove()
 
     def _write_history(self) -> None:
         write_csv(pd.DataFrame(self.history.rows), self.setup.paths.history)
+
+    def _reference_logits(self) -> np.ndarray:
+        """What the network says of the reference examples after their last step: float32 (examples, classes)."""
+        tf.config.experimental.enable_tensor_float_32_execution(False)  # which GPUs use to train faster
+        network = self._network(every_step=False)
+        network.set_weights(self.model.network.get_weights())
+        encoded, targets = self.examples.reference
+        batches = evaluation_batches(encoded, targets, self._features, MONITOR_BATCH)
+        return np.concatenate([network(features, training=False).numpy() for features, _ in batches])
 
     def _split(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Encoded examples (examples, code) and targets: (examples,), or (examples, steps) if each step has its own."""
@@ -153,14 +168,17 @@ class Training:
     def _features(self, encoded: np.ndarray) -> np.ndarray:
         return self.setup.task.features(encoded, self.info)
 
+    def _network(self, every_step: bool) -> keras.Model:
+        info, setup = self.info, self.setup
+        return keras_network.build(setup.network, self.recipe, info.shape, len(info.class_names), every_step)
+
     def _compile(self) -> keras.Model:
         recipe = self.recipe
-        classes, every_step = len(self.info.class_names), recipe.supervise == "every-step"
-        network = keras_network.build(self.setup.network, recipe, self.info.shape, classes, every_step)
+        network = self._network(every_step=recipe.supervise == "every-step")
         model = keras_network.InHalves(network)
         model.compile(
             self.workers.optimizer(recipe, loss_and_optimizer.optimizer(recipe, self.steps)),
-            loss_and_optimizer.loss(recipe, classes),
+            loss_and_optimizer.loss(recipe, len(self.info.class_names)),
             metrics=[loss_and_optimizer.Accuracy(name="accuracy")],
             # Workers exchange gradients after each step.
             steps_per_execution=self._steps_per_execution() if self.workers.number == 1 else 1,

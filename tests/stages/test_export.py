@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from pipeline import manifest
+from pipeline import config, manifest
 from pipeline.dataset import load_examples
 from pipeline.errors import PipelineError
 from pipeline.files import load_json, md5
 from pipeline.inference.onnx_session import Session
-from pipeline.networks import keras_network
+from pipeline.networks import keras_network, weights
 from pipeline.paths import ModelPaths
-from pipeline.stages import export, train
+from pipeline.stages import export, keras_model, train
 from tests.harness import documents, project
 from tests.harness.recipes import CELLS
 from tests.harness.stages import prepare
@@ -32,21 +32,74 @@ def test_an_export_that_differs_from_the_trained_model_is_refused(untrained_proj
     project.change(untrained_project, f"models.{BITS}.network.cell", cell)
     setup = prepare(BITS)
     train.run(setup)
-    examples = load_examples(setup.task.paths)
-    logits = keras_network.build(setup.network, setup.recipe, examples.info.shape, len(examples.info.class_names))
-    logits.load_weights(setup.paths.weights)
-    model = keras_network.with_probabilities(logits)
-    sequence = setup.task.features(examples.split("train")[0], examples.info)
-    graph = export.build(model, setup, examples.info)
-    session = Session(graph.SerializeToString(), "")
-    assert export.compare(model, "model.onnx", session.probabilities, sequence) < 1e-5
-    kernel = next(constant for constant in graph.graph.initializer if constant.name == "logits.kernel")
-    values = np.frombuffer(kernel.raw_data, np.float32).copy()
-    values[0] += 0.01
-    kernel.raw_data = values.tobytes()
-    session = Session(graph.SerializeToString(), "")
+    export.run(setup)
+    before = setup.paths.onnx.read_bytes()
+    with h5py.File(setup.paths.weights, "a") as file:
+        file["layers/dense/vars/0"][0, 0] += 0.01  # of the logits' kernel
+    manifest.write(setup.paths.folder, [setup.paths.weights, setup.paths.logits])
     with pytest.raises(PipelineError, match=r"model\.onnx differs from the trained model: \d+ of \d+ classes"):
-        export.compare(model, "model.onnx", session.probabilities, sequence)
+        export.run(setup)
+    assert setup.paths.onnx.read_bytes() == before
+
+
+@pytest.mark.parametrize("model", [BITS, "mnist-lstm128", "fable-lstm512"])
+def test_weights_are_read_as_keras_reads_them(trained: Path, monkeypatch: pytest.MonkeyPatch, model: str) -> None:
+    monkeypatch.chdir(trained)
+    setup = config.load().model(model)
+    loaded = keras_model.load(setup)
+    expected = {layer.name: layer.get_weights() for layer in loaded.layers if layer.weights}
+    found = weights.read(setup.paths.weights)
+    assert found.keys() == expected.keys()
+    for name, arrays in expected.items():
+        assert [array.tolist() for array in found[name]] == [array.tolist() for array in arrays], name
+    assert load_json(setup.paths.info, "")["parameters"] == loaded.count_params()
+
+
+@pytest.mark.parametrize("model", [BITS, "mnist-lstm128", "fable-lstm512"])
+def test_training_writes_the_logits_of_the_reference_examples(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    monkeypatch.chdir(trained)
+    setup = config.load().model(model)
+    examples = load_examples(setup.task.paths)
+    encoded, targets = examples.reference
+    split = "validation" if model == "mnist-lstm128" else "train"
+    np.testing.assert_array_equal(encoded, examples.split(split)[0])
+    np.testing.assert_array_equal(targets, examples.split(split)[1])
+    logits = np.load(setup.paths.logits)
+    expected = keras_model.load(setup)(setup.task.features(encoded, examples.info), training=False)
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "logits", [np.zeros((3, 9), np.float32), np.zeros((100, 9)), None], ids=["few", "type", "none"]
+)
+def test_other_logits_than_those_of_the_reference_examples_are_refused(
+    untrained_project: Path, logits: np.ndarray | None
+) -> None:
+    setup = prepare(BITS)
+    train.run(setup)
+    if logits is None:
+        setup.paths.logits.write_bytes(b"no array")
+    else:
+        np.save(setup.paths.logits, logits)
+    with pytest.raises(
+        PipelineError, match=r"logits\.npy was changed after it was written; run `dvc repro --force train@"
+    ):
+        export.run(setup)
+    manifest.write(setup.paths.folder, [setup.paths.weights, setup.paths.logits])
+    with pytest.raises(PipelineError, match=r"logits\.npy is damaged; run `dvc repro --force train@"):
+        export.run(setup)
+
+
+def test_weights_of_another_network_are_refused(untrained_project: Path) -> None:
+    setup = prepare(BITS)
+    train.run(setup)
+    for key, value in (("units", [8, 8]), ("units", [7]), ("dense", 5)):
+        project.change(untrained_project, f"models.{BITS}.network.{key}", value)
+        with pytest.raises(PipelineError, match=rf"weights\.h5 does not fit models\.{BITS}\.network; run `dvc repro"):
+            export.run(config.load().model(BITS))
 
 
 def test_a_saved_model_is_written_on_demand_and_predicts_the_same(trained_project: Path) -> None:
@@ -94,7 +147,7 @@ def test_a_refused_export_leaves_the_one_before(untrained_project: Path) -> None
     model.save_weights(setup.paths.weights)
     with pytest.raises(PipelineError, match=r"weights\.h5 was changed after .*; run `dvc repro --force train@"):
         export.run(setup)
-    manifest.write(setup.paths.folder, [setup.paths.weights])
+    manifest.write(setup.paths.folder, [setup.paths.weights, setup.paths.logits])
     with pytest.raises(PipelineError, match=r"gives probabilities that are not from 0 to 1"):
         export.run(setup)
     assert {path: md5(path) for path in setup.paths.export.rglob("*") if path.is_file()} == before
@@ -121,7 +174,7 @@ def test_weights_with_a_part_in_another_file_are_refused(untrained_project: Path
                 layout = h5py.VirtualLayout(values.shape, "f4")
                 layout[...] = h5py.VirtualSource(str(others), "kernel", values.shape)
                 file.create_virtual_dataset(kernel, layout)
-    manifest.write(setup.paths.folder, [setup.paths.weights])
+    manifest.write(setup.paths.folder, [setup.paths.weights, setup.paths.logits])
     with pytest.raises(
         PipelineError, match=r"weights\.h5 is damaged \(a part of it is in another file\); run `dvc repro"
     ):

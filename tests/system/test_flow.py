@@ -200,7 +200,9 @@ def test_a_deleted_store_is_made_again_from_the_outputs(trained_project: Path, t
     assert set(again) == set(before)
     for weights, run in again.items():
         assert run.data.params == before[weights].data.params
-        assert run.data.metrics == pytest.approx(before[weights].data.metrics, rel=1e-8)  # history.csv has nine digits
+        # A training of five seconds and more records what the machine does, which is in no output.
+        metrics = {key: value for key, value in before[weights].data.metrics.items() if not key.startswith("system/")}
+        assert run.data.metrics == pytest.approx(metrics, rel=1e-8)  # history.csv has nine digits
         assert run.data.tags["commit"] == before[weights].data.tags["commit"]
         points = client_of(trained_project).get_metric_history(run.info.run_id, "train/loss")
         assert [point.step for point in points] == [10, 20, 25]

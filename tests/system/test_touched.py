@@ -46,6 +46,7 @@ OUTPUTS = [  # a stage, and the stages that read this output of it
     {
         "data/split/bits/examples.npy": {stage for stage in project.STAGES if "bits" in stage} - {"generate@bits"},
         f"models/{MNIST}/model.weights.h5": {f"train@{MNIST}", f"export@{MNIST}"},
+        f"models/{FABLE}/logits.npy": {f"train@{FABLE}", f"export@{FABLE}"},
         f"models/{FABLE}/export/model.onnx": {f"export@{FABLE}", f"evaluate@{FABLE}"},
     },
     {

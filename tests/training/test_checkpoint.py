@@ -23,12 +23,18 @@ from tests.harness.stages import prepare
 BITS = "bits-lstm24"
 
 
+@pytest.fixture(autouse=True)
+def every_log_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training of a few steps logs many times a second."""
+    monkeypatch.setattr(train, "REWRITE", 0.0)
+
+
 class Killed(BaseException):
     """What stops a training in this process, wherever it is."""
 
 
-def outputs(setup: ModelSetup) -> tuple[bytes, bytes]:
-    return setup.paths.weights.read_bytes(), setup.paths.history.read_bytes()
+def outputs(setup: ModelSetup) -> list[bytes]:
+    return [path.read_bytes() for path in (setup.paths.weights, setup.paths.logits, setup.paths.history)]
 
 
 def stop_at(step: int) -> OnReport:
@@ -91,6 +97,21 @@ def test_a_training_stopped_after_its_last_step_has_only_to_write_its_files(
     setup.paths.weights.rmdir()
     train.run(setup)
     assert "resuming from step 25," in capsys.readouterr().out
+    assert outputs(setup) == expected
+
+
+@pytest.mark.slow
+def test_between_two_checkpoints_lies_some_time(
+    untrained_project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "REWRITE", 1000.0)
+    setup = prepare(BITS)
+    train.run(setup)
+    expected = outputs(setup)
+    with pytest.raises(Killed):
+        train.run(setup, stop_at(25))
+    train.run(setup)
+    assert "resuming from step 10," in capsys.readouterr().out, "the first log is saved, the second is not"
     assert outputs(setup) == expected
 
 
