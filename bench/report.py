@@ -99,14 +99,15 @@ def _pictures(content: dict[str, Any]) -> list[str]:
 
 
 def _orchestration(content: dict[str, Any]) -> list[str]:
-    nothing = statistics.median(content["nothing_to_do_seconds"])
-    return [
-        "## Orchestration",
-        f"`dvc repro` of bits-lstm24 takes {nothing:.1f} s with nothing to do, and "
-        f"{content['one_parameter_seconds']:.1f} s after a change of one parameter, of which "
-        f"{content['of_it_training_seconds']:.1f} s are training: {content['not_training']:.0%} are start-up, export, "
-        "evaluation and records.",
-    ]
+    cells = []
+    for row in content["rows"]:
+        seconds = {name: statistics.median(values) for name, values in row["seconds"].items()}
+        before = f"{seconds['before']:.1f}" if "before" in seconds else "-"
+        cells.append([row["command"], before, f"{seconds['now']:.1f}", _ratio(row["ratio"])])
+    note = (
+        "Seconds of commands from start to end, medians; before: at an earlier commit, measured in turns with this one."
+    )
+    return ["## Orchestration", note, _table(cells, ["command", "before, s", "now, s", "before / now"])]
 
 
 def _cluster(content: dict[str, Any]) -> list[str]:

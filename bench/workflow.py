@@ -1,32 +1,65 @@
-"""What the orchestration costs beside the training."""
+"""What one edit costs, from the command to the end; with BEFORE=REVISION beside what it cost at that commit."""
 
-import json
+import os
+import subprocess
+import sys
 import tempfile
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from bench.clone import DVC, clone_with_cache, set_params
-from bench.measure import run
-from pipeline.files import md5
-from pipeline.paths import MODEL_STAGES, ModelPaths, stage
+from bench.measure import interleaved, ratio, run
+from pipeline.paths import stage
 
 BITS = "bits-lstm24"
+PIPELINE = [sys.executable, "-m", "pipeline"]
+EVALUATE = stage("evaluate", BITS)
+CHANGED = [*DVC, "repro", EVALUATE]
+COMMANDS = {  # in this order: what follows the change needs what it made
+    f"`dvc repro` of {BITS}, one parameter changed": CHANGED,
+    f"`dvc repro` of {BITS}, nothing to do": [*DVC, "repro", EVALUATE],
+    f"`pipeline export {BITS}`": [*PIPELINE, "export", BITS],
+    f"`pipeline evaluate {BITS}`": [*PIPELINE, "evaluate", BITS],
+    "`pipeline track`, nothing new": [*PIPELINE, "track"],
+    "`pipeline results`": [*PIPELINE, "results"],
+    f"`pipeline predict {BITS}`, 20 bits": [*PIPELINE, "predict", BITS, "01" * 10],
+}
 
 
 def orchestration(full: bool) -> dict[str, Any]:
-    """Seconds of `dvc repro` with nothing to do, of one that trains bits-lstm24, and of its training alone."""
+    """Seconds of commands, here and at an earlier commit, in turns, and the ratios."""
+    revisions = {"now": "HEAD"} | ({"before": os.environ["BEFORE"]} if "BEFORE" in os.environ else {})
     with tempfile.TemporaryDirectory() as folder:
-        clone = clone_with_cache(Path(folder))
-        run([*DVC, "repro", stage("evaluate", BITS)], clone)
-        nothing = [run([*DVC, "repro", stage("evaluate", BITS)], clone).seconds for _ in range(5 if full else 3)]
-        set_params(clone, {f"models.{BITS}.recipes.fast.log_every": 333})
-        stages = [stage(verb, BITS) for verb in MODEL_STAGES]
-        changed = run([*DVC, "repro", "--force", "--single-item", *stages], clone).seconds
-        weights = md5(ModelPaths(BITS, clone).weights)
-        training = json.loads((clone / "logs" / BITS / f"{weights}.json").read_text())["environment"]["seconds"]
-    return {
-        "nothing_to_do_seconds": nothing,
-        "one_parameter_seconds": changed,
-        "of_it_training_seconds": training,
-        "not_training": 1 - training / changed,
-    }
+        clones = {name: _clone(Path(folder) / name, revision) for name, revision in revisions.items()}
+        values = (0.01 + 1e-5 * number for number in count(1))  # none that has been trained before
+
+        def measure(command: list[str], clone: Path) -> float:
+            if command is CHANGED:
+                set_params(clone, {f"models.{BITS}.recipes.fast.learning_rate": round(next(values), 5)})
+            return run(command, clone).seconds
+
+        measures = {
+            f"{title}, {name}": partial(measure, command, clone)
+            for title, command in COMMANDS.items()
+            for name, clone in clones.items()
+        }
+        found = interleaved(measures, 5 if full else 3)
+    rows = []
+    for title in COMMANDS:
+        seconds = {name: found[f"{title}, {name}"] for name in revisions}
+        compared = ratio(seconds["before"], seconds["now"]) if "before" in seconds else None
+        rows.append({"command": title, "seconds": seconds, "ratio": compared})
+    return {"before": os.environ.get("BEFORE"), "rows": rows}
+
+
+def _clone(folder: Path, revision: str) -> Path:
+    """A clone at a commit, in which all models are up to date and recorded."""
+    folder.mkdir()
+    clone = clone_with_cache(folder)
+    subprocess.run(["git", "checkout", "--quiet", revision], cwd=clone, check=True)
+    run([*DVC, "checkout"], clone)
+    run([*DVC, "repro"], clone)
+    run([*PIPELINE, "track"], clone)
+    return clone

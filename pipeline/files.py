@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LARGEST = 200_000  # values of a YAML document
+DEEPEST = 100  # levels of a YAML document
 DRAFT = ".writing-"  # the name of a folder that holds a draft begins with it
 
 
@@ -60,7 +61,10 @@ def parse_yaml(text: bytes | str) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of an anchor that is used twice, in several lines
-            content = YAML(typ="safe", pure=True).load(text)  # the parser in C crashes where a text is nested deeply
+            try:
+                content = YAML(typ="safe", pure=_may_be_deep(text)).load(text)
+            except YAMLError:  # C's parser refuses an anchor that is used twice, and has other reasons
+                content = YAML(typ="safe", pure=True).load(text)
         if _size(content) > LARGEST:
             raise ValueError(f"more than {LARGEST:,} values, aliases counted each time")
     except RecursionError:
@@ -70,15 +74,26 @@ def parse_yaml(text: bytes | str) -> Any:
     return content
 
 
-def _size(content: Any, known: dict[int, int] | None = None) -> int:
+def _may_be_deep(text: bytes | str) -> bool:
+    """Whether YAML may be nested so deeply that the parser in C, four times as fast, crashes: from 10,000 levels on.
+
+    Each level takes a bracket, or a character of one line.
+    """
+    text = text if isinstance(text, bytes) else text.encode()
+    return text.count(b"[") + text.count(b"{") + max(map(len, text.splitlines()), default=0) > 5_000
+
+
+def _size(content: Any, known: dict[int, int] | None = None, depth: int = 0) -> int:
     """How many values a YAML document has; one that several aliases share is counted for each, but visited once."""
     known = {} if known is None else known
+    if depth > DEEPEST:
+        raise RecursionError
     if not isinstance(content, dict | list):
         return 1
     if id(content) not in known:
         known[id(content)] = 1  # an alias inside its own value
         values = [*content.keys(), *content.values()] if isinstance(content, dict) else content
-        known[id(content)] = 1 + sum(_size(value, known) for value in values)
+        known[id(content)] = 1 + sum(_size(value, known, depth + 1) for value in values)
     return known[id(content)]
 
 

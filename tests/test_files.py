@@ -228,7 +228,11 @@ BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for 
     ("text", "reason"),
     [
         (BOMB, "more than 200,000 values"),
+        ("[" * 200 + "]" * 200, "nested too deeply"),
         ("[" * 5000 + "]" * 5000, "nested too deeply"),
+        ("[" * 100_000 + "]" * 100_000, "nested too deeply"),
+        ("- " * 50_000 + "a", "nested too deeply"),
+        ("\n".join(" " * i + "a:" for i in range(2000)), "nested too deeply"),
         ("a: " + "9" * 5000, "digits"),
         ("a: !!bool x", "x"),
         ("a: !!python/object:os.system x", "could not determine a constructor"),

@@ -20,7 +20,7 @@ from pipeline.training import keys
 def train(setup: ModelSetup, workers: int, cluster: nodes.Cluster, gpus: float) -> None:
     """Train with so many workers, write what they trained into the workspace, and tell DVC.
 
-    Raises PipelineError if a worker is lost: the next call goes on from the last log.
+    Raises PipelineError if a worker is lost: the next call goes on from the last checkpoint.
     """
     shipment = plan.shipment(setup)
     trained: dict[str, dict[str, bytes]] = {}
@@ -63,7 +63,7 @@ def train(setup: ModelSetup, workers: int, cluster: nodes.Cluster, gpus: float) 
                 reason = shortened(printable(said[0]) if said else type(error).__name__, 200)
                 raise PipelineError(
                     f"{setup.name}: a worker failed or was lost ({reason}); give the same command again: the training "
-                    "resumes from its last log."
+                    "resumes from its last checkpoint."
                 ) from None
     if not fits(trained, {"files": dict.fromkeys(files, bytes), "provenances": dict[str, bytes]}):
         raise PipelineError(f"{setup.name}: what the first worker sent is damaged; give the same command again.")

@@ -327,7 +327,8 @@ def _log_artifacts(client: "MlflowClient", run_id: str, artifacts: Artifacts, pr
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as present:
         lineage.save(provenance, Path(folder) / PROVENANCE)
         files = [path for path in sorted(artifacts.paths.folder.glob("*")) if path.suffix in kinds]
+        sizes = schema.artifact_sizes(client, run_id)
         for path in [Path(folder) / PROVENANCE, *files]:
-            copy = schema.download(client, run_id, path, Path(present))
-            if copy is None or md5(copy) != md5(path):
+            same = sizes.get(path.name) == path.stat().st_size
+            if not same or md5(schema.download(client, run_id, path.name, Path(present))) != md5(path):
                 client.log_artifact(run_id, str(path))

@@ -115,12 +115,12 @@ def register(
     with connection.may_exist():
         client.create_registered_model(model, description=f"Task {provenance.task}. {TAKES}")
     same = f"name = '{model}' and tags.model = '{onnx_md5}' and run_id = '{run_id}'"
-    if versions := client.search_model_versions(same):
-        version = str(versions[0].version)
-    else:
+    versions = list(client.search_model_versions(same))
+    if not versions:
         # Not models:/ID, which MLflow looks up in the store of the working folder.
         source = client.get_logged_model(model_id).artifact_location
-        version = str(client.create_model_version(model, source, run_id, model_id=model_id).version)
+        versions = [client.create_model_version(model, source, run_id, model_id=model_id)]
+    version = str(versions[0].version)
     present = str(client.get_registered_model(model).aliases.get(alias(dataset), ""))  # MLflow gives a number or a text
     if present == version:
         return version, None
@@ -129,8 +129,11 @@ def register(
     outcome = "passed" if verdict.passed else "did not pass"
     tags = {"model": onnx_md5, "examples": examples_md5, "dataset": dataset, "accuracy": repr(verdict.accuracy)}
     for key, value in (tags | {"verdict": outcome}).items():
-        client.set_model_version_tag(model, version, key, value)
-    client.update_model_version(model, version, f"{outcome}: {'; '.join(verdict.reasons)}.")
+        if versions[0].tags.get(key) != value:
+            client.set_model_version_tag(model, version, key, value)
+    description = f"{outcome}: {'; '.join(verdict.reasons)}."
+    if versions[0].description != description:
+        client.update_model_version(model, version, description)
     return version, verdict
 
 

@@ -9,6 +9,7 @@ from pipeline.errors import PipelineError
 from pipeline.lineage import provenance as lineage
 from pipeline.lineage.provenance import Provenance
 from pipeline.paths import stage
+from pipeline.tracking import connection
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -70,22 +71,29 @@ def runs_with_weights(client: "MlflowClient", experiment_id: str, model: str, we
     return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_id))
 
 
-def download(client: "MlflowClient", run_id: str, path: Path, folder: Path) -> Path | None:
-    """A copy of the artifact of a run that has the name of `path`, in `folder`; None if the run does not have it."""
-    if path.name not in {file.path for file in client.list_artifacts(run_id)}:
-        return None
-    return Path(client.download_artifacts(run_id, path.name, str(folder)))
+def artifact_sizes(client: "MlflowClient", run_id: str) -> dict[str, int]:
+    """The bytes of each artifact of a run by its name, those in folders left out."""
+    return {file.path: file.file_size or 0 for file in client.list_artifacts(run_id) if not file.is_dir}
+
+
+def download(client: "MlflowClient", run_id: str, name: str, folder: Path) -> Path:
+    """An artifact of a run: where it is, if that is on this machine, else a copy in `folder`. Only to be read."""
+    here = connection.database_file() is not None
+    return Path(client.download_artifacts(run_id, name, None if here else str(folder)))
 
 
 def load_provenance(client: "MlflowClient", run: "Run") -> Provenance:
     """The provenance of a run. Raises PipelineError if it is missing or damaged."""
+    run_id = run.info.run_id
+    present = artifact_sizes(client, run_id)
+    if PROVENANCE not in present:
+        raise PipelineError(
+            f"the run {run.info.run_name} has no {PROVENANCE}: its training did not end, or its artifacts are "
+            "gone; run `dvc repro`, then `pipeline track`, or choose another run."
+        )
     with tempfile.TemporaryDirectory() as folder:
-        path = download(client, run.info.run_id, Path(PROVENANCE), Path(folder))
-        if path is None:
-            raise PipelineError(
-                f"the run {run.info.run_name} has no {PROVENANCE}: its training did not end, or its artifacts are "
-                "gone; run `dvc repro`, then `pipeline track`, or choose another run."
-            )
-        provenance = lineage.load(path)
-        patch = None if provenance.patch else download(client, run.info.run_id, Path(PATCH), Path(folder))
-        return replace(provenance, patch=patch.read_bytes().decode("latin-1")) if patch else provenance
+        provenance = lineage.load(download(client, run_id, PROVENANCE, Path(folder)))
+        if provenance.patch or PATCH not in present:
+            return provenance
+        patch = download(client, run_id, PATCH, Path(folder)).read_bytes()
+        return replace(provenance, patch=patch.decode("latin-1"))

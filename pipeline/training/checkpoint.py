@@ -1,4 +1,4 @@
-"""The state of a training after its last logged step, so that a training that is killed ends with the same bytes.
+"""The state of a training after a logged step, so that a training that is killed ends with the same bytes.
 
 Keras' BackupAndRestore is not used, since it loses the random state of dropout: `Layer.save_own_variables` leaves out
 seed generators.

@@ -267,7 +267,7 @@ def test_a_training_on_two_hosts_ends_with_the_same_bytes_though_it_is_disturbed
     assert process.wait(LIMIT) == 2
     said = cluster.said(folder).read_text()
     assert f"error: {MODEL}: a worker failed or was lost" in said
-    assert "give the same command again: the training resumes from its last log." in said
+    assert "give the same command again: the training resumes from its last checkpoint." in said
     assert "Traceback" not in said
     assert not trained.exists()
     assert list((folder / "checkpoints").glob(f"{MODEL}-*.npz"))
