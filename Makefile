@@ -44,7 +44,7 @@ test-server: $(STAMP)  ## test against PostgreSQL and an `mlflow server`, starte
 	python -m pytest -m server --numprocesses 0
 
 test-all: cluster  ## run all tests, those above too, in one run of two processes, as CI does
-	python -m pytest -m "" --dist loadgroup
+	python -m pytest -m "" --dist loadgroup --durations 40
 
 cluster: .venv/.from-requirements-cluster.lock  ## add Ray to .venv, for sweeps and trainings on a cluster
 
