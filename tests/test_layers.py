@@ -168,9 +168,10 @@ def test_stages_do_not_import_each_other(verb: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["pipeline.inference.predict", "pipeline.tracking.track", "pipeline.stages.evaluate"]
+    "module",
+    ["pipeline.inference.predict", "pipeline.tracking.track", "pipeline.stages.evaluate", "pipeline.stages.export"],
 )
-def test_what_predicts_records_or_measures_needs_no_tensorflow(module: str) -> None:
+def test_what_predicts_exports_records_or_measures_needs_no_tensorflow(module: str) -> None:
     needed = closure(module) | {name for name in MODULES if layer(name) == "tasks"}
     assert not {library.split(".")[0] for name in needed for library in imports(name)} & {"tensorflow", "keras"}
 
