@@ -66,7 +66,7 @@ ui: $(STAMP)  ## show the recorded runs: mlflow ui, with the columns that matter
 attack: $(STAMP)  ## ten minutes of bad input, damaged files and kills; CASES=N for so many cases
 	python -m tests.attack $(if $(CASES),--cases $(CASES))
 
-bench: $(STAMP)  ## measure speed, memory and pictures: bench/README.md; FULL=1 for all; TORCH_PYTHON: one with PyTorch
+bench: $(STAMP)  ## measure speed, memory, pictures: bench/README.md; FULL=1: all; BEFORE: a commit beside; TORCH_PYTHON: with PyTorch
 	python -m bench
 
 coverage: $(STAMP)  ## run the tests and list the lines that none of them runs
