@@ -54,7 +54,6 @@ class Augment(Section):
     shear: Annotated[float, Field(ge=0, lt=1)]  # columns that a row moves for each row below the centre
     shift: Annotated[float, Field(ge=0, le=1000)]  # pixels
     elastic: Annotated[float, Field(ge=0, le=1000)] = 0.0  # pixels: standard deviation of a smooth random displacement
-    fade: Annotated[float, Field(ge=0, le=1)] = 0.0  # share of the steps, the last ones, in which all falls to zero
 
 
 class Recipe(Section):

@@ -210,12 +210,12 @@ class Training:
     def _batches(self, first: int) -> tf.data.Dataset:
         """The share of this worker of the batches from step `first` on; the first step is 0."""
         batches = training_batches(self.schedule, self.encoded, self.targets, self._features, first)
-        limits, seed, steps, alone = self.recipe.augment, self.setup.seed, self.steps, self.workers.number == 1
+        limits, seed, alone = self.recipe.augment, self.setup.seed, self.workers.number == 1
         if limits is None:
             return batches if alone else batches.map(self.workers.share)
 
         def augment(step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-            return transform(batch[0], limits, seed, step, steps), batch[1]
+            return transform(batch[0], limits, seed, step), batch[1]
 
         augmented = batches.enumerate(first).map(augment)
         return (augmented if alone else augmented.map(self.workers.share)).prefetch(2)

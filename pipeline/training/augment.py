@@ -9,25 +9,18 @@ from pipeline.recipe import Augment
 NODES = 5  # each way, of the grid whose random shifts an elastic distortion spreads smoothly; P. Simard et al. (2003)
 
 
-def transform(images: tf.Tensor, limits: Augment, seed: int, step: tf.Tensor, steps: int) -> tf.Tensor:
+def transform(images: tf.Tensor, limits: Augment, seed: int, step: tf.Tensor) -> tf.Tensor:
     """float32 images (batch, rows, columns), each rotated, scaled, sheared, shifted and distorted; outside is 0.
 
-    The transforms depend on the seed and the number of the step, of `steps` in all, so a training that resumes draws
-    the same ones.
+    The transforms depend on the seed and the number of the step alone, so a training that resumes draws the same ones.
     """
     batch, rows, columns = tf.shape(images)[0], images.shape[1], images.shape[2]
 
     def key(which: int) -> tf.Tensor:
         return tf.stack([tf.constant(seed * 8 + which, tf.int64), tf.cast(step, tf.int64)])
 
-    def faded(values: tf.Tensor) -> tf.Tensor:
-        if not limits.fade:
-            return values
-        left = 1 - tf.cast(step, tf.float32) / steps  # share of the steps that are left
-        return values * tf.minimum(left / limits.fade, 1.0)
-
     def draw(which: int, limit: float) -> tf.Tensor:
-        return faded(tf.random.stateless_uniform([batch], key(which), -limit, limit))
+        return tf.random.stateless_uniform([batch], key(which), -limit, limit)
 
     angle = draw(0, math.radians(limits.rotation))
     wide, high = 1 + draw(1, limits.scale), 1 + draw(2, limits.scale)
@@ -39,7 +32,7 @@ def transform(images: tf.Tensor, limits: Augment, seed: int, step: tf.Tensor, st
     x, y = (columns - 1) / 2, (rows - 1) / 2
     left, top = x - a * x - b * y + right, y - c * x - d * y + down
     if limits.elastic:
-        nodes = faded(tf.random.stateless_normal([batch, NODES, NODES, 2], key(6), stddev=limits.elastic))
+        nodes = tf.random.stateless_normal([batch, NODES, NODES, 2], key(6), stddev=limits.elastic)
         shifts = tf.image.resize(nodes, [rows, columns], method="bicubic")  # (batch, rows, columns, 2)
         row, column = tf.meshgrid(tf.range(rows, dtype=tf.float32), tf.range(columns, dtype=tf.float32), indexing="ij")
         a, b, c, d, left, top = (value[:, None, None] for value in (a, b, c, d, left, top))
