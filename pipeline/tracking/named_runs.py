@@ -122,7 +122,7 @@ class _Store:
         return [Match(run.data.tags["model"], run.info.run_id, partial(self._load, run), run) for run in runs]
 
     def _load(self, run: "Run") -> RunSummary:
-        copy = partial(schema.download, self._client, run.info.run_id)
+        copy = partial(schema.download, self._client, run)
         return summarize(run.info.run_name, schema.load_provenance(self._client, run), copy, run.info.run_id)
 
     def _newest(self, model: str) -> list[Match]:

@@ -131,7 +131,7 @@ def record(artifacts: Artifacts, gate: Gate, sweep: str = "") -> Recorded:
         model_id = registry.log_model(client, run, artifacts)
         _log_history(client, run_id, artifacts.history())
         _log_results(client, run, model_id, metrics, provenance)
-        _log_artifacts(client, run_id, artifacts, provenance)
+        _log_artifacts(client, run, artifacts, provenance)
         version, verdict = registry.register(client, run_id, model_id, artifacts, provenance, gate)
         if verdict:
             write_json(asdict(verdict), artifacts.paths.verdict)
@@ -321,14 +321,13 @@ def _log_results(
         client.set_terminated(run_id, "FINISHED", run.info.start_time + round(1000 * seconds))
 
 
-def _log_artifacts(client: "MlflowClient", run_id: str, artifacts: Artifacts, provenance: Provenance) -> None:
+def _log_artifacts(client: "MlflowClient", run: "Run", artifacts: Artifacts, provenance: Provenance) -> None:
     """Write the provenance and the model's tables and pictures, but for those that the run has undamaged."""
     kinds = (".json", ".csv", ".png", ".parquet")
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as present:
         lineage.save(provenance, Path(folder) / PROVENANCE)
         files = [path for path in sorted(artifacts.paths.folder.glob("*")) if path.suffix in kinds]
-        sizes = schema.artifact_sizes(client, run_id)
         for path in [Path(folder) / PROVENANCE, *files]:
-            same = sizes.get(path.name) == path.stat().st_size
-            if not same or md5(schema.download(client, run_id, path.name, Path(present))) != md5(path):
-                client.log_artifact(run_id, str(path))
+            copy = schema.download(client, run, path, Path(present))
+            if copy is None or md5(copy) != md5(path):
+                client.log_artifact(run.info.run_id, str(path))
