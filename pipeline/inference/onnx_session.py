@@ -62,7 +62,7 @@ class Session:
 
         Raises PipelineError if a probability is not between 0 and 1: the file is damaged.
         """
-        if not self._states or len(sequence) == 1:
+        if not self._states or len(sequence) < 2:
             return self._run({"sequence": sequence})
         first = _first_of_each_prefix(sequence)
         partings = np.flatnonzero(np.diff(first.sum(axis=0), prepend=0))  # the steps at which neighbours part

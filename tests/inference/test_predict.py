@@ -364,6 +364,7 @@ def test_strings_with_common_beginnings_are_counted_as_each_alone(trained: Path)
     sequences[30, :29] = sequences[31, :29]
     session = Session(ModelPaths("bits-lstm24", trained).onnx, "again")
     together = session.run(sequences)
+    assert session.run(sequences[:0])["probabilities"].shape == (0, together["probabilities"].shape[1])
     for row, sequence in enumerate(sequences):
         alone = session.run(sequence[None])
         for name, values in together.items():
