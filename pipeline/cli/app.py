@@ -26,8 +26,6 @@ ENVIRONMENT = {  # of the libraries; what a user has set stays
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # a server that is down must not delay a training
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds
 }
-
-
 GARBAGE = 50_000  # objects between two collections: large libraries create a million when imported, and free none
 
 

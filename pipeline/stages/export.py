@@ -63,9 +63,11 @@ def compare(predict: Callable[[np.ndarray], np.ndarray], name: str, sequence: np
     `predict` gives those of the file, whose name an error has, for a part of sequence, float32 (examples, steps,
     features).
     """
+    from scipy.special import softmax
+
     largest = 0.0
     for rows in batches(len(sequence), BATCH):
-        expected, probabilities = _softmax(logits[rows]), predict(sequence[rows])
+        expected, probabilities = softmax(logits[rows], axis=1), predict(sequence[rows])
         difference = float(np.abs(probabilities - expected).max())
         classes = int((probabilities.argmax(axis=1) != expected.argmax(axis=1)).sum())
         if classes or not difference <= TOLERANCE:
@@ -111,9 +113,3 @@ def _graph(setup: ModelSetup, examples: Examples, trained: onnx_network.Weights)
             f"{setup.paths.weights} does not fit models.{setup.name}.network; run "
             f"`{repro('train', setup.name, force=True)}` to make it again."
         ) from None
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
-    return probabilities

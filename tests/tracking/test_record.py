@@ -7,6 +7,7 @@ from mlflow import MlflowClient
 
 from pipeline.files import md5
 from pipeline.paths import ModelPaths
+from pipeline.tracking import schema
 from tests.harness import project
 
 MODEL = project.MODELS[0]
@@ -29,6 +30,19 @@ def test_track_writes_a_damaged_artifact_of_a_run_again(trained_project: Path, d
     assert done.exit_code == 0
     assert "note:" not in done.stdout
     assert {path: path.read_bytes() for path in paths} == before
+
+
+def test_an_artifact_on_this_machine_is_read_where_it_is(trained_project: Path, tmp_path: Path) -> None:
+    client = MlflowClient(f"sqlite:///{trained_project / 'mlflow.db'}")
+    run = schema.recorded_runs(client)[0]
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    found = schema.download(client, run, Path("models/any/metrics.json"), copies)
+    assert found is not None
+    assert found.read_bytes() == ModelPaths(run.data.tags["model"]).metrics.read_bytes()
+    assert found.resolve().is_relative_to((trained_project / "mlartifacts").resolve())
+    assert schema.download(client, run, Path("none.json"), copies) is None
+    assert not list(copies.iterdir())
 
 
 def test_a_run_holds_the_provenance_that_the_logs_have(trained_project: Path) -> None:
