@@ -1,0 +1,24 @@
+"""Runs by their names, read from a real store."""
+
+from pathlib import Path
+
+from pipeline.files import md5
+from pipeline.paths import ModelPaths
+from tests.harness import project
+
+MODELS = project.MODELS[:2]
+
+
+def test_two_recorded_models_are_compared_in_one_table(trained_project: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "curves.png"
+    done = project.invoke("compare", *MODELS, "--picture", str(picture))
+    assert done.exit_code == 0, done.output
+    title, _, head, *rows = done.stdout.splitlines()
+    assert title == " and ".join(MODELS)
+    names = [f"{model}@{md5(ModelPaths(model).weights)[:7]}" for model in MODELS]
+    assert head.split() == [*names, "difference"]
+    cells = {row.split("  ")[0]: row.split() for row in rows}
+    assert cells["model"][1:3] == list(MODELS)
+    assert all(cell.endswith("%") for cell in cells["accuracy"][1:3])
+    assert f"{names[1]}: no paired test, other test examples" in rows
+    assert picture.read_bytes().startswith(b"\x89PNG")
