@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench import cluster, pictures, prediction, report, site, training, workers, workflow
+from bench import cluster, pictures, prediction, report, scale, site, training, workers, workflow
 from bench.measure import ROOT
 
 PARTS: dict[str, Callable[[bool], Any]] = {
@@ -22,6 +22,7 @@ PARTS: dict[str, Callable[[bool], Any]] = {
     "strings": prediction.strings,
     "pictures": pictures.accuracy,
     "orchestration": workflow.orchestration,
+    "scale": scale.scale,
     "site": site.site,
     "cluster": cluster.cluster,
     "workers": workers.workers,

@@ -20,6 +20,8 @@ def write(results: dict[str, Any], folder: Path) -> None:
             parts += section(results[name])
     if "steps" in results:
         _plot_steps(results["steps"], folder / "steps.png")
+    if "scale" in results:
+        _plot_scale(results["scale"], folder / "scale.png")
     (folder / "README.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
@@ -220,6 +222,32 @@ def _site(content: dict[str, Any]) -> list[str]:
     ]
 
 
+def growth(rows: list[dict[str, Any]], command: str, unit: str) -> float:
+    """By which power of the size a cost grows from the smallest to the largest one: 1 is linearly."""
+    first, last = rows[0], rows[-1]
+    costs = [row["costs"][command][unit] for row in (first, last) if command in row["costs"]]
+    return float(np.log(costs[-1] / costs[0]) / np.log(last["size"] / first["size"]))
+
+
+def _scale(content: dict[str, list[dict[str, Any]]]) -> list[str]:
+    cells = []
+    for axis, rows in content.items():
+        for command in rows[-1]["costs"]:
+            known = [row for row in rows if command in row["costs"]]
+            sizes = f"{known[0]['size']:,} to {known[-1]['size']:,} {axis}"
+            ends = [known[place]["costs"][command] for place in (0, -1)]
+            seconds, mib = (" to ".join(f"{end[unit]:{form}}" for end in ends) for unit, form in COSTS.items())
+            cells.append([f"{command}, {sizes}", seconds, f"{growth(known, command, 'seconds'):.2f}", mib])
+    note = (
+        "Seconds and peak memory of commands while one thing grows and all else is small, at both ends, and the power "
+        "of the size by which the time grows: 0 is not at all, 1 linearly."
+    )
+    headers = ["command", "seconds", "power", "MiB"]
+    return ["## Cost against size", note, _table(cells, headers), "![Cost against size](scale.png)"]
+
+
+COSTS = {"seconds": ".1f", "mib": ".0f"}  # of a command, with their formats
+
 SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "steps": _steps,
     "time_to_published": _time_to_published,
@@ -227,6 +255,7 @@ SECTIONS: dict[str, Callable[[Any], list[str]]] = {
     "strings": _strings,
     "pictures": _pictures,
     "orchestration": _orchestration,
+    "scale": _scale,
     "site": _site,
     "cluster": _cluster,
     "workers": _workers,
@@ -251,4 +280,22 @@ def _plot_steps(rows: list[dict[str, Any]], path: Path) -> None:
     axes.set_xticks(places, [f"{row['model']}\n{row['batch_size']}" for row in rows], rotation=60, fontsize=7)
     axes.set(ylabel="time of its step / time of ours")
     axes.legend()
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def _plot_scale(content: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3 * len(content), 6), layout="constrained")
+    for column, (axis, rows) in enumerate(content.items()):
+        for row, (unit, title) in enumerate({"seconds": "seconds", "mib": "peak memory, MiB"}.items()):
+            axes = figure.add_subplot(2, len(content), 1 + column + row * len(content))
+            for command in rows[-1]["costs"]:
+                points = [(each["size"], each["costs"][command][unit]) for each in rows if command in each["costs"]]
+                axes.plot(*zip(*points, strict=True), marker=".", label=command)
+            axes.set(xscale="log", yscale="log", xlabel=axis)
+            if column == 0:
+                axes.set_ylabel(title)
+            if row == 0:
+                axes.legend(fontsize=7)
     figure.savefig(path, dpi=110, metadata={"Software": None})
