@@ -29,6 +29,24 @@ vegaEmbed(place, arguments[0], {renderer: 'svg'}).then(
     () => done([...place.querySelectorAll(arguments[1])].map(each => each.textContent)),
     error => done([String(error)]));
 """
+# Of each bar what it says of itself, with the headings above and beside it.
+BARS = """
+const done = arguments[arguments.length - 1];
+const place = document.body.appendChild(document.createElement('div'));
+const middle = (each) => {
+    const box = each.getBoundingClientRect();
+    return {x: box.x + box.width / 2, y: box.y + box.height / 2};
+};
+vegaEmbed(place, arguments[0], {renderer: 'svg'}).then(() => {
+    const nearest = (kind, axis, at) => [...place.querySelectorAll(`.role-${kind}-header text`)]
+        .filter(each => each.textContent)
+        .map(each => [Math.abs(middle(each)[axis] - at[axis]), each.textContent])
+        .sort((a, b) => a[0] - b[0])[0][1];
+    done([...place.querySelectorAll('.mark-rect.role-mark path')].map(each => [
+        each.getAttribute('aria-label'), nearest('column', 'x', middle(each.parentNode)),
+        nearest('row', 'y', middle(each.parentNode))]));
+}, error => done([String(error)]));
+"""
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +98,18 @@ def test_classes_are_in_their_order(window: Chrome, page: Path, trained: Path) -
     assert labels(window, plots[f"accuracy by class, {MNIST}"], "Y") == digits
     assert labels(window, plots["examples by class, mnist"], "Y") == digits
     assert labels(window, plots["examples by class, bits"], "Y") == counts, "though the training split lacks some"
+
+
+def test_balances_of_several_revisions_stand_under_their_headings(window: Chrome, page: Path) -> None:
+    spec = specs(page)["examples by class, mnist"]
+    here = spec["data"]["values"]
+    # Revisions in the order of the command, not of the alphabet; each lacks another split.
+    values = [row for row in here if row["split"] != "validation"]
+    values += [row | {"rev": "main"} for row in here if row["split"] != "train"]
+    bars = window.execute_async_script(BARS, spec | {"data": {"values": values}})
+    assert len(bars) == len(values)
+    assert [f"split: {split}; rev: {revision}" in said for said, split, revision in bars] == [True] * len(bars), bars
+    assert list(dict.fromkeys(revision for _, _, revision in bars)) == ["workspace", "main"]
 
 
 def test_of_many_classes_those_that_matter_are_shown(window: Chrome, page: Path, trained: Path) -> None:
