@@ -50,7 +50,7 @@ def predict(
         float, typer.Option(min=0.0, max=100.0, help="draw the words of a story: 1 as the model says; 0 takes the best")
     ] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="of the words that are drawn")] = 0,
-    top: Annotated[int, typer.Option(min=1, help="how many of the most probable classes to show")] = 3,
+    top: Annotated[int, typer.Option(min=1, help="how many classes to show, of those with at least 0.1 %")] = 3,
     digits: Annotated[bool, typer.Option("--digits", help="read all the digits of a picture, left to right")] = False,
     show: Annotated[
         str | None,

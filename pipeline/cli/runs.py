@@ -49,8 +49,9 @@ def verify(
 ) -> None:
     """Check, by their hashes, that the files of the project are those of dvc.lock; else exit status 1."""
     from pipeline import config
-    from pipeline.lineage import dvc
+    from pipeline.lineage import dvc, git
     from pipeline.lineage.signature import verifier
+    from pipeline.paths import LOCK
 
     settings = config.load()
     setups = [settings.model(name) for name in models or settings.models]
@@ -63,6 +64,11 @@ def verify(
     if problems:
         raise typer.Exit(1)
     echo("every file is the one that dvc.lock names")
+    if git.show("HEAD", str(LOCK)) not in (None, git.show("", str(LOCK))):
+        echo(
+            f"note: {LOCK} differs from the last commit: parameters or code have changed, or this processor rounds in "
+            'another way, as docs/reproducibility.md says; `git commit -am "My results"` keeps what was made here'
+        )
     if signature:
         echo(f"the holder of {signature} signed the exports: {', '.join(setup.name for setup in setups)}")
 
@@ -78,15 +84,16 @@ def promote(
 ) -> None:
     """Make models of the workspace the champions of their datasets, if they pass the gate; else exit status 1."""
     from pipeline import config
+    from pipeline.lineage import dvc
     from pipeline.lineage.artifacts import verified_workspace
     from pipeline.reports.card import card
     from pipeline.site.build import build
     from pipeline.tracking import record
 
-    settings, outcomes = config.load(), []
+    settings, entries, outcomes = config.load(), dvc.lock_entries(), []
     signer = _signer(sign) if sign else None  # before any champion changes
     for setup in [settings.model(name) for name in models or settings.models]:
-        artifacts = verified_workspace(setup.name, setup.task.name)
+        artifacts = verified_workspace(setup.name, setup.task.name, entries)
         with tempfile.TemporaryDirectory() as folder:
             site = Path(folder) / "page"
             if page:

@@ -36,7 +36,10 @@ def demo(
     ] = None,
     browser: Annotated[bool, typer.Option(help="open the page in the browser")] = True,
 ) -> None:
-    """Show that page on this machine alone, until Ctrl-C; it also reads photos, and inputs of a task of your own."""
+    """Show the page of `pipeline site` on this machine alone, until Ctrl-C.
+
+    It also reads photos, and inputs of a task of your own.
+    """
     from pipeline.site.server import running
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for programs in the background

@@ -119,8 +119,7 @@ def evaluate(
     from pipeline.lineage import artifacts, dvc, provenance
     from pipeline.paths import stage
     from pipeline.stages import evaluate
-    from pipeline.tracking import record
-    from pipeline.tracking.connection import BestEffort
+    from pipeline.tracking import connection, record
 
     setup = config.load().model(model)
     if (address is not None or insecure) and not workers:
@@ -140,4 +139,9 @@ def evaluate(
     files = artifacts.workspace(setup.name, setup.task.name)
     provenance.save_training(provenance.of_artifacts(files, provenance.current_source(setup)))
     sweep = os.environ.get("PIPELINE_SWEEP", "")  # of a trial
-    BestEffort(setup.name)("the metrics", lambda: record.record(files, setup.params.gate, sweep))
+
+    def report() -> None:
+        files.check_consistent()
+        record.record(connection.client(), files, setup.params.gate, sweep)
+
+    connection.BestEffort(setup.name)("the metrics", report)

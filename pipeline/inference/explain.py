@@ -63,7 +63,7 @@ def text(explanation: Explanation, picture: Path) -> str:
     width = max(len(label) for label in explanation.labels)
     after = [_classes(explanation, row) for row in explanation.trace.probabilities]
     if not explanation.class_names and explanation.trace.count is not None:
-        after = [f"{count:.4f}" for count in explanation.trace.count]
+        after = [f"{count:z.4f}" for count in explanation.trace.count]
     lines = [f"{label:>{width}}  {classes}" for label, classes in zip(explanation.labels, after, strict=True)]
     return "\n".join([*lines, f"states and gates: {picture}"])
 

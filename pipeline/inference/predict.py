@@ -349,7 +349,8 @@ def exports() -> tuple[Path, list[str]]:
         if found := sorted((folder / MODELS).glob("*/export/info.json")):
             return Path() if folder == here else folder, [info.parent.parent.name for info in found]
     raise PipelineError(
-        f"neither {here} nor a folder above it has exported models; run this command in the project, after `dvc repro`."
+        f"neither {here} nor a folder above it has exported models; run this command in the project, after `dvc "
+        "repro`, or in a folder that holds models/MODEL/export."
     )
 
 

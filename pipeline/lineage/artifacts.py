@@ -1,9 +1,10 @@
 """The files of a trained model: in the workspace, at a revision of git, or in DVC's cache."""
 
 import math
+import re
 import shlex
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,9 @@ from pipeline.lineage import dvc, git
 from pipeline.paths import LOCK, MODEL_STAGES, ModelPaths, TaskPaths, is_split_data, repro, stage
 
 Entries = dict[str, Any]  # the entries of dvc.lock, by stage address
+WEIGHTS_NAME = ModelPaths("").weights.name.encode()
+# The weights of a model in a file of the run cache: the name of the model, and their MD5.
+WEIGHTS = re.compile(rb"path: models/([!-~]+)/" + re.escape(WEIGHTS_NAME) + rb"\n +hash: md5\n +md5: ([0-9a-f]+)\n")
 METRICS = {"dataset": str, "stand_in": bool, "examples": int, "wrong": int}  # that metrics.json must have, and:
 METRICS |= {"accuracy": float, "balanced_accuracy": float, "worst_class": str, "worst_class_accuracy": float}
 
@@ -73,14 +77,14 @@ class Artifacts:
                 )
 
 
-def workspace(model: str, task: str) -> Artifacts:
-    """The model in the workspace."""
-    return Artifacts(ModelPaths(model), TaskPaths(task), dvc.lock_entries())
+def workspace(model: str, task: str, entries: Entries | None = None) -> Artifacts:
+    """The model in the workspace. Who reads many reads the entries of dvc.lock once, and gives them."""
+    return Artifacts(ModelPaths(model), TaskPaths(task), dvc.lock_entries() if entries is None else entries)
 
 
-def verified_workspace(model: str, task: str) -> Artifacts:
+def verified_workspace(model: str, task: str, entries: Entries | None = None) -> Artifacts:
     """The model in the workspace. Raises PipelineError unless every file is as dvc.lock has it."""
-    artifacts = workspace(model, task)
+    artifacts = workspace(model, task, entries)
     artifacts.check_consistent(MODEL_STAGES)
     return artifacts
 
@@ -135,13 +139,16 @@ def checked_out(model: str, entries: Entries, revision: str = "") -> Iterator[Ar
         yield Artifacts(ModelPaths(model, root), TaskPaths(task, root), entries)
 
 
-def from_run_cache() -> list[tuple[str, Entries]]:
-    """Every model that was trained, exported and evaluated here, with the entries of its stages, oldest first.
+def from_run_cache(is_new: Callable[[str, str], bool] = lambda model, weights: True) -> list[tuple[str, Entries]]:
+    """Every new model that was trained, exported and evaluated here, with the entries of its stages, oldest first.
 
     DVC's run cache has an entry of each stage that ever ran. Two entries belong together if one wrote the file, by its
-    hash, that the other read.
+    hash, that the other read. `is_new` is given a model and the MD5 of its weights.
     """
-    cached = dvc.run_cache_entries()
+    contents = dvc.run_cache()
+    if not any(_has_new(content, is_new) for content in contents):  # parsing a thousand takes ten seconds
+        return []
+    cached = dvc.run_cache_entries(contents)
     # The newest entry that read or wrote a file: a path and a hash.
     readers = {file: entry for entry in cached for file in dvc.hashes(entry, "deps").items()}
     writers = {file: entry for entry in cached for file in dvc.hashes(entry, "outs").items()}
@@ -155,11 +162,17 @@ def from_run_cache() -> list[tuple[str, Entries]]:
         evaluate = readers.get(_file(export, "outs", paths.export), {})
         split = writers.get(_file(train, "deps", task.examples), {})
         generate = writers.get(_file(split, "deps", task.raw), {})
-        if export and evaluate:
+        if export and evaluate and is_new(model, trained_weights({stage("train", model): train}, model)):
             entries = dict(zip((stage(verb, model) for verb in MODEL_STAGES), (train, export, evaluate), strict=True))
             entries |= {stage("split", task.name): split, stage("generate", task.name): generate}
             models.append((model, {address: entry for address, entry in entries.items() if entry}))
     return models
+
+
+def _has_new(content: bytes, is_new: Callable[[str, str], bool]) -> bool:
+    """Whether a file of the run cache names new weights, or any in a form that is not DVC's."""
+    found = WEIGHTS.findall(content)
+    return content.count(WEIGHTS_NAME) > len(found) or any(is_new(*map(bytes.decode, each)) for each in found)
 
 
 def _files(model: str, entries: Entries, verbs: Sequence[str]) -> dict[str, str]:

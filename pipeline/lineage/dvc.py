@@ -7,7 +7,7 @@ import re
 import shlex
 import shutil
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,13 +44,18 @@ def _damaged(where: str = "") -> PipelineError:
     return PipelineError(f"{LOCK}{where} is damaged or has merge conflicts; run `git checkout {LOCK}` to restore it.")
 
 
-def run_cache_entries() -> list[dict[str, Any]]:
-    """Every stage that ran here, as an entry of dvc.lock, oldest first (DVC's run cache); damaged ones are left out."""
+def run_cache() -> list[bytes]:
+    """Every stage that ran here, as DVC's run cache has it, oldest first."""
     files = [path for path in Cache().runs.glob("*/*/*") if path.is_file()]
+    return [path.read_bytes() for path in sorted(files, key=lambda path: path.stat().st_mtime_ns)]
+
+
+def run_cache_entries(contents: Iterable[bytes]) -> list[dict[str, Any]]:
+    """The content of each file of the run cache as an entry of dvc.lock; damaged ones are left out."""
     entries = []
-    for path in sorted(files, key=lambda path: path.stat().st_mtime_ns):
+    for content in contents:
         try:
-            entry = parse_yaml(path.read_bytes())
+            entry = parse_yaml(content)
             check(entry)
         except INVALID:
             continue  # DVC, too, ignores a damaged entry, and runs the stage
@@ -187,6 +192,7 @@ class Cache:
 
     def _cached(self, hash_name: str, path: Path) -> Path:
         """The cache's file with this hash, fetched from the remote if it is not there."""
+        from dvc.config import NoRemoteError
         from dvc.exceptions import DvcException
         from dvc_data.hashfile.hash_info import HashInfo
 
@@ -198,6 +204,8 @@ class Cache:
             reason = "neither the cache nor the remote has it"
             try:
                 self._repo.cloud.pull([HashInfo("md5", hash_name)])
+            except NoRemoteError:
+                reason = "it is not in the cache, and there is no remote"
             except (DvcException, ImportError, OSError) as error:
                 reason = f"it is not in the cache, and the remote failed: {' '.join(str(error).split())[:150]}"
         if not cached.is_file() or md5(cached) != hash_name.removesuffix(".dir"):

@@ -35,7 +35,7 @@ def card(artifacts: Artifacts) -> str:
         ],
         "Data": _data(info),
         "Figures": [_figures(metrics | (training.costs if training else {})), _interval(metrics)],
-        "Limits": _limits(info),
+        "Limits": _limits(info, metrics.get("certified_steps", 0)),
         "How to make it again": _source(artifacts, training),
     }
     text = "\n\n".join(f"## {title}\n\n" + "\n\n".join(parts) for title, parts in sections.items())
@@ -69,7 +69,8 @@ def _data(info: DatasetInfo) -> list[str]:
 
 
 def _figures(known: dict[str, Any]) -> str:
-    rows = [(fact.title.replace("_", " "), fact.text(value)) for fact, value in facts(known).items()]
+    titles = {fact: fact.title.replace("_", " ").removesuffix(f" {fact.unit}") for fact in facts(known)}
+    rows = [(titles[fact], fact.text(value)) for fact, value in facts(known).items()]
     return tabulate(rows, ["metric", "value"], "pipe", colalign=("left", "right"), disable_numparse=True)
 
 
@@ -94,9 +95,14 @@ def wilson(right: int, examples: int) -> tuple[float, float]:
     return max(low, 0.0), min(high, 1.0)
 
 
-def _limits(info: DatasetInfo) -> list[str]:
+def _limits(info: DatasetInfo, certified: int) -> list[str]:
+    knows = "It knows the classes above and no others: it answers with one of them, whatever the input shows."
+    if info.max_steps:
+        proven = f"Up to {certified:,} steps, that number is proven to be right" if certified else "No length is proven"
+        knows = f"Of more than {info.shape[0]:,} steps it gives a number, which is no class and has no probability. "
+        knows += f"{proven}; the figures say how often it is right for some lengths."
     lines = [
-        "It knows the classes above and no others: it answers with one of them, whatever the input shows.",
+        knows,
         f"Its figures are those of {info.dataset}. Data from elsewhere may differ, and it was not tested on them.",
     ]
     if info.autoregressive:

@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from pipeline.lineage.snapshot import RunSummary
 from pipeline.reports.metrics import Metric, facts, metric
-from pipeline.reports.significance import paired_test
+from pipeline.reports.significance import paired_test, why_none
 
 Key = TypeVar("Key")
 ROW_EACH = 4  # from so many runs on, a run is a row of the table instead of a column
@@ -134,4 +134,4 @@ def _difference(values: list[Any], known: Metric | None) -> str:
 
 
 def _paired_line(first: RunSummary, other: RunSummary) -> str:
-    return str(paired_test(first, other) or f"{other.name}: no paired test, other test examples")
+    return str(paired_test(first, other) or f"{other.name}: no paired test, {why_none(first, other)}")

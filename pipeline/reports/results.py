@@ -8,8 +8,8 @@ from tabulate import tabulate
 
 from pipeline.config import Config, ModelSetup
 from pipeline.formats import write_csv
-from pipeline.lineage import git
-from pipeline.lineage.artifacts import trained_weights, workspace
+from pipeline.lineage import dvc, git
+from pipeline.lineage.artifacts import Entries, trained_weights, workspace
 from pipeline.lineage.provenance import load_training, of_entries
 from pipeline.reports.metrics import facts, metric
 
@@ -27,7 +27,9 @@ def collect(config: Config) -> pd.DataFrame:
     The reference is missing if it is of another dataset; seconds and device, if the logs do not have the training.
     Raises PipelineError if metrics.json of a model is missing or damaged.
     """
-    return pd.DataFrame([_row(setup) for setup in config.all_models()], columns=list(COLUMNS))
+    entries, commit = dvc.lock_entries(), git.commit()[:7]
+    rows = [_row(setup, entries) | {"commit": commit} for setup in config.all_models()]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def save(table: pd.DataFrame, path: Path) -> None:
@@ -93,9 +95,9 @@ def markdown(path: str) -> str:
     return f"\n{show_seeds(table) if 'seed' in table else show(table)}\n\n"
 
 
-def _row(setup: ModelSetup) -> dict[str, Any]:
+def _row(setup: ModelSetup, entries: Entries) -> dict[str, Any]:
     task = setup.task.name
-    artifacts = workspace(setup.name, task)
+    artifacts = workspace(setup.name, task, entries)
     metrics = artifacts.metrics()
     training = load_training(setup.name, task, trained_weights(artifacts.entries, setup.name))
     environment = training.environment if training else {}
@@ -111,7 +113,6 @@ def _row(setup: ModelSetup) -> dict[str, Any]:
         "reference": _reference(setup, metrics),
         "seconds": environment.get("seconds"),
         "device": environment.get("device"),
-        "commit": git.commit()[:7],
     }
 
 

@@ -53,6 +53,14 @@ def paired_test(first: RunSummary, other: RunSummary) -> PairedTest | None:
     return PairedTest(other.name, int(first.metrics["examples"]), better, worse, p)
 
 
+def why_none(first: RunSummary, other: RunSummary) -> str:
+    """Why there is no paired test of two runs."""
+    if not _same_examples(first, other):
+        return "other test examples"
+    missing = [run.name for run in (first, other) if _wrong(run) is None]
+    return f"the predictions of {' and '.join(missing)} are not on this machine"
+
+
 def _wrong(run: RunSummary) -> np.ndarray | None:
     """The examples that a run predicts wrongly; None unless all of them are recorded."""
     table = run.predictions

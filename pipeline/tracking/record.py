@@ -116,29 +116,28 @@ def delete_killed_runs(client: "MlflowClient", task: str) -> None:
             client.delete_run(run.info.run_id)
 
 
-def record(artifacts: Artifacts, gate: Gate, sweep: str = "") -> Recorded:
+def record(client: "MlflowClient", artifacts: Artifacts, gate: Gate, sweep: str = "") -> Recorded:
     """Bring the run of a model, or of a trial of a sweep, and its version in the registry up to date.
 
-    Writes only what they do not have, or have damaged: it completes what a call that failed left undone. Raises
-    PipelineError if the files do not belong together, and whatever MLflow raises.
+    The files belong together: `Artifacts.check_consistent`. Writes only what run and version do not have, or have
+    damaged: it completes what a call that failed left undone. Raises PipelineError if a file is damaged, and whatever
+    MLflow raises.
     """
-    artifacts.check_consistent()
     metrics = artifacts.metrics()  # a damaged file is found before anything is written
-    client = connection.client()
     with connection.exclusive():  # two processes would each create a run
         run, provenance = _find_or_create(client, artifacts)
         run_id = run.info.run_id
         model_id = registry.log_model(client, run, artifacts)
         _log_history(client, run_id, artifacts.history())
         _log_results(client, run, model_id, metrics, provenance)
-        _log_artifacts(client, run, artifacts, provenance)
+        _log_files(client, run, artifacts, provenance)
         version, verdict = registry.register(client, run_id, model_id, artifacts, provenance, gate)
         if verdict:
             write_json(asdict(verdict), artifacts.paths.verdict)
-            client.log_artifact(run_id, str(artifacts.paths.verdict))
-        if sweep:
-            client.set_tag(run_id, SWEEP, sweep)
-        client.set_tag(run_id, DATASET, metrics[DATASET])
+            _log_artifacts(client, run, [artifacts.paths.verdict])
+        for tag, value in {SWEEP: sweep, DATASET: metrics[DATASET]}.items():
+            if value and run.data.tags.get(tag) != value:
+                client.set_tag(run_id, tag, value)
     return Recorded(str(run.info.run_name), run_id, version, verdict)
 
 
@@ -154,7 +153,7 @@ def promote(
     model, dataset = artifacts.model, artifacts.metrics()["dataset"]
     signature = sign(artifacts.paths) if sign else b""  # what cannot be signed is found before anything changes
     with connection.connected(create=True) as client:
-        recorded = record(artifacts, gate)
+        recorded = record(client, artifacts, gate)
         if page:
             client.log_artifacts(recorded.run_id, str(page), "page")
         passed, line = registry.promote(client, model, dataset, recorded.version, recorded.verdict, card)
@@ -175,7 +174,7 @@ def record_finished(setup: ModelSetup, entries: dict[str, Any], gate: Gate, swee
             if run.data.tags.get(SWEEP) == sweep and DATASET in run.data.tags:  # which is written last
                 return str(run.info.run_name)
         with checked_out(setup.name, entries) as artifacts:
-            return record(artifacts, gate, sweep).run
+            return record(client, artifacts, gate, sweep).run
 
 
 def record_stopped(setup: ModelSetup, trial: str, sweep: str, commit: str, rows: Sequence[dict[str, float]]) -> str:
@@ -307,13 +306,15 @@ def _log_results(
         ui.COLOUR: run.data.tags.get(ui.COLOUR) or ui.next_colour(client, run.info.experiment_id),
         "code": md5_of(json.dumps(code).encode())[:7],
     }
-    client.log_batch(
-        run_id,
+    new = (
         _metrics(final, model_id=model_id),
         _params(provenance, run.data.params),
-        [RunTag(key, value) for key, value in tags.items()],
+        [RunTag(key, value) for key, value in tags.items() if run.data.tags.get(key) != value],
     )
-    for path in (path for path in inputs if Path(path).name == EXAMPLES):
+    if any(new):
+        client.log_batch(run_id, *new)
+    logged = {each.dataset.digest for each in run.inputs.dataset_inputs} if run.inputs else set()
+    for path in (path for path, was in inputs.items() if Path(path).name == EXAMPLES and was not in logged):
         entity = Dataset(metrics[DATASET], inputs[path], "dvc", json.dumps({"path": path, "md5": inputs[path]}))
         client.log_inputs(run_id, datasets=[DatasetInput(entity, [InputTag("mlflow.data.context", "training")])])
     if run.info.status != "FINISHED":  # it was not recorded while it trained: it takes as long as the training did
@@ -321,13 +322,19 @@ def _log_results(
         client.set_terminated(run_id, "FINISHED", run.info.start_time + round(1000 * seconds))
 
 
-def _log_artifacts(client: "MlflowClient", run: "Run", artifacts: Artifacts, provenance: Provenance) -> None:
-    """Write the provenance and the model's tables and pictures, but for those that the run has undamaged."""
+def _log_files(client: "MlflowClient", run: "Run", artifacts: Artifacts, provenance: Provenance) -> None:
+    """Write the provenance and the model's tables and pictures."""
     kinds = (".json", ".csv", ".png", ".parquet")
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as present:
+    with tempfile.TemporaryDirectory() as folder:
         lineage.save(provenance, Path(folder) / PROVENANCE)
         files = [path for path in sorted(artifacts.paths.folder.glob("*")) if path.suffix in kinds]
-        for path in [Path(folder) / PROVENANCE, *files]:
+        _log_artifacts(client, run, [Path(folder) / PROVENANCE, *files])
+
+
+def _log_artifacts(client: "MlflowClient", run: "Run", files: Iterable[Path]) -> None:
+    """Write files as artifacts, but for those that the run has undamaged."""
+    with tempfile.TemporaryDirectory() as present:
+        for path in files:
             copy = schema.download(client, run, path, Path(present))
             if copy is None or md5(copy) != md5(path):
                 client.log_artifact(run.info.run_id, str(path))

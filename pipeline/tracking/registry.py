@@ -112,8 +112,7 @@ def register(
     model, dataset = artifacts.model, artifacts.metrics()["dataset"]
     onnx_md5 = provenance.outputs[str(ModelPaths(model).onnx)]
     examples_md5 = provenance.inputs.get(str(TaskPaths(provenance.task).examples), "")
-    with connection.may_exist():
-        client.create_registered_model(model, description=f"Task {provenance.task}. {TAKES}")
+    aliases = _aliases(client, model, f"Task {provenance.task}. {TAKES}")
     same = f"name = '{model}' and tags.model = '{onnx_md5}' and run_id = '{run_id}'"
     versions = list(client.search_model_versions(same))
     if not versions:
@@ -121,7 +120,7 @@ def register(
         source = client.get_logged_model(model_id).artifact_location
         versions = [client.create_model_version(model, source, run_id, model_id=model_id)]
     version = str(versions[0].version)
-    present = str(client.get_registered_model(model).aliases.get(alias(dataset), ""))  # MLflow gives a number or a text
+    present = str(aliases.get(alias(dataset), ""))  # MLflow gives a number or a text
     if present == version:
         return version, None
     champion = _champion(client, model, present, examples_md5, artifacts.task) if present else None
@@ -135,6 +134,20 @@ def register(
     if versions[0].description != description:
         client.update_model_version(model, version, description)
     return version, verdict
+
+
+def _aliases(client: "MlflowClient", model: str, description: str) -> dict[str, Any]:
+    """The versions of a registered model by their aliases. Creates the model if need be."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return dict(client.get_registered_model(model).aliases)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+    with connection.may_exist():  # by now
+        client.create_registered_model(model, description=description)
+    return {}
 
 
 def promote(

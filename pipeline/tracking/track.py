@@ -1,6 +1,6 @@
 """Bring MLflow up to date with all trained models of this repository, wherever and whenever they were trained."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.config import Config
@@ -26,38 +26,40 @@ if TYPE_CHECKING:
 def track(revisions: list[str], config: Config) -> Iterator[str]:
     """Record the models of these revisions; without any, all that the repository has. Yields a line for each model."""
     with connection.connected(create=True) as client:
-        recorded = _weights(recorded_runs(client))
+        runs = recorded_runs(client, deleted=True)
+        recorded = _weights(run for run in runs if run.info.lifecycle_stage == "active")
         if not revisions:
-            yield from _track_all(client, config, recorded)
+            yield from _track_all(client, config, recorded, _weights(runs))
         for revision in revisions:
-            yield from _track_revision(revision, config, recorded)
+            yield from _track_revision(client, revision, config, recorded)
 
 
-def _track_all(client: "MlflowClient", config: Config, recorded: set[str]) -> Iterator[str]:
-    """Record the models of DVC's run cache that MLflow does not have, oldest first, then those of the workspace.
+def _track_all(client: "MlflowClient", config: Config, recorded: set[str], ever: set[str]) -> Iterator[str]:
+    """Record the models of DVC's run cache that MLflow never had, oldest first, then those of the workspace.
 
-    A run that a user deleted in MLflow stays deleted, unless its model is in the workspace.
+    `recorded` are the weights of the runs, `ever` also those of deleted ones: a run that a user deleted in MLflow stays
+    deleted, unless its model is in the workspace.
     """
     for task in config.tasks:
         delete_killed_runs(client, task)
-    present = _weights(recorded_runs(client, deleted=True))
-    for model, entries in from_run_cache():
+    for model, entries in from_run_cache(lambda model, weights: model in config.models and weights not in ever):
         weights = trained_weights(entries, model)
-        if model not in config.models or weights in recorded | present:
+        if weights in recorded:  # by now
             continue
         try:
             with checked_out(model, entries) as artifacts:
-                yield _record(artifacts, config, recorded)
+                yield _record(client, artifacts, config, recorded)
         except PipelineError as error:
             yield f"note: {run_name(model, weights, '')} is not recorded: {error}"
+    here = dvc.lock_entries()
     for setup in config.all_models():
         try:
-            yield _record(verified_workspace(setup.name, setup.task.name), config, recorded)
+            yield _record(client, verified_workspace(setup.name, setup.task.name, here), config, recorded)
         except PipelineError as error:
             yield f"note: {setup.name} is skipped: {error}"
 
 
-def _track_revision(revision: str, config: Config, recorded: set[str]) -> Iterator[str]:
+def _track_revision(client: "MlflowClient", revision: str, config: Config, recorded: set[str]) -> Iterator[str]:
     """Record the models of a commit, branch, tag or DVC experiment, with their files from git and DVC's cache."""
     if not (commit := git.commit(revision)):
         raise PipelineError(
@@ -69,7 +71,7 @@ def _track_revision(revision: str, config: Config, recorded: set[str]) -> Iterat
     for model in models:
         try:
             with checked_out(model, entries, commit) as artifacts:
-                yield _record(artifacts, config, recorded)
+                yield _record(client, artifacts, config, recorded)
         except PipelineError as error:
             failures += 1
             yield f"note: {model} at {revision} is not recorded: {error}"
@@ -79,14 +81,14 @@ def _track_revision(revision: str, config: Config, recorded: set[str]) -> Iterat
         )
 
 
-def _record(artifacts: Artifacts, config: Config, recorded: set[str]) -> str:
+def _record(client: "MlflowClient", artifacts: Artifacts, config: Config, recorded: set[str]) -> str:
     """Record one model, add its weights to `recorded`, and return the line for it."""
-    name = record(artifacts, config.model(artifacts.model).params.gate).run
+    name = record(client, artifacts, config.model(artifacts.model).params.gate).run
     outcome = "up to date:" if artifacts.weights_md5 in recorded else "recorded"
     recorded.add(artifacts.weights_md5)
     return f"{outcome} {name}"
 
 
-def _weights(runs: "list[Run]") -> set[str]:
+def _weights(runs: "Iterable[Run]") -> set[str]:
     """The MD5s of the weights of runs."""
     return {run.data.tags[WEIGHTS] for run in runs}

@@ -152,7 +152,7 @@ def test_outside_a_project_the_command_says_where_to_run_it(tmp_path: Path, monk
     result = predict("bits-lstm24", BITS, status=2)
     assert result.stderr == (
         f"error: neither {tmp_path} nor a folder above it has exported models; run this command in the project, after "
-        "`dvc repro`.\n"
+        "`dvc repro`, or in a folder that holds models/MODEL/export.\n"
     )
 
 

@@ -132,6 +132,17 @@ def test_a_bit_that_changed_while_the_time_of_the_file_did_not_is_found(trained_
     assert done.stdout == "every file is the one that dvc.lock names\n"
 
 
+def test_results_that_are_not_the_committed_ones_are_noted(trained_project: Path) -> None:
+    with Path("dvc.lock").open("a") as file:
+        file.write("# another\n")
+    done = project.invoke("verify")
+    assert done.exit_code == 0
+    assert done.stdout.splitlines()[1] == (
+        "note: dvc.lock differs from the last commit: parameters or code have changed, or this processor rounds in "
+        'another way, as docs/reproducibility.md says; `git commit -am "My results"` keeps what was made here'
+    )
+
+
 @pytest.mark.parametrize("path", ["/etc/passwd", "../outside.csv; touch x"])
 @pytest.mark.parametrize("command", [("verify",), ("promote", MODEL)])
 def test_a_path_of_dvc_lock_that_leads_out_is_refused(
@@ -346,6 +357,19 @@ def test_every_model_that_ran_here_is_in_the_run_cache(in_trained: Path) -> None
             for kind in ("deps", "outs"):
                 assert dvc.hashes(entry, kind) == dvc.hashes(locked[address], kind), address
             assert dvc.params(entry) == dvc.params(locked[address])
+
+
+def test_models_whose_weights_are_known_are_left_out(in_trained: Path) -> None:
+    asked: set[tuple[str, str]] = set()
+
+    def is_new(model: str, weights: str) -> bool:
+        asked.add((model, weights))
+        return model == MODEL
+
+    assert [model for model, _ in artifacts.from_run_cache(is_new)] == [MODEL]
+    assert artifacts.from_run_cache(lambda *known: known not in asked) == []
+    locked = dvc.lock_entries()
+    assert asked == {(model, artifacts.trained_weights(locked, model)) for model in project.MODELS}
 
 
 def test_an_empty_run_cache_has_no_models(cache: RunCache) -> None:
