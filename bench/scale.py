@@ -42,9 +42,10 @@ for command in sys.argv[1:]:
 """
 # What `dvc commit --force` does. It writes dvc.lock anew for each stage, so that its time grows with their square.
 COMMIT = """
-import json, sys
+import sys
 from dvc.repo import Repo
 from dvc.stage.serialize import to_single_stage_lockfile
+from dvc.utils.serialize import dumps_yaml
 with Repo() as repo, repo.lock:
     entries = {}
     for stage in repo.index.stages:
@@ -53,7 +54,7 @@ with Repo() as repo, repo.lock:
             stage.commit()
             repo.stage_cache.save(stage)
         entries[stage.addressing] = to_single_stage_lockfile(stage)
-open("dvc.lock", "w").write(json.dumps({"schema": "2.0", "stages": entries}))
+open("dvc.lock", "w").write(dumps_yaml({"schema": "2.0", "stages": entries}))
 """
 OF_A_RUN = ("metrics", "latest_metrics", "params", "tags")  # tables of MLflow
 Cost = dict[str, dict[str, float]]  # seconds and mib, by command
