@@ -51,6 +51,19 @@ def test_the_report_shows_ratios_with_their_spread(tmp_path: Path) -> None:
     assert (tmp_path / "steps.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_report_says_by_which_power_a_cost_grows(tmp_path: Path) -> None:
+    costs = [{"track": {"seconds": seconds, "mib": 200.0}} for seconds in (2.0, 2.5, 8.0)]
+    for each in costs[1:]:  # one model has none to compare with
+        each["compare"] = {"seconds": 3.0, "mib": 300.0}
+    rows = [{"size": size, "costs": each} for size, each in zip((1, 10, 16), costs, strict=True)]
+    assert report.growth(rows, "track", "seconds") == pytest.approx(0.5)
+    report.write({"machine": "a machine", "scale": {"models": rows}}, tmp_path)
+    lines = [" ".join(line.split()) for line in (tmp_path / "README.md").read_text().splitlines()]
+    assert "| track, 1 to 16 models | 2.0 to 8.0 | 0.50 | 200 to 200 |" in lines
+    assert "| compare, 10 to 16 models | 3.0 to 3.0 | 0.00 | 300 to 300 |" in lines
+    assert (tmp_path / "scale.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_a_command_that_fails_is_an_error() -> None:
     with pytest.raises(subprocess.CalledProcessError, match="returned non-zero exit status 3"):
         run([sys.executable, "-c", "raise SystemExit(3)"])
