@@ -146,7 +146,7 @@ def from_run_cache(is_new: Callable[[str, str], bool] = lambda model, weights: T
     hash, that the other read. `is_new` is given a model and the MD5 of its weights.
     """
     contents = dvc.run_cache()
-    if not any(_has_new(content, is_new) for content in contents):  # parsing a thousand takes ten seconds
+    if not any(_has_new(content, is_new) for content in contents):  # parsing a thousand takes seconds
         return []
     cached = dvc.run_cache_entries(contents)
     # The newest entry that read or wrote a file: a path and a hash.
