@@ -129,5 +129,5 @@ def _reason(call: Callable[[], Any]) -> str:
     except PipelineError:
         raise
     except Exception as error:
-        return shortened(str(error), 70) or type(error).__name__
+        return shortened(str(error).split(": Expected")[0], 70) or type(error).__name__  # two hashes follow
     return ""

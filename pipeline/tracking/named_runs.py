@@ -92,6 +92,8 @@ class _Store:
     def groups(self, texts: list[str]) -> list[list[Match]]:
         """The groups of `find_groups`."""
         named = [self.find(text) if texts else self._newest(text) for text in texts or self._config.models]
+        if len(texts) > 1 and len({frozenset(match.key for match in each) for each in named}) == 1:
+            raise PipelineError(f"{' and '.join(texts)} name the same runs; name others to compare with.")
         matches = list({match.key: match for each in named for match in each}.values())
         if texts and not all(len(each) == 1 for each in named):
             return _by_model(matches)

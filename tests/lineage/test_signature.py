@@ -60,7 +60,7 @@ def _link(path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda paths: paths.onnx.write_bytes(b"networl"), "model.onnx"),
+        (lambda paths: paths.onnx.write_bytes(b"networl"), "Hash mismatch for 'model.onnx')"),
         (lambda paths: (paths.export / "more").write_bytes(b""), "more"),
         (lambda paths: (paths.export / ".gitattributes").write_bytes(b""), ".gitattributes"),
         (lambda paths: _write(paths.export / ".git/x/evil.onnx"), ".git/x/evil.onnx"),

@@ -22,3 +22,10 @@ def test_two_recorded_models_are_compared_in_one_table(trained_project: Path, tm
     assert all(cell.endswith("%") for cell in cells["accuracy"][1:3])
     assert f"{names[1]}: no paired test, other test examples" in rows
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_names_of_the_same_runs_are_not_compared(trained_project: Path) -> None:
+    name = f"{MODELS[0]}@{md5(ModelPaths(MODELS[0]).weights)[:7]}"
+    done = project.invoke("compare", MODELS[0], name)
+    said = f"error: {MODELS[0]} and {name} name the same runs; name others to compare with.\n"
+    assert (done.exit_code, done.stderr) == (2, said)
