@@ -94,6 +94,24 @@ def nothing_is_wrong(page: Page) -> Iterator[None]:
     assert page.problems() == []
 
 
+# Milliseconds of so many products of a matrix (1024, 256) with a vector.
+MULTIPLY = """
+    const rows = 1024, columns = 256, sums = new Float32Array(rows), durations = [];
+    const weights = new Float32Array(rows * columns).fill(0.5), x = new Float32Array(columns).fill(0.25);
+    for (let turn = 0; turn < 10; turn++) {
+        const started = performance.now();
+        for (let product = 0; product < given; product++)
+            for (let row = 0; row < rows; row++) {
+                let sum = product;
+                for (let column = 0; column < columns; column++) sum += weights[row * columns + column] * x[column];
+                sums[row] = sum;
+            }
+        durations.push(performance.now() - started);
+    }
+    return Math.min(...durations);
+"""
+
+
 def test_networks_in_javascript_give_what_onnx_runtime_gives(
     page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,7 +138,9 @@ def test_networks_in_javascript_give_what_onnx_runtime_gives(
             found = np.concatenate([probabilities for probabilities, _ in parts])
             milliseconds[name] = min(duration for _, duration in parts)
             np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5, err_msg=name)
-    assert max(milliseconds.values()) < 50, milliseconds
+        # A processor may be slow: the largest takes as long as a few times its multiplications alone, in the same browser.
+        multiplications = page.run(MULTIPLY, 28 * (28 + 3 * 256) * 1024 // (1024 * 256))
+    assert max(milliseconds.values()) < 2.5 * multiplications, (milliseconds, multiplications)
 
 
 def test_a_link_opens_this_step_of_this_string(page: Page) -> None:
