@@ -138,7 +138,7 @@ def test_networks_in_javascript_give_what_onnx_runtime_gives(
             found = np.concatenate([probabilities for probabilities, _ in parts])
             milliseconds[name] = min(duration for _, duration in parts)
             np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5, err_msg=name)
-        # A processor may be slow: the largest takes as long as a few times its multiplications alone, in the same browser.
+        # A processor may be slow: the largest network takes little longer than its multiplications alone.
         multiplications = page.run(MULTIPLY, 28 * (28 + 3 * 256) * 1024 // (1024 * 256))
     assert max(milliseconds.values()) < 2.5 * multiplications, (milliseconds, multiplications)
 
