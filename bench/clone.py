@@ -9,6 +9,13 @@ from bench.measure import ROOT
 from pipeline.cluster.overrides import with_values
 
 DVC = [sys.executable, "-m", "dvc"]
+# Commands in one process, which imports TensorFlow once.
+IN_ONE_PROCESS = """
+import sys
+from pipeline import cli
+for command in sys.argv[1:]:
+    cli.app(command.split(), standalone_mode=False)
+"""
 
 
 def clone_with_cache(folder: Path) -> Path:

@@ -225,8 +225,8 @@ def _site(content: dict[str, Any]) -> list[str]:
 def growth(rows: list[dict[str, Any]], command: str, unit: str) -> float:
     """By which power of the size a cost grows from the smallest to the largest one: 1 is linearly."""
     first, last = rows[0], rows[-1]
-    costs = [row["costs"][command][unit] for row in (first, last) if command in row["costs"]]
-    return float(np.log(costs[-1] / costs[0]) / np.log(last["size"] / first["size"]))
+    before, after = (row["costs"][command][unit] for row in (first, last))
+    return float(np.log(after / before) / np.log(last["size"] / first["size"]))
 
 
 def _scale(content: dict[str, list[dict[str, Any]]]) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from bench.clone import DVC
+from bench.clone import DVC, IN_ONE_PROCESS
 from bench.measure import ROOT, run
 
 PIPELINE = [sys.executable, "-m", "pipeline"]
@@ -33,13 +33,6 @@ NETWORK = {"cell": "lstm", "units": [8], "dense": None}
 RECIPE = {"batch_size": 50, "log_every": 10, "learning_rate": 0.01, "steps": 20}
 COUNT = {"supervise": "every-step", "readout": "count", "loss": "squared-error"}
 STAGES = ("train", "export", "evaluate")
-# Commands in one process, which imports TensorFlow once.
-IN_ONE_PROCESS = """
-import sys
-from pipeline import cli
-for command in sys.argv[1:]:
-    cli.app(command.split(), standalone_mode=False)
-"""
 # What `dvc commit --force` does. It writes dvc.lock anew for each stage, so that its time grows with their square.
 COMMIT = """
 import sys

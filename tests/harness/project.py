@@ -12,7 +12,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from typer.testing import CliRunner, Result
 
-from bench.clone import set_params
+from bench.clone import IN_ONE_PROCESS, set_params
 from pipeline import cli
 from pipeline.paths import MODEL_STAGES
 from pipeline.tracking.connection import ADDRESSES
@@ -115,15 +115,6 @@ def run(
     )
     assert not ok or done.returncode == 0, done.stdout + done.stderr
     return done
-
-
-# The commands of stages in one process, which imports TensorFlow once.
-IN_ONE_PROCESS = """
-import sys
-from pipeline import cli
-for command in sys.argv[1:]:
-    cli.app(command.split(), standalone_mode=False)
-"""
 
 
 def run_stages(folder: Path, *stages: str) -> None:
