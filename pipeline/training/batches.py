@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -90,7 +90,7 @@ def training_batches(
         tf.TensorSpec((None, batch_size, *features(encoded[:1]).shape[1:]), tf.float32),
         tf.TensorSpec((None, batch_size, *targets.shape[1:]), tf.int32),
     )
-    batches = tf.data.Dataset.from_generator(chunks, output_signature=signature).unbatch()
+    batches = _generated(chunks, signature).unbatch()
     return batches.apply(tf.data.experimental.assert_cardinality(len(schedule) - first)).prefetch(2)
 
 
@@ -107,5 +107,12 @@ def evaluation_batches(
         tf.TensorSpec((None, *features(encoded[:1]).shape[1:]), tf.float32),
         tf.TensorSpec((None, *targets.shape[1:]), tf.int32),
     )
-    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    dataset = _generated(batches, signature)
     return dataset.apply(tf.data.experimental.assert_cardinality(-(-len(encoded) // batch_size)))
+
+
+def _generated(batches: Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]], signature: Any) -> tf.data.Dataset:
+    """A dataset without autotuning, whose thread delays the end of an iterator, by up to as long as it was there."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return tf.data.Dataset.from_generator(batches, output_signature=signature).with_options(options)

@@ -128,3 +128,13 @@ def test_a_training_can_go_on_in_the_middle_of_a_schedule() -> None:
     for (x, targets), (expected_x, expected_targets) in zip(rest, whole[13:], strict=True):
         np.testing.assert_array_equal(x, expected_x)
         np.testing.assert_array_equal(targets, expected_targets)
+
+
+def test_no_thread_tunes_the_datasets() -> None:
+    """It would sleep for as long as the dataset was read so far, and the end of each epoch would wait for it."""
+    encoded, targets = np.zeros((4, 1), np.float32), np.zeros(4, int)
+    made = (
+        batches.training_batches(np.zeros((1, 2), int), encoded, targets, lambda rows: rows[:, :, None]),
+        batches.evaluation_batches(encoded, targets, lambda rows: rows[:, :, None], 2),
+    )
+    assert [dataset.options().autotune.enabled for dataset in made] == [False, False]
