@@ -1,9 +1,10 @@
 """An LSTM layer for CPUs: Keras' layer with another computation of the same outputs and gradients.
 
-Keras runs one small graph per time step inside a loop and adds up the weights' gradients step by step. Here the
-product with the inputs, and each gradient of the weights, is one matrix product over all time steps, and the steps are
-unrolled.
-`python -m bench` measures both. On a GPU, Keras' own layer runs, which cuDNN computes.
+Keras runs one small graph per time step inside a loop and adds up the weights' gradients step by step. Here one
+operation of TensorFlow reads the whole sequence, which suits predictions and small layers. Large layers train with a
+graph that XLA compiles: its steps are unrolled, and the product with the inputs, and each gradient of the weights, is
+one matrix product over all of them. `python -m bench` compares both with Keras. On a GPU, Keras' own layer runs, which
+cuDNN computes.
 
 Source: S. Hochreiter, J. Schmidhuber, "Long Short-Term Memory" (1997); F. Gers et al., "Learning to Forget" (2000).
 """
@@ -14,6 +15,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+SMALL = 64  # units of a layer that trains as fast without XLA, which takes seconds to compile
+
 
 class LSTM(keras.layers.LSTM):  # type: ignore[misc]  # Keras has no types
     """Keras' LSTM with its weights. `return_cells` returns the cell states (batch, steps, units) instead of outputs."""
@@ -21,15 +24,18 @@ class LSTM(keras.layers.LSTM):  # type: ignore[misc]  # Keras has no types
     def __init__(self, units: int, return_cells: bool = False, **options: Any):
         super().__init__(units, **options)
         self.return_cells = return_cells
+        self.supports_jit = False  # as part of a whole network: XLA does not know the operation of one sequence
 
     def call(
         self, sequences: tf.Tensor, initial_state: Any = None, mask: Any = None, training: bool = False
     ) -> tf.Tensor:
         """Outputs (batch, units), or (batch, steps, units) with `return_sequences`, of (batch, steps, features)."""
-        if not self.return_cells and tf.config.list_logical_devices("GPU"):
+        on_gpu = bool(tf.config.list_logical_devices("GPU"))
+        if on_gpu and not self.return_cells:
             return super().call(sequences, initial_state, mask, training)
+        compute = unrolled if on_gpu else compiled if training and self.units > SMALL else whole_sequence
         weights = [tf.convert_to_tensor(w) for w in (self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias)]
-        outputs, cells = lstm(sequences, *weights)
+        outputs, cells = compute(sequences, *weights)
         states = cells if self.return_cells else outputs  # (steps, batch, units)
         return tf.transpose(states, [1, 0, 2]) if self.return_sequences else states[-1]
 
@@ -39,13 +45,37 @@ class LSTM(keras.layers.LSTM):  # type: ignore[misc]  # Keras has no types
         return (batch, steps, self.units) if self.return_sequences else (batch, self.units)
 
 
-@tf.custom_gradient  # type: ignore[untyped-decorator]
-def lstm(inputs: tf.Tensor, kernel: tf.Tensor, recurrent_kernel: tf.Tensor, bias: tf.Tensor) -> Any:
+def whole_sequence(inputs: tf.Tensor, kernel: tf.Tensor, recurrent_kernel: tf.Tensor, bias: tf.Tensor) -> Any:
     """Outputs and cell states, each (steps, batch, units), from zero states.
 
     inputs (batch, steps, features), `steps` known when the graph is built; kernel (features, 4 units), recurrent_kernel
     (units, 4 units) and bias (4 units,) with the gates in Keras' order: input, forget, candidate, output.
     """
+    steps, units = inputs.shape[1], recurrent_kernel.shape[0]
+    states, no_peepholes = tf.zeros([tf.shape(inputs)[0], units]), tf.zeros([units])
+    # The operation's order of gates: input, candidate, forget, output. That of BlockLSTMV2 is Keras', but TensorFlow
+    # 2.21 registers a gradient for it that takes the weights in this one.
+    i, f, g, o = tf.split(tf.concat([kernel, recurrent_kernel, bias[None]], axis=0), 4, axis=1)
+    weights = tf.concat([i, g, f, o], axis=1)
+    computed = tf.raw_ops.BlockLSTM(
+        seq_len_max=tf.constant(steps, tf.int64),
+        x=tf.transpose(inputs, [1, 0, 2]),
+        cs_prev=states,
+        h_prev=states,
+        w=weights[:-1],
+        wci=no_peepholes,
+        wcf=no_peepholes,
+        wco=no_peepholes,
+        b=weights[-1],
+        forget_bias=0.0,  # not added to the bias
+        cell_clip=0.0,  # not clipped
+    )
+    return computed.h, computed.cs
+
+
+@tf.custom_gradient  # type: ignore[untyped-decorator]
+def unrolled(inputs: tf.Tensor, kernel: tf.Tensor, recurrent_kernel: tf.Tensor, bias: tf.Tensor) -> Any:
+    """The same as `whole_sequence`."""
     steps, features, units = inputs.shape[1], inputs.shape[2], recurrent_kernel.shape[0]
     batch = tf.shape(inputs)[0]
     # One tanh serves all four gates: sigmoid(x) = tanh(x / 2) / 2 + 1/2.
@@ -98,3 +128,6 @@ def lstm(inputs: tf.Tensor, kernel: tf.Tensor, recurrent_kernel: tf.Tensor, bias
         )
 
     return (tf.stack(outputs), all_cells), gradient
+
+
+compiled = tf.function(unrolled, jit_compile=True)

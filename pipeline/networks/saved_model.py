@@ -54,7 +54,6 @@ def _sorted_by_name(graph: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
     nodes = sorted(graph.node, key=lambda node: str(node.name))
     for node in nodes:
         node.attr.pop("_has_manual_control_dependencies", None)  # used in tracing only, and not always set
-        node.attr.pop("_gradient_op_type", None)  # of our LSTM; its number grows with each call
     del graph.node[:]
     graph.node.extend(nodes)
     return graph

@@ -15,7 +15,7 @@ import tensorflow as tf
 from pipeline import config
 from pipeline.inference.trace import Tracer, read_weights
 from pipeline.networks import keras_network, onnx_network
-from pipeline.networks.lstm import LSTM
+from pipeline.networks.lstm import LSTM, SMALL
 from pipeline.recipe import Network
 from tests.harness import project
 from tests.harness.recipes import CELLS, recipe
@@ -145,34 +145,38 @@ def test_dropout_acts_only_while_training() -> None:
     assert not np.array_equal(np.asarray(model(x, training=True)), first)
 
 
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("units", [6, SMALL + 1])
 @pytest.mark.parametrize("steps", [1, 5])
-def test_our_lstm_matches_keras_in_outputs_and_gradients(steps: int) -> None:
-    """Within 1e-5, with the same weights."""
+def test_our_lstm_matches_keras_in_outputs_and_gradients(steps: int, units: int, training: bool) -> None:
+    """Within 1e-5 of the largest, with the same weights."""
     rng = np.random.default_rng(steps)
     x = tf.constant(rng.normal(size=(7, steps, 3)), tf.float32)
     results = []
-    for layer in (keras.layers.LSTM(6, return_sequences=True), LSTM(6, return_sequences=True)):
+    for layer in (keras.layers.LSTM(units, return_sequences=True), LSTM(units, return_sequences=True)):
         layer.build(x.shape)
         weights = np.random.default_rng(1)
         layer.set_weights([weights.normal(scale=0.5, size=value.shape) for value in layer.get_weights()])
         with tf.GradientTape() as tape:
             tape.watch(x)
-            outputs = layer(x)
+            outputs = layer(x, training=training)
             loss = tf.reduce_sum(tf.sin(3 * outputs))
         results.append([outputs, *tape.gradient(loss, [x, *layer.trainable_variables])])
     for ours, expected in zip(*results, strict=True):
-        np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5 * max(1, np.abs(expected).max()))
 
 
-def test_the_gradient_through_the_cell_states_is_that_of_small_differences() -> None:
+@pytest.mark.parametrize("units", [6, SMALL + 1])
+def test_the_gradient_through_the_cell_states_is_that_of_small_differences(units: int) -> None:
     x = tf.constant(np.random.default_rng(1).normal(size=(4, 5, 3)), tf.float32)
-    layer = LSTM(6, return_cells=True, return_sequences=True)
+    layer = LSTM(units, return_cells=True, return_sequences=True)
     layer.build(x.shape)
-    start = [np.random.default_rng(2).normal(scale=0.5, size=value.shape) for value in layer.get_weights()]
+    scale = 1.2 / np.sqrt(units)
+    start = [np.random.default_rng(2).normal(scale=scale, size=value.shape) for value in layer.get_weights()]
 
     def loss(weights: list[np.ndarray]) -> tf.Tensor:
         layer.set_weights(weights)
-        return tf.reduce_sum(tf.sin(2 * layer(x)))
+        return tf.reduce_sum(tf.sin(2 * layer(x, training=True)))
 
     with tf.GradientTape() as tape:
         value = loss(start)
