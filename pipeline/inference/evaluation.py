@@ -22,7 +22,7 @@ from pipeline.errors import PipelineError
 from pipeline.files import damaged, md5, write_bytes
 from pipeline.inference.onnx_session import Session, batches
 from pipeline.paths import ModelPaths, TaskPaths, repro
-from pipeline.predictions import ROWS, Predictions, Totals
+from pipeline.predictions import ROWS, Predictions, Totals, in_parallel
 
 HASH = hashlib.sha256().digest_size  # bytes at the beginning of a chunk's file
 
@@ -91,7 +91,7 @@ def open_evaluation(paths: ModelPaths, task: TaskPaths) -> tuple[Examples, Sessi
     examples, info = load_examples(task), load_info(paths.info, exported)
     if replace(info, min_steps=None, max_steps=None) != replace(examples.info, min_steps=None, max_steps=None):
         raise damaged(paths.info, again, f"it is of other data than {task.info}")
-    session = Session(paths.onnx, again)
+    session = Session(paths.onnx, again, threads=1)  # of a batch: batches are predicted side by side
     if not session.is_of(info):
         raise damaged(paths.onnx, again, f"it is of other data than {task.info}")
     return replace(examples, info=info), session, Store(paths.evaluation(md5(paths.onnx), md5(task.examples)))
@@ -117,18 +117,25 @@ def predict_split(session: Session, task: tasks.Task, examples: Examples, store:
     return reduce(add, map(chunk, shown))
 
 
-def predict_chunk(probabilities: Probabilities, functions: Functions, examples: Examples, number: int) -> Predictions:
-    """The predictions for one chunk of the evaluated split; if that is implicit, the wrong ones alone."""
+def predict_chunk(
+    probabilities: Probabilities, functions: Functions, examples: Examples, number: int, threads: int | None = None
+) -> Predictions:
+    """The predictions for one chunk of the evaluated split; if that is implicit, the wrong ones alone.
+
+    So many batches are predicted at once; without a number, one for each core.
+    """
     info = examples.info
     encoded, targets = examples.chunk(number)
     actual, predicted = np.empty(len(encoded), np.int32), np.empty(len(encoded), np.int32)
     probability = np.empty(len(encoded), np.float32)
-    totals = Totals()
-    for rows in batches(len(encoded)):
+
+    def predict(rows: slice) -> Totals:
         actual[rows] = functions.step_targets(encoded[rows], info)[:, -1] if functions.step_targets else targets[rows]
         of_classes = probabilities(functions.features(encoded[rows], info))
         predicted[rows], probability[rows] = of_classes.argmax(axis=1), of_classes.max(axis=1)
-        totals += Totals.of(actual[rows], of_classes)
+        return Totals.of(actual[rows], of_classes)
+
+    totals = reduce(add, in_parallel(predict, batches(len(encoded)), threads), Totals())
     kept = np.flatnonzero(predicted != actual) if functions.step_targets else slice(None)
     return Predictions(info, encoded[kept], actual[kept], predicted[kept], probability[kept], totals)
 
@@ -139,7 +146,7 @@ def accuracy(onnx: Path, paths: TaskPaths) -> float:
     Raises ValueError if the model expects another shape or predicts other classes.
     """
     examples = load_examples(paths)
-    session = Session(onnx, "pipeline track")
+    session = Session(onnx, "pipeline track", threads=1)
     if not session.is_of(examples.info):
         shape, classes = examples.info.shape, len(examples.info.class_names)
         raise ValueError(f"the model has {session.classes} classes; the data have {classes} and examples of {shape}")

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from pipeline.dataset import Examples, Model, binary
-from pipeline.predictions import Predictions
+from pipeline.dataset import DatasetInfo, Examples, Model, binary
+from pipeline.predictions import Predictions, in_parallel
 from pipeline.tasks import evaluation
 from pipeline.tasks.bits.features import features, step_targets
 
@@ -93,33 +93,33 @@ def _by_length(examples: Examples, predictions: Predictions, model: Model) -> di
     All strings of the length of training, and of up to 20 bits; random ones of the lengths between. If the model gives
     a count, which no list of classes bounds, random longer ones, too.
     """
-    length, totals = predictions.info.shape[0], predictions.totals
-    rng = np.random.default_rng(SEED)
-    found = _all_up_to(min(length - 1, ALL), model, predictions)
+    info, totals = predictions.info, predictions.totals
+    length, rng = info.shape[0], np.random.default_rng(SEED)
+    found = _all_up_to(min(length - 1, ALL), model, info)
     for shorter in range(ALL + 1, length):
-        found[shorter] = _right(binary(rng.integers(0, 2**shorter, DRAWN), shorter), model, predictions), DRAWN
-    trained = _right(examples.encoded, model, predictions)  # `predictions` has the strings of the evaluated split
+        found[shorter] = _right(binary(rng.integers(0, 2**shorter, DRAWN), shorter), model, info), DRAWN
+    trained = _right(examples.encoded, model, info)  # `predictions` has the strings of the evaluated split
     found[length] = totals.examples - totals.wrong + trained, totals.examples + len(examples.encoded)
-    if predictions.info.max_steps:
-        for longer in (each for each in LONGER if each > length):
-            strings = drawn(longer, -(-STEPS // longer), rng)
-            count = np.concatenate(
-                [model.run(features(each, predictions.info))["count"][:, 0] for each in _some(strings)]
-            )
-            found[longer] = int((np.rint(count) == strings.sum(axis=1)).sum()), len(strings)
+    if info.max_steps:
+        longer = [drawn(each, -(-STEPS // each), rng) for each in LONGER if each > length]
+        right = in_parallel(lambda strings: _counted(strings, model, info), longer)
+        found |= {strings.shape[1]: (each, len(strings)) for strings, each in zip(longer, right, strict=True)}
     return found
 
 
-def _all_up_to(longest: int, model: Model, predictions: Predictions) -> dict[int, tuple[int, int]]:
+def _all_up_to(longest: int, model: Model, info: DatasetInfo) -> dict[int, tuple[int, int]]:
     """How many strings of each length up to `longest` are right, and how many there are: all are prefixes of those."""
-    info, right = predictions.info, dict.fromkeys(range(1, longest + 1), 0)
-    for some in _some(binary(np.arange(2**longest), longest)):
-        ones = step_targets(some, info)
+
+    def right(some: np.ndarray) -> np.ndarray:  # of each length
+        ones, found = step_targets(some, info), np.zeros(longest, np.int64)
         for length, rows, outputs in model.run_prefixes(features(some, info)):
             new = ~some[rows, length:].any(axis=1)  # other strings share the prefix of one whose rest is zeros
             predicted = outputs["probabilities"][new].argmax(axis=1)
-            right[length] += int((predicted == ones[rows[new], length - 1]).sum())
-    return {length: (each, 2**length) for length, each in right.items()}
+            found[length - 1] = (predicted == ones[rows[new], length - 1]).sum()
+        return found
+
+    of_all = sum(in_parallel(right, _some(binary(np.arange(2**longest), longest))), np.zeros(longest, np.int64))
+    return {length: (int(each), 2**length) for length, each in enumerate(of_all, start=1)}
 
 
 def drawn(length: int, strings: int, rng: np.random.Generator) -> np.ndarray:
@@ -132,10 +132,17 @@ def _some(strings: np.ndarray) -> list[np.ndarray]:
     return [strings[first : first + BATCH] for first in range(0, len(strings), BATCH)]
 
 
-def _right(strings: np.ndarray, model: Model, predictions: Predictions) -> int:
+def _right(strings: np.ndarray, model: Model, info: DatasetInfo) -> int:
     """How many of strings (strings, length) are given the class of their count."""
-    info, right = predictions.info, 0
-    for some in _some(strings):
+
+    def right(some: np.ndarray) -> int:
         predicted = model.run(features(some, info))["probabilities"].argmax(axis=1)
-        right += int((predicted == step_targets(some, info)[:, -1]).sum())
-    return right
+        return int((predicted == step_targets(some, info)[:, -1]).sum())
+
+    return sum(in_parallel(right, _some(strings)))
+
+
+def _counted(strings: np.ndarray, model: Model, info: DatasetInfo) -> int:
+    """How many of strings (strings, length) are counted right, by the number that the model gives."""
+    count = model.run(features(strings, info))["count"][:, 0]
+    return int((np.rint(count) == strings.sum(axis=1)).sum())

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.dataset import Examples, Model
-from pipeline.predictions import Predictions
+from pipeline.predictions import Predictions, in_parallel
 from pipeline.tasks import evaluation
 from pipeline.tasks.mnist.features import features
 
@@ -33,12 +33,13 @@ class Evaluation(evaluation.Evaluation):
 
 def _accuracy(predictions: Predictions, model: Model, rows: int) -> float:
     """The share of the images that are right after so many of their rows."""
-    right = 0
-    for start in range(0, len(predictions.targets), BATCH):
+
+    def right(start: int) -> int:
         some = slice(start, start + BATCH)
         images = features(predictions.encoded[some], predictions.info)
-        right += int((model.run(images[:, :rows])["probabilities"].argmax(axis=1) == predictions.targets[some]).sum())
-    return right / len(predictions.targets)
+        return int((model.run(images[:, :rows])["probabilities"].argmax(axis=1) == predictions.targets[some]).sum())
+
+    return sum(in_parallel(right, range(0, len(predictions.targets), BATCH))) / len(predictions.targets)
 
 
 def plot_errors(predictions: Predictions) -> "Figure":
