@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -126,19 +127,8 @@ def slow_down(cluster: Cluster) -> None:
             time.sleep(seconds)
 
 
-@pytest.mark.parametrize(
-    "faults",
-    [
-        pytest.param(
-            [kill_a_worker, lambda cluster: pull_the_cable(cluster, 5), lambda cluster: pull_the_cable(cluster, 60)],
-            id="killed_worker_then_5_s_then_60_s_offline",
-        ),
-        pytest.param([kill_a_node, slow_down, fill_the_disk], id="killed_node_then_slow_node_then_full_disk"),
-    ],
-)
-def test_a_sweep_ends_with_the_same_table_whatever_fails(
-    cluster: Cluster, undisturbed: tuple[Path, str], faults: list[Callable[[Cluster], Any]]
-) -> None:
+def disturbed(cluster: Cluster, faults: list[Callable[[Cluster], Any]]) -> tuple[Path, subprocess.Popen[bytes]]:
+    """A sweep that goes on after these faults, and its project."""
     cluster.wait_for_workers()
     folder = cluster.project()
     process = cluster.begin(folder, *sweep(cluster, folder))
@@ -147,15 +137,20 @@ def test_a_sweep_ends_with_the_same_table_whatever_fails(
     for fault in faults:
         assert process.poll() is None, "the sweep had ended before it was disturbed"
         fault(cluster)
+    return folder, process
+
+
+def test_a_sweep_ends_with_the_same_table_whatever_fails(cluster: Cluster, undisturbed: tuple[Path, str]) -> None:
+    offline = [lambda cluster: pull_the_cable(cluster, 5), lambda cluster: pull_the_cable(cluster, 60)]
+    folder, process = disturbed(cluster, [kill_a_worker, *offline])
     assert process.wait(LIMIT) == 0, cluster.said(folder).read_text()
     assert cluster.said(folder).read_text().count(": finished, accuracy") == 4, "no trial is counted twice"
     assert ended(cluster, folder) == ended(cluster, undisturbed[0])
 
 
 def test_a_driver_that_was_killed_goes_on_where_it_was(cluster: Cluster, undisturbed: tuple[Path, str]) -> None:
-    cluster.wait_for_workers()
-    folder = cluster.project()
-    cluster.begin(folder, *sweep(cluster, folder))
+    """Though nodes fail before."""
+    folder, _ = disturbed(cluster, [kill_a_node, slow_down, fill_the_disk])
     assert until(lambda: bool(trials(folder, "four")), 240), cluster.said(folder).read_text()
     for each in cluster.find(("driver",), "-m pipeline sweep"):
         each.kill()
