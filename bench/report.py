@@ -106,7 +106,7 @@ def _orchestration(content: dict[str, Any]) -> list[str]:
         seconds = {name: statistics.median(values) for name, values in row["seconds"].items()}
         before = f"{seconds['before']:.1f}" if "before" in seconds else "-"
         cells.append([row["command"], before, f"{seconds['now']:.1f}", _ratio(row["ratio"])])
-    note = "Seconds of commands from start to end, medians."
+    note = "Seconds of commands from start to end, medians, in a clone where bits-lstm24 alone is trained."
     if content["before"]:
         note += f" Before: at the commit {content['before']}, measured in turns with this one."
     return ["## Orchestration", note, _table(cells, ["command", "before, s", "now, s", "before / now"])]
