@@ -1,5 +1,6 @@
 """What standard error keeps while TensorFlow is imported, and what is not imported with it."""
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -43,3 +44,16 @@ def test_packages_that_are_imported_already_stay() -> None:
     with importing_tensorflow():
         assert sys.modules["matplotlib"] is matplotlib
     assert sys.modules["matplotlib"] is matplotlib
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the allocator is not glibc's")
+def test_memory_that_is_freed_is_not_cleared_anew_by_the_system() -> None:
+    code = (
+        "import resource\n"
+        "from pipeline.cli.imports import importing_tensorflow\n"
+        "with importing_tensorflow():\n    pass\n"
+        "for _ in range(10):\n    b'x' * (48 << 20)\n    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    faults = [int(line) for line in result.stdout.split()]
+    assert faults[-1] - faults[0] < 1000, "pages of 4 KiB; a block has 12,288"
