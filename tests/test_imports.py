@@ -27,6 +27,12 @@ def test_notes_are_left_out_and_warnings_and_errors_stay(capfd: pytest.CaptureFi
     assert capfd.readouterr().err == "I0000 afterwards\n"
 
 
+def printed(code: str) -> list[str]:
+    """The lines that Python code prints in a new process."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
 def test_keras_imports_nothing_that_only_its_wrappers_need() -> None:
     code = (
         "import sys; from pipeline.cli.imports import UNUSED, importing_tensorflow\n"
@@ -34,8 +40,7 @@ def test_keras_imports_nothing_that_only_its_wrappers_need() -> None:
         "print([name for name in UNUSED if name in sys.modules])\n"
         "import matplotlib, sklearn; print('both can be imported afterwards')"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout == "[]\nboth can be imported afterwards\n"
+    assert printed(code) == ["[]", "both can be imported afterwards"]
 
 
 def test_packages_that_are_imported_already_stay() -> None:
@@ -54,6 +59,5 @@ def test_memory_that_is_freed_is_not_cleared_anew_by_the_system() -> None:
         "with importing_tensorflow():\n    pass\n"
         "for _ in range(10):\n    b'x' * (48 << 20)\n    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    faults = [int(line) for line in result.stdout.split()]
+    faults = [int(line) for line in printed(code)]
     assert faults[-1] - faults[0] < 1000, "pages of 4 KiB; a block has 12,288"

@@ -9,7 +9,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 
 def write(model: keras.Model, shape: tuple[int, int], folder: Path) -> None:
-    """Write `model`, whose recurrent layers are unrolled, with `sequence` as input and `probabilities` as output.
+    """Write `model`, whose recurrent layers have no loops, with `sequence` as input and `probabilities` as output.
 
     The file is one plain graph of constants, without loops, its nodes sorted by name: TensorFlow numbers and orders
     variables, functions, loops and nodes differently in each process. It predicts, but cannot be trained further.
