@@ -16,7 +16,7 @@ from pipeline.errors import PipelineError
 SECONDS = 10  # between two tables
 RETRIES = 3  # of a trial whose worker or node was lost
 COLUMNS = {"step": "step", "progress": "%", "loss": "loss", "accuracy": "accuracy"}  # of the table in the terminal
-GRACE = 25  # per cent of a training before which no trial is stopped early
+GRACE = 30  # per cent of a training after which the worse half is stopped, and again after twice that
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ def _run(sweep: Sweep, waiting: dict[str, TrialParams], options: Options, receiv
     )
     scheduler = None
     if options.stop_early:
+        # A training at its end is not stopped: only its evaluation is left. So 4 * GRACE and max_t lie beyond 100.
         scheduler = tune.schedulers.ASHAScheduler(
             time_attr="progress", metric="score", mode="max", max_t=101, grace_period=GRACE, reduction_factor=2
         )

@@ -103,10 +103,9 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         if status < 0 or status > 128:  # killed from outside: Ray starts the trial again
             raise RuntimeError(f"the stages ended by signal {abs(status) & 127}")
         if status:
-            reason = _reason(self._log)
-            if FULL in reason:
-                raise _lost_node(FULL)
-            return self._result(FAILED, reason=reason)
+            if fault := node_fault(self._log):
+                raise _lost_node(fault)
+            return self._result(FAILED, reason=_reason(self._log))
         sent = outputs(self._root, self._shipment, pushed=push(self._root, self._shipment, self._log))
         self._outbox.put((self._trial["name"], sent))
         return self._result(FINISHED)
@@ -264,10 +263,23 @@ def _train_in(folder: Path, config: dict[str, Any], chief: bool) -> None:
         outbox.put(("end", {"files": files, "provenances": _provenances(root, shipment)}))
 
 
+def node_fault(log: Path) -> str:
+    """What is wrong with the node on which stages failed, "" if nothing is.
+
+    Stages that fail say why, DVC at least: where no error stands in the log, a full disk took none.
+    """
+    said = _errors(log)
+    return FULL if FULL in said else "" if said else "the stages failed, and their log took no error"
+
+
 def _reason(log: Path) -> str:
     """Why stages failed: their errors, or the end of what they printed."""
+    return (_errors(log) or " ".join(log.read_text(errors="replace").splitlines()[-3:]))[:500]
+
+
+def _errors(log: Path) -> str:
     lines = log.read_text(errors="replace").splitlines()
-    return " ".join([line for line in lines if line.startswith(("error:", "ERROR:"))] or lines[-3:])[:500]
+    return " ".join(line for line in lines if line.startswith(("error:", "ERROR:")))
 
 
 def _provenances(root: Path, shipment: Shipment) -> dict[str, bytes]:

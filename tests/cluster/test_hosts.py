@@ -152,6 +152,7 @@ def test_a_driver_that_was_killed_goes_on_where_it_was(cluster: Cluster, undistu
     """Though nodes fail before."""
     folder, _ = disturbed(cluster, [kill_a_node, slow_down, fill_the_disk])
     assert until(lambda: bool(trials(folder, "four")), 240), cluster.said(folder).read_text()
+    assert {record["outcome"] for record in trials(folder, "four").values()} == {"finished"}
     for each in cluster.find(("driver",), "-m pipeline sweep"):
         each.kill()
     before = {path: path.stat().st_mtime_ns for path in (folder / "sweeps" / "four").glob("four-*.json")}
