@@ -1,6 +1,6 @@
 """The commands of the stages of dvc.yaml."""
 
-import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -57,7 +57,7 @@ def train(
     from pipeline.cluster.progress import reported
     from pipeline.files import md5
     from pipeline.lineage import provenance
-    from pipeline.tracking.record import live_run
+    from pipeline.tracking import recorder
 
     setup = config.load().model(model)
     if not workers and (address is not None or insecure or gpus_per_worker):
@@ -65,16 +65,17 @@ def train(
     if workers:
         _train_on_cluster(setup, workers, address, insecure, gpus_per_worker)
         return
-    with importing_tensorflow():
-        from pipeline.stages import train
-    if not train.is_chief(setup):  # of several workers; the chief writes and records
-        train.run(setup)
-        return
-    made_from = provenance.of_setup(setup).with_source(provenance.current_source(setup))
-    with live_run(made_from) as on_report:
-        environment = train.run(setup, reported(on_report))
-        outputs = {str(setup.paths.weights): md5(setup.paths.weights)}
-        provenance.save_training(replace(made_from, outputs=outputs, environment=environment))
+    with recorder.Recorder(setup.name, recorder.TRAINING) as recording:
+        with importing_tensorflow():
+            from pipeline.stages import train
+        if train.is_chief(setup):
+            made_from = provenance.of_setup(setup).with_source(provenance.current_source(setup))
+            with recording.training(made_from) as on_report:
+                environment = train.run(setup, reported(on_report))
+                outputs = {str(setup.paths.weights): md5(setup.paths.weights)}
+                provenance.save_training(replace(made_from, outputs=outputs, environment=environment))
+            return
+    train.run(setup)  # one of several workers; the chief writes and records
 
 
 def _train_on_cluster(setup: "ModelSetup", workers: int, address: str | None, insecure: bool, gpus: float) -> None:
@@ -119,7 +120,7 @@ def evaluate(
     from pipeline.lineage import artifacts, dvc, provenance
     from pipeline.paths import stage
     from pipeline.stages import evaluate
-    from pipeline.tracking import connection, record
+    from pipeline.tracking import recorder
 
     setup = config.load().model(model)
     if (address is not None or insecure) and not workers:
@@ -133,15 +134,19 @@ def evaluate(
 
         exit_on_signals()  # Ray ends, too
         chunks.evaluate(setup, workers, cluster)
-    evaluate.run(setup)
-    if workers:
-        dvc.commit(stage("evaluate", model))  # which did not start it
-    files = artifacts.workspace(setup.name, setup.task.name)
-    provenance.save_training(provenance.of_artifacts(files, provenance.current_source(setup)))
-    sweep = os.environ.get("PIPELINE_SWEEP", "")  # of a trial
+    with recorder.Recorder(setup.name, recorder.METRICS) as recording:
+        evaluate.run(setup)
+        if workers:
+            dvc.commit(stage("evaluate", model))  # which did not start it
+        files = artifacts.workspace(setup.name, setup.task.name)
+        provenance.save_training(provenance.of_artifacts(files, provenance.current_source(setup)))
+        recording.evaluated()
 
-    def report() -> None:
-        files.check_consistent()
-        record.record(connection.client(), files, setup.params.gate, sweep)
 
-    connection.BestEffort(setup.name)("the metrics", report)
+@app.command("recorder", hidden=True)
+def record(model: ModelName, what: str) -> None:
+    """Write into MLflow what a stage says on standard input."""
+    from pipeline.tracking import live
+
+    exit_on_signals()  # a stage that failed
+    live.serve(model, what, sys.stdin)

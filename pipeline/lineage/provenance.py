@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -75,8 +75,8 @@ class Provenance:
 
 
 def current_source(setup: ModelSetup) -> Source:
-    """The code and parameters in the workspace."""
-    return _workspace_source([setup.task.params.source])
+    """The code and parameters in the workspace: the last commit, and the uncommitted changes."""
+    return git.commit(), git.patch([setup.task.params.source])
 
 
 def of_setup(setup: ModelSetup) -> Provenance:
@@ -218,13 +218,6 @@ def _added_lines(patch: bytes) -> Iterator[tuple[str, str]]:
             old, new = (int(size or 1) for size in match.groups())
 
 
-def _workspace_source(sources: Sequence[str]) -> Source:
-    """The last commit, and the uncommitted changes; logs a warning if these seem to hold a credential."""
-    changes = git.patch(sources)
-    warn_of_credentials(changes)
-    return git.commit(), changes
-
-
 def _find_source(locked: Provenance, weights_md5: str) -> Provenance:
     """The same with the source of a model that the logs do not have.
 
@@ -234,7 +227,9 @@ def _find_source(locked: Provenance, weights_md5: str) -> Provenance:
     code = [path for path in locked.inputs if not is_split_data(path)]
     head = git.commit()
     if not _has(head, locked, code) and _has("", locked, code):
-        return locked.with_source(_workspace_source(code))
+        changes = git.patch(code)
+        warn_of_credentials(changes)
+        return locked.with_source((head, changes))
     commits = (commit for commit in (head, *git.commits_with(weights_md5, str(LOCK))) if _has(commit, locked, code))
     return locked.with_source((next(commits, head), b""))
 

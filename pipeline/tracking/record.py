@@ -1,16 +1,12 @@
-"""Write runs: while a model trains, and from the files of a trained model, at any time.
+"""Write runs from the files of a trained model, at any time.
 
 Also the trials of a sweep: a run for each, with the sweep's name as a tag.
 """
 
 import json
-import logging
-import os
-import socket
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,18 +19,15 @@ from pipeline.lineage import provenance as lineage
 from pipeline.lineage.artifacts import Artifacts, checked_out, numeric, trained_weights
 from pipeline.lineage.provenance import Provenance, input_kind
 from pipeline.paths import ModelPaths, TaskPaths
-from pipeline.recipe import OnReport
 from pipeline.tracking import connection, registry, schema, ui
 from pipeline.tracking.gate import Verdict
 from pipeline.tracking.schema import DATASET, LIVE, PROVENANCE, SWEEP, WEIGHTS, run_name, runs_with_weights
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric, Param, Run
+    from mlflow.entities import Param, Run
 
 EXAMPLES = TaskPaths("").examples.name
-PAUSE = 2  # seconds between two records of a training
-SAMPLING = 5  # seconds between two records of what the machine does
 Sign = Callable[[ModelPaths], bytes]  # makes the content of a signature of a model's export
 BATCH = 1000  # metrics that MLflow takes at once
 
@@ -47,73 +40,6 @@ class Recorded:
     run_id: str
     version: str  # in the registry
     verdict: Verdict | None  # of the gate; None if the version is the champion
-
-
-@contextmanager
-def live_run(provenance: Provenance) -> Iterator[OnReport]:
-    """A run of a training that goes on inside the `with`; yields what the training calls at each log.
-
-    MLflow never stops the training: its failure becomes one warning.
-    """
-    attempt = connection.BestEffort(provenance.model)
-    client = attempt("the training", connection.client)
-    run_id = attempt("the training", lambda: _begin(client, provenance))
-    waiting: list[dict[str, float]] = []
-    due = time.monotonic()
-
-    def send() -> None:
-        nonlocal due
-        if waiting:
-            what = f"the training from step {waiting[0]['step']:.0f} on"
-            attempt(what, lambda: _log_rows(client, run_id, waiting))
-        waiting.clear()
-        due = time.monotonic() + PAUSE
-
-    def on_report(row: dict[str, float]) -> None:
-        waiting.append(row)
-        if time.monotonic() >= due:
-            send()
-
-    try:
-        with _monitored(attempt, run_id):
-            yield on_report
-    except BaseException:
-        send()
-        attempt("the end of the training", lambda: _end(client, run_id, "FAILED", f"{provenance.model}@stopped"))
-        raise
-    send()
-    attempt("the end of the training", lambda: _finish(client, run_id, provenance))
-
-
-@contextmanager
-def _monitored(attempt: connection.BestEffort, run_id: str) -> Iterator[None]:
-    """Record what the machine does while the `with` lasts: system/cpu_utilization_percentage and others."""
-
-    def start() -> Any:
-        from mlflow.system_metrics import system_metrics_monitor as module
-
-        logging.getLogger(module.__name__).setLevel(logging.CRITICAL)  # a store that fails is one warning, of ours
-        monitor: Any = module.SystemMetricsMonitor
-        monitor = monitor(run_id, SAMPLING, tracking_uri=connection.tracking_uri())
-        monitor.start()
-        return monitor
-
-    monitor = attempt("the machine", start)
-    try:
-        yield
-    finally:
-        if monitor:
-            attempt("the machine", monitor.finish)
-
-
-def delete_killed_runs(client: "MlflowClient", task: str) -> None:
-    """Delete the live runs of this machine whose process has ended: it was killed and could not end them."""
-    if not Path("/proc").is_dir():
-        return
-    for run in client.search_runs([experiment_id(client, task)], f"tags.{LIVE} LIKE '{socket.gethostname()} %'"):
-        process = run.data.tags[LIVE].split()[-1]
-        if not Path(f"/proc/{process}").exists():
-            client.delete_run(run.info.run_id)
 
 
 def record(client: "MlflowClient", artifacts: Artifacts, gate: Gate, sweep: str = "") -> Recorded:
@@ -189,7 +115,7 @@ def record_stopped(setup: ModelSetup, trial: str, sweep: str, commit: str, rows:
                 client.delete_run(run.info.run_id)
         # The parameters of a trial are uncommitted changes of params.yaml.
         provenance = replace(lineage.of_setup(setup), commit=commit, uncommitted=True, experiment=trial)
-        run_id = _create(client, provenance, name, {SWEEP: sweep}).info.run_id
+        run_id = create(client, provenance, name, {SWEEP: sweep}).info.run_id
         _log_history(client, run_id, rows)
         client.set_terminated(run_id, "KILLED")
     return name
@@ -216,20 +142,16 @@ def _params(provenance: Provenance, present: Collection[str] = ()) -> "list[Para
     return [Param(key, redact(str(value))) for key, value in params if key not in present]
 
 
-def _metrics(values: Mapping[str, float], step: int = 0, model_id: str | None = None) -> "list[Metric]":
-    """The metrics of a step for MLflow; with `model_id`, also those of the run's model."""
+def log_rows(client: "MlflowClient", run_id: str, rows: Iterable[tuple[int, Mapping[str, float]]]) -> None:
+    """Write rows of history.csv as points of the curves, each with its time in milliseconds."""
     from mlflow.entities import Metric
 
-    now = int(time.time() * 1000)
-    return [Metric(key, float(value), now, step, model_id=model_id) for key, value in values.items()]
-
-
-def _log_rows(client: "MlflowClient", run_id: str, rows: Iterable[Mapping[str, float]]) -> None:
-    """Write rows of history.csv as points of the curves."""
-    points: list[Metric] = []
-    for row in rows:
-        values = {schema.curve(column): value for column, value in row.items() if column != "step"}
-        points += _metrics(values, int(row["step"]))
+    points = [
+        Metric(schema.curve(column), float(value), at, int(row["step"]))
+        for at, row in rows
+        for column, value in row.items()
+        if column != "step"
+    ]
     for first in range(0, len(points), BATCH):
         client.log_batch(run_id, points[first : first + BATCH])
 
@@ -237,7 +159,11 @@ def _log_rows(client: "MlflowClient", run_id: str, rows: Iterable[Mapping[str, f
 def _log_history(client: "MlflowClient", run_id: str, rows: Iterable[Mapping[str, float]]) -> None:
     """Write the rows of history.csv that the run does not have yet."""
     present = {point.step for point in client.get_metric_history(run_id, schema.curve("loss"))}
-    _log_rows(client, run_id, [row for row in rows if int(row["step"]) not in present])
+    log_rows(client, run_id, [(_now(), row) for row in rows if int(row["step"]) not in present])
+
+
+def _now() -> int:
+    return round(1000 * time.time())
 
 
 def _artifacts(task: str) -> str | None:
@@ -247,27 +173,6 @@ def _artifacts(task: str) -> str | None:
     """
     file = connection.database_file()
     return (file.parent / connection.ARTIFACTS / task).as_uri() if file else None
-
-
-def _begin(client: "MlflowClient", provenance: Provenance) -> str:
-    delete_killed_runs(client, provenance.task)  # their training is resumed in a new run
-    process = f"{socket.gethostname()} {os.getpid()}"
-    return str(_create(client, provenance, f"{provenance.model}@training", {LIVE: process}).info.run_id)
-
-
-def _finish(client: "MlflowClient", run_id: str, provenance: Provenance) -> None:
-    model, weights = provenance.model, md5(ModelPaths(provenance.model).weights)
-    client.set_tag(run_id, WEIGHTS, weights)
-    _end(client, run_id, "FINISHED", run_name(model, weights, provenance.experiment))
-    # The same model may have been trained before, or by another process at the same time: the oldest run is kept.
-    for run in runs_with_weights(client, experiment_id(client, provenance.task), model, weights)[1:]:
-        client.delete_run(run.info.run_id)
-
-
-def _end(client: "MlflowClient", run_id: str, status: str, name: str) -> None:
-    client.set_terminated(run_id, status)
-    client.update_run(run_id, name=name)
-    client.delete_tag(run_id, LIVE)
 
 
 def _find_or_create(client: "MlflowClient", artifacts: Artifacts) -> "tuple[Run, Provenance]":
@@ -280,13 +185,15 @@ def _find_or_create(client: "MlflowClient", artifacts: Artifacts) -> "tuple[Run,
             return runs[0], lineage.of_artifacts(artifacts)
     provenance = lineage.of_artifacts(artifacts)
     name = run_name(model, weights, provenance.experiment)
-    return _create(client, provenance, name, {WEIGHTS: weights}), provenance
+    return create(client, provenance, name, {WEIGHTS: weights}), provenance
 
 
-def _create(client: "MlflowClient", provenance: Provenance, name: str, tags: dict[str, str]) -> "Run":
-    """A new run, with these and the tags and parameters that say what was trained."""
+def create(
+    client: "MlflowClient", provenance: Provenance, name: str, tags: dict[str, str], at: int | None = None
+) -> "Run":
+    """A new run, with these and the tags and parameters that say what was trained; `at`: its start, else now."""
     experiment = experiment_id(client, provenance.task)
-    run = client.create_run(experiment, tags=tags | schema.tags(provenance), run_name=name)
+    run = client.create_run(experiment, at, tags | schema.tags(provenance), name)
     client.log_batch(run.info.run_id, params=_params(provenance))
     return run
 
@@ -295,7 +202,7 @@ def _log_results(
     client: "MlflowClient", run: "Run", model_id: str, metrics: dict[str, Any], provenance: Provenance
 ) -> None:
     """Write parameters, final metrics, tags, the run's description, and its examples as MLflow's dataset."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag, RunTag
+    from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, RunTag
 
     run_id, inputs = run.info.run_id, provenance.inputs
     present = {metric.key: metric.value for metric in client.get_logged_model(model_id).metrics or []}
@@ -307,7 +214,7 @@ def _log_results(
         "code": md5_of(json.dumps(code).encode())[:7],
     }
     new = (
-        _metrics(final, model_id=model_id),
+        [Metric(key, float(value), _now(), 0, model_id=model_id) for key, value in final.items()],
         _params(provenance, run.data.params),
         [RunTag(key, value) for key, value in tags.items() if run.data.tags.get(key) != value],
     )

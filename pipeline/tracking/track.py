@@ -15,7 +15,8 @@ from pipeline.lineage.artifacts import (
     verified_workspace,
 )
 from pipeline.tracking import connection
-from pipeline.tracking.record import delete_killed_runs, record
+from pipeline.tracking.live import delete_killed_runs
+from pipeline.tracking.record import record
 from pipeline.tracking.schema import WEIGHTS, recorded_runs, run_name
 
 if TYPE_CHECKING:
