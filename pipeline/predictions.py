@@ -43,6 +43,8 @@ class Totals:
     loss: float = 0.0  # the sum of the cross-entropies, in nats
     # float64 (3, BINS), for equal ranges of probability: the examples, the right ones, the sum of their probabilities.
     bins: np.ndarray = field(default_factory=lambda: np.zeros((3, BINS)))
+    # int64 (steps,): of an implicit split, how many strings of each length are right, if the model takes all lengths.
+    by_length: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))
 
     @classmethod
     def of(cls, targets: np.ndarray, probabilities: np.ndarray) -> "Totals":

@@ -72,4 +72,4 @@ def _predicted(shared: Shared, numbers: Sequence[int], workers: int) -> Iterator
 def _predict(shared: Shared, number: int) -> Predictions:
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before its import: the line of onnx_session.py does not travel
     session = Session(shared.onnx, "pipeline evaluate", threads=CPUS)
-    return predict_chunk(session.probabilities, shared.functions, shared.examples, number, CPUS)
+    return predict_chunk(session, shared.functions, shared.examples, number, CPUS)

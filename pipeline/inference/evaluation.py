@@ -6,7 +6,6 @@ A chunk depends on no other, so an evaluation goes on where it was stopped, and 
 import hashlib
 import io
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from functools import reduce
 from operator import add
@@ -17,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline import manifest, tasks
-from pipeline.dataset import DatasetInfo, Examples, load_examples, load_info
+from pipeline.dataset import DatasetInfo, Examples, Model, binary, load_examples, load_info, numbers
 from pipeline.errors import PipelineError
 from pipeline.files import damaged, md5, write_bytes
 from pipeline.inference.onnx_session import Session, batches
@@ -25,8 +24,6 @@ from pipeline.paths import ModelPaths, TaskPaths, repro
 from pipeline.predictions import ROWS, Predictions, Totals, in_parallel
 
 HASH = hashlib.sha256().digest_size  # bytes at the beginning of a chunk's file
-
-Probabilities = Callable[[np.ndarray], np.ndarray]  # features (batch, steps, features) to float32 (batch, classes)
 
 
 class Functions(NamedTuple):
@@ -68,7 +65,10 @@ class Store:
         if hashlib.sha256(content[HASH:]).digest() != content[:HASH]:
             return None
         with np.load(io.BytesIO(content[HASH:])) as file:
-            totals = Totals(**{name: file[name][()] for name in file.files if name not in ROWS})  # [()]: 0-d to float
+            counted = {name: file[name][()] for name in file.files if name not in ROWS}  # [()]: 0-d to float
+            if {*counted} != {*vars(Totals())}:  # of another version of this project
+                return None
+            totals = Totals(**counted)
             return Predictions(info, **{name: file[name] for name in ROWS}, totals=totals)
 
     def remove(self) -> None:
@@ -97,28 +97,30 @@ def open_evaluation(paths: ModelPaths, task: TaskPaths) -> tuple[Examples, Sessi
     return replace(examples, info=info), session, Store(paths.evaluation(md5(paths.onnx), md5(task.examples)))
 
 
-def predict_split(session: Session, task: tasks.Task, examples: Examples, store: Store | None = None) -> Predictions:
+def predict_split(model: Model, task: tasks.Task, examples: Examples, store: Store | None = None) -> Predictions:
     """The predictions for the evaluated split, in the order of the examples.
 
-    `store` keeps each chunk of several: an evaluation that was stopped goes on.
+    `store` keeps each chunk of several: an evaluation that was stopped goes on. Of an implicit split, the totals by
+    length count all strings, also those that trained.
     """
-    numbers, functions = range(examples.chunks), Functions.of(task, examples.info)
+    chunks, functions = range(examples.chunks), Functions.of(task, examples.info)
 
     def chunk(number: int) -> Predictions:
-        if store is None or len(numbers) == 1:
-            return predict_chunk(session.probabilities, functions, examples, number)
+        if store is None or len(chunks) == 1:
+            return predict_chunk(model, functions, examples, number)
         known = store.load(number, examples.info)
         if known is None:
-            known = predict_chunk(session.probabilities, functions, examples, number)
+            known = predict_chunk(model, functions, examples, number)
             store.save(number, known)
         return known
 
-    shown = tqdm(numbers, desc="evaluation", unit="chunk", disable=None if len(numbers) > 1 else True)
-    return reduce(add, map(chunk, shown))
+    shown = tqdm(chunks, desc="evaluation", unit="chunk", disable=None if len(chunks) > 1 else True)
+    predictions = reduce(add, map(chunk, shown))
+    return replace(predictions, totals=predictions.totals + _of_trained(model, functions, examples))
 
 
 def predict_chunk(
-    probabilities: Probabilities, functions: Functions, examples: Examples, number: int, threads: int | None = None
+    model: Model, functions: Functions, examples: Examples, number: int, threads: int | None = None
 ) -> Predictions:
     """The predictions for one chunk of the evaluated split; if that is implicit, the wrong ones alone.
 
@@ -130,14 +132,46 @@ def predict_chunk(
     probability = np.empty(len(encoded), np.float32)
 
     def predict(rows: slice) -> Totals:
-        actual[rows] = functions.step_targets(encoded[rows], info)[:, -1] if functions.step_targets else targets[rows]
-        of_classes = probabilities(functions.features(encoded[rows], info))
+        of_classes, computed, by_length = _read(model, functions, encoded[rows], info)
+        actual[rows] = targets[rows] if computed is None else computed
         predicted[rows], probability[rows] = of_classes.argmax(axis=1), of_classes.max(axis=1)
-        return Totals.of(actual[rows], of_classes)
+        return Totals.of(actual[rows], of_classes) + Totals(by_length=by_length)
 
     totals = reduce(add, in_parallel(predict, batches(len(encoded)), threads), Totals())
     kept = np.flatnonzero(predicted != actual) if functions.step_targets else slice(None)
     return Predictions(info, encoded[kept], actual[kept], predicted[kept], probability[kept], totals)
+
+
+def _read(
+    model: Model, functions: Functions, codes: np.ndarray, info: DatasetInfo
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Probabilities (batch, classes) of codes (batch, code); of an implicit split also their targets (batch,).
+
+    And, where the model takes all lengths, how many strings of each length are right (steps,): the beginnings of these,
+    which are different strings in the order of their numbers. Others may begin alike: one whose rest is zeros counts.
+    """
+    sequence, nothing = functions.features(codes, info), np.zeros(1, np.int64)
+    if functions.step_targets is None:
+        return model.run(sequence)["probabilities"], None, nothing
+    targets = functions.step_targets(codes, info)
+    if not info.min_steps:
+        return model.run(sequence)["probabilities"], targets[:, -1], nothing
+    right = np.zeros(codes.shape[1], np.int64)
+    for length, rows, outputs in model.run_prefixes(sequence):
+        of_classes = outputs["probabilities"]
+        counts = ~codes[rows, length:].any(axis=1)
+        right[length - 1] = (of_classes[counts].argmax(axis=1) == targets[rows[counts], length - 1]).sum()
+    return of_classes, targets[:, -1], right
+
+
+def _of_trained(model: Model, functions: Functions, examples: Examples) -> Totals:
+    """How many strings of each length are right of those that trained, if the evaluated split has all others."""
+    info = examples.info
+    if not (functions.step_targets and info.min_steps):
+        return Totals()
+    codes = binary(np.sort(numbers(examples.encoded)), info.shape[0])
+    found = in_parallel(lambda rows: _read(model, functions, codes[rows], info), batches(len(codes)))
+    return sum((Totals(by_length=by_length) for *_, by_length in found), Totals())
 
 
 def accuracy(onnx: Path, paths: TaskPaths) -> float:

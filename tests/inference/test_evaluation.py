@@ -15,13 +15,15 @@ from pipeline import dataset
 from pipeline import predictions as predictions_module
 from pipeline.dataset import DatasetInfo, Examples, binary, numbers
 from pipeline.errors import PipelineError
+from pipeline.inference import evaluation
 from pipeline.inference.evaluation import Functions, Store, predict_chunk, predict_split
-from pipeline.inference.onnx_session import Session
+from pipeline.inference.onnx_session import Session, batches
 from pipeline.paths import ModelPaths, TaskPaths
 from pipeline.predictions import Predictions, Totals
 from pipeline.tasks import load
 from pipeline.tasks.bits.features import features, step_targets
 from tests.harness.examples import evaluated, predictions
+from tests.harness.model import FunctionModel
 
 BITS = load("bits")
 
@@ -44,10 +46,11 @@ def counting(bits: np.ndarray) -> np.ndarray:
 
 
 FUNCTIONS = Functions(features, step_targets)
+COUNTING = FunctionModel(lambda bits: {"probabilities": counting(bits)})
 
 
 def in_chunks(examples: Examples, threads: int | None = None) -> Predictions:
-    chunks = (predict_chunk(counting, FUNCTIONS, examples, number, threads) for number in range(examples.chunks))
+    chunks = (predict_chunk(COUNTING, FUNCTIONS, examples, number, threads) for number in range(examples.chunks))
     return reduce(add, chunks)
 
 
@@ -66,7 +69,7 @@ def test_the_chunks_of_an_implicit_split_add_up_to_the_predictions_of_all(
     examples = strings(length, train)
     encoded, targets = evaluated(examples)
     stored = replace(examples.info, implicit_split=False, splits={"test": len(encoded)})
-    whole = predict_chunk(counting, Functions(features, None), Examples(stored, encoded, targets), 0)
+    whole = predict_chunk(COUNTING, Functions(features, None), Examples(stored, encoded, targets), 0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dataset, "CHUNK", size)
         made = in_chunks(examples)
@@ -81,6 +84,20 @@ def test_the_chunks_of_an_implicit_split_add_up_to_the_predictions_of_all(
         (made.probability, whole.probability),
     ):
         assert ours.tolist() == theirs[whole.wrong].tolist(), "only the wrong ones are kept"
+
+
+@given(st.integers(2, 7), st.integers(1, 40), st.data())
+@settings(deadline=None)
+def test_all_strings_of_each_length_are_counted_once(length: int, size: int, data: st.DataObject) -> None:
+    train = data.draw(st.lists(st.integers(0, 2**length - 1), min_size=1, max_size=2**length - 1, unique=True))
+    examples = strings(length, train)
+    examples = replace(examples, info=replace(examples.info, min_steps=1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset, "CHUNK", size)
+        patch.setattr(evaluation, "batches", lambda examples: batches(examples, 7))
+        made = predict_split(COUNTING, BITS, examples)
+    wrong = [1, *(2 ** (n - 2) for n in range(2, length + 1))]  # "1", and those that begin with 11
+    assert made.totals.by_length.tolist() == [2**n - wrong[n - 1] for n in range(1, length + 1)]
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1))
@@ -117,7 +134,7 @@ def test_a_chunk_of_thirty_bits_is_as_small_as_any() -> None:
     assert examples.chunks == 1024
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dataset, "CHUNK", 2**12)
-        made = predict_chunk(counting, FUNCTIONS, examples, examples.chunks - 1)
+        made = predict_chunk(COUNTING, FUNCTIONS, examples, examples.chunks - 1)
     assert made.totals.examples == 2**12 - 1
     assert numbers(made.encoded).max() == 2**30 - 2
     assert made.targets.tolist() == made.encoded.sum(axis=1).tolist()

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 from pipeline.dataset import DatasetInfo, Examples, binary, numbers
 from pipeline.errors import PipelineError
+from pipeline.inference.evaluation import predict_split
+from pipeline.tasks import load
 from pipeline.tasks.bits import features
 from pipeline.tasks.bits.data import Data
 from pipeline.tasks.bits.evaluation import Evaluation, drawn, plot
@@ -144,9 +147,11 @@ def test_strings_of_other_lengths_are_measured_where_the_model_takes_them(tmp_pa
         count = np.minimum(bits.sum(axis=(1, 2)), 60) + (bits.shape[1] == 3)
         return {"probabilities": np.eye(120)[count.astype(int)], "count": count[:, None]}
 
-    encoded, targets = evaluated(examples)
-    made, model = predictions(info, encoded, targets, targets), FunctionModel(miscounts)
-    metrics, figure = evaluation.evaluate(examples, made, model)
+    def evaluate(info: DatasetInfo) -> tuple[dict[str, float], Figure]:
+        model, of_info = FunctionModel(miscounts), replace(examples, info=info)
+        return evaluation.evaluate(of_info, predict_split(model, load("bits"), of_info), model)
+
+    metrics, figure = evaluate(info)
     assert metrics.pop("wrong_shorter") == 8
     assert set(metrics) == {"accuracy_100_bits", "accuracy_1000_bits", "accuracy_10000_bits"}
     assert 0.6 < metrics["accuracy_100_bits"] < 0.7, "with 95 ones of 100, no more than 60 are counted"
@@ -156,10 +161,8 @@ def test_strings_of_other_lengths_are_measured_where_the_model_takes_them(tmp_pa
     assert accuracy[2] == accuracy[4] == accuracy[50] == 100
     assert accuracy[3] == 0
     assert accuracy[100] == 100 * metrics["accuracy_100_bits"]
-    metrics, _ = evaluation.evaluate(examples, replace(made, info=replace(info, max_steps=None)), model)
-    assert metrics == {"wrong_shorter": 8}, "a model for shorter strings"
-    metrics, _ = evaluation.evaluate(examples, replace(made, info=examples.info), model)
-    assert metrics == {}, "a model for one length"
+    assert evaluate(replace(info, max_steps=None))[0] == {"wrong_shorter": 8}, "a model for shorter strings"
+    assert evaluate(examples.info)[0] == {}, "a model for one length"
 
 
 def test_drawn_strings_have_few_half_and_many_ones() -> None:

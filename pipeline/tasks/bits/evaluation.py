@@ -4,18 +4,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from pipeline.dataset import DatasetInfo, Examples, Model, binary
+from pipeline.dataset import DatasetInfo, Examples, Model
 from pipeline.predictions import Predictions, in_parallel
 from pipeline.tasks import evaluation
-from pipeline.tasks.bits.features import features, step_targets
+from pipeline.tasks.bits.features import features
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BATCH = 2**14  # strings
-ALL = 20  # bits, up to which all shorter strings are counted
-DRAWN = 2000  # strings of each length between that and the length of training
 LONGER = (50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)  # bits, of drawn strings
 REPORTED = (100, 1_000, 10_000)  # of these, as metrics
 DENSITIES = (0.05, 0.5, 0.95)  # shares of ones in them
@@ -31,12 +28,11 @@ class Evaluation(evaluation.Evaluation):
     def evaluate(self, examples: Examples, predictions: Predictions, model: Model) -> "tuple[dict[str, float], Figure]":
         """The errors on shorter and longer strings, where the model takes them; the error by count and by length.
 
-        wrong_shorter: of all strings with fewer bits than those of training; of those with more than 20 bits, of 2,000
-        random ones of each length. accuracy_N_bits: of random strings of N bits with few, half and many ones, of zeros
-        alone, of ones alone.
+        wrong_shorter: of all strings with fewer bits than those of training. accuracy_N_bits: of random strings of N
+        bits with few, half and many ones, of zeros alone, of ones alone.
         """
         info = predictions.info
-        accuracy = _by_length(examples, predictions, model) if info.min_steps else {}
+        accuracy = _by_length(predictions, model) if info.min_steps else {}
         metrics: dict[str, float] = {}
         if accuracy:
             wrong = [strings - right for length, (right, strings) in accuracy.items() if length < info.shape[0]]
@@ -87,59 +83,25 @@ def _plot_counts(predictions: Predictions, error: "Axes", count: "Axes") -> None
     count.set(yscale="symlog", ylabel="strings tested", xlabel="ones in the string", xticks=ones)
 
 
-def _by_length(examples: Examples, predictions: Predictions, model: Model) -> dict[int, tuple[int, int]]:
-    """For strings of each length how many are right, and how many were tried.
+def _by_length(predictions: Predictions, model: Model) -> dict[int, tuple[int, int]]:
+    """For strings of each length how many are right, and how many were tried: all, up to the length of training.
 
-    All strings of the length of training, and of up to 20 bits; random ones of the lengths between. If the model gives
-    a count, which no list of classes bounds, random longer ones, too.
+    If the model gives a count, which no list of classes bounds, random longer ones, too.
     """
-    info, totals = predictions.info, predictions.totals
-    length, rng = info.shape[0], np.random.default_rng(SEED)
-    found = _all_up_to(min(length - 1, ALL), model, info)
-    for shorter in range(ALL + 1, length):
-        found[shorter] = _right(binary(rng.integers(0, 2**shorter, DRAWN), shorter), model, info), DRAWN
-    trained = _right(examples.encoded, model, info)  # `predictions` has the strings of the evaluated split
-    found[length] = totals.examples - totals.wrong + trained, totals.examples + len(examples.encoded)
+    info = predictions.info
+    found = {length: (int(right), 2**length) for length, right in enumerate(predictions.totals.by_length, start=1)}
     if info.max_steps:
-        longer = [drawn(each, -(-STEPS // each), rng) for each in LONGER if each > length]
+        rng = np.random.default_rng(SEED)
+        longer = [drawn(each, -(-STEPS // each), rng) for each in LONGER if each > info.shape[0]]
         right = in_parallel(lambda strings: _counted(strings, model, info), longer)
         found |= {strings.shape[1]: (each, len(strings)) for strings, each in zip(longer, right, strict=True)}
     return found
-
-
-def _all_up_to(longest: int, model: Model, info: DatasetInfo) -> dict[int, tuple[int, int]]:
-    """How many strings of each length up to `longest` are right, and how many there are: all are prefixes of those."""
-
-    def right(some: np.ndarray) -> np.ndarray:  # of each length
-        ones, found = step_targets(some, info), np.zeros(longest, np.int64)
-        for length, rows, outputs in model.run_prefixes(features(some, info)):
-            new = ~some[rows, length:].any(axis=1)  # other strings share the prefix of one whose rest is zeros
-            predicted = outputs["probabilities"][new].argmax(axis=1)
-            found[length - 1] = (predicted == ones[rows[new], length - 1]).sum()
-        return found
-
-    of_all = sum(in_parallel(right, _some(binary(np.arange(2**longest), longest))), np.zeros(longest, np.int64))
-    return {length: (int(each), 2**length) for length, each in enumerate(of_all, start=1)}
 
 
 def drawn(length: int, strings: int, rng: np.random.Generator) -> np.ndarray:
     """So many random strings of each density, one of zeros, one of ones: uint8 (3 strings + 2, length)."""
     random = [rng.random((strings, length)) < density for density in DENSITIES]
     return np.concatenate([*random, np.zeros((1, length)), np.ones((1, length))]).astype(np.uint8)
-
-
-def _some(strings: np.ndarray) -> list[np.ndarray]:
-    return [strings[first : first + BATCH] for first in range(0, len(strings), BATCH)]
-
-
-def _right(strings: np.ndarray, model: Model, info: DatasetInfo) -> int:
-    """How many of strings (strings, length) are given the class of their count."""
-
-    def right(some: np.ndarray) -> int:
-        predicted = model.run(features(some, info))["probabilities"].argmax(axis=1)
-        return int((predicted == step_targets(some, info)[:, -1]).sum())
-
-    return sum(in_parallel(right, _some(strings)))
 
 
 def _counted(strings: np.ndarray, model: Model, info: DatasetInfo) -> int:
