@@ -48,4 +48,7 @@ def main(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    if unknown := [name for name in sys.argv[1:] if name not in PARTS]:
+        print(f"error: {unknown[0]!r} is no part; choose some of {', '.join(PARTS)}, or none for all.", file=sys.stderr)
+        sys.exit(2)
     main(sys.argv[1:])

@@ -33,6 +33,7 @@ NETWORK = {"cell": "lstm", "units": [8], "dense": None}
 RECIPE = {"batch_size": 50, "log_every": 10, "learning_rate": 0.01, "steps": 20}
 COUNT = {"supervise": "every-step", "readout": "count", "loss": "squared-error"}
 STAGES = ("train", "export", "evaluate")
+ALONE = ["env", "PIPELINE_RECORD=off", sys.executable, "-c"]  # `track` records them all, later
 # What `dvc commit --force` does. It writes dvc.lock anew for each stage, so that its time grows with their square.
 COMMIT = """
 import sys
@@ -55,9 +56,10 @@ Cost = dict[str, dict[str, float]]  # seconds and mib, by command
 
 def scale(full: bool) -> dict[str, list[dict[str, Any]]]:
     """The cost of commands by what grows, and by its size."""
+    runs = list(_of_runs())
     return {
-        "models": [_of_models(size) for size in MODELS],
-        "recorded runs": list(_of_runs()),
+        "models": [*map(_of_models, MODELS[:-1]), {"size": MODELS[-1], "costs": runs[0]["costs"]}],
+        "recorded runs": runs,
         "units": [_of_stages(size, network=NETWORK | {"units": [size]}) for size in UNITS],
         "steps": [_of_stages(size, context=size) for size in STEPS],
         "steps of a string": list(_of_strings()),
@@ -138,7 +140,7 @@ def train_all(clone: Path, models: int) -> None:
     first = ["check", *(f"{verb} {task}" for verb in ("generate", "split") for task in params["tasks"])]
     first += [f"{verb} {name}" for name in names for verb in ("train", "export")]
     for some in (first, [f"evaluate {name}" for name in names]):  # which read dvc.lock
-        run([sys.executable, "-c", IN_ONE_PROCESS, *some], clone)
+        run([*ALONE, IN_ONE_PROCESS, *some], clone)
         run([sys.executable, "-c", COMMIT, *{command.split()[0] for command in some}], clone)
     run([*DVC, "repro"], clone)
     run([*PIPELINE, "track"], clone)

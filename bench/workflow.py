@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -33,11 +34,11 @@ def orchestration(full: bool) -> dict[str, Any]:
     revisions = {"now": "HEAD"} | ({"before": os.environ["BEFORE"]} if "BEFORE" in os.environ else {})
     with tempfile.TemporaryDirectory() as folder:
         clones = {name: _clone(Path(folder) / name, revision) for name, revision in revisions.items()}
-        values = (0.01 + 1e-5 * number for number in count(1))  # none that has been trained before
+        values = (0.01 + 1e-10 * number for number in count(int(time.time()) % 10**8, 10**3))  # not trained before
 
         def measure(command: list[str], clone: Path) -> float:
             if command is CHANGED:
-                set_params(clone, {f"models.{BITS}.recipes.fast.learning_rate": round(next(values), 5)})
+                set_params(clone, {f"models.{BITS}.recipes.fast.learning_rate": round(next(values), 10)})
             return run(command, clone).seconds
 
         measures = {
