@@ -50,27 +50,35 @@ def test_a_stage_that_fails_ends_the_process_beside_it(trained_project: Path, tm
     assert not list((tmp_path / "store").glob(".writing-*"))
 
 
-def test_the_run_of_a_training_that_was_killed_is_deleted_by_the_next(trained_project: Path) -> None:
+def test_a_training_that_ends_early_leaves_a_run_that_says_so(trained_project: Path) -> None:
+    """One that was interrupted is a failed run; that of one that was killed is deleted by the next training."""
     project.change(trained_project, f"models.{MODEL}.recipes.fast.steps", 100_000)
     client = MlflowClient(f"sqlite:///{trained_project / 'mlflow.db'}")
 
-    def live() -> list[str]:
-        return [run.info.run_id for run in client.search_runs([experiment(client)], "tags.live LIKE '%'")]
+    def live() -> set[str]:
+        return {run.info.run_id for run in client.search_runs([experiment(client)], "tags.live LIKE '%'")}
 
-    with subprocess.Popen(
-        [sys.executable, "-m", "pipeline", "train", MODEL],
-        env=with_path(without("DVC_", "MLFLOW_", "GIT_", "COV_"), project.BIN),
-        stdout=subprocess.DEVNULL,
-    ) as training:
-        assert until(lambda: bool(live()), 60)
-        training.send_signal(signal.SIGKILL)
-    (killed,) = live()
-    assert until(lambda: not recorders(trained_project), 30), "the process ends with its stage"
-    assert client.get_run(killed).info.status == "RUNNING"
-    project.change(trained_project, f"models.{MODEL}.recipes.fast.steps", 10)
-    project.run(trained_project, "pipeline", "train", MODEL)
-    assert client.get_run(killed).info.lifecycle_stage == "deleted"
+    def end(number: signal.Signals, before: set[str]) -> str:
+        """Begin a training, end it by a signal once its run is there, and return the run's id."""
+        with subprocess.Popen(
+            [sys.executable, "-m", "pipeline", "train", MODEL],
+            env=with_path(without("DVC_", "MLFLOW_", "GIT_", "COV_"), project.BIN),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as training:
+            assert until(lambda: bool(live() - before), 90)
+            (run,) = live() - before
+            training.send_signal(number)
+        assert until(lambda: not recorders(trained_project), 30), "the process ends with its stage"
+        return run
+
+    killed = end(signal.SIGKILL, set())
+    assert live() == {killed}
+    interrupted = end(signal.SIGINT, {killed})
     assert not live()
+    assert client.get_run(killed).info.lifecycle_stage == "deleted"
+    info = client.get_run(interrupted).info
+    assert (info.status, info.run_name) == ("FAILED", f"{MODEL}@stopped")
 
 
 def test_a_run_has_the_times_of_its_training_and_a_credential_in_it_is_named(trained_project: Path) -> None:
