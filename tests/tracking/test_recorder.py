@@ -60,8 +60,9 @@ def test_a_training_that_ends_early_leaves_a_run_that_says_so(trained_project: P
 
     def end(number: signal.Signals, before: set[str]) -> str:
         """Begin a training, end it by a signal once its run is there, and return the run's id."""
+        heeding = ["env", "--default-signal=INT"]  # which a job in the background ignores
         with subprocess.Popen(
-            [sys.executable, "-m", "pipeline", "train", MODEL],
+            [*heeding, sys.executable, "-m", "pipeline", "train", MODEL],
             env=with_path(without("DVC_", "MLFLOW_", "GIT_", "COV_"), project.BIN),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
