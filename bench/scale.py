@@ -1,7 +1,7 @@
 """What commands cost as a project grows: its models, recorded runs, units, steps and examples.
 
 All else is small, so that what grows is what costs. Each command runs twice, of which the second counts: files are read
-from memory then. One that takes minutes runs once.
+from memory then. One that takes more than a minute runs once.
 """
 
 import sqlite3
@@ -28,14 +28,14 @@ STEPS = (3, 10, 30, 100)  # that train
 LONG = (100, 1_000, 10_000, 100_000)  # steps of a string that is counted
 TESTED = (2**10, 2**13, 2**17, 2**20)  # strings, of which TRAIN train
 TRAINED = (1_000, 10_000, 100_000, 1_000_000)  # strings of 20 bits that train
-LONG_RUN = 60  # seconds
+LONG_RUN = 60  # seconds, from which on a command runs once
 BITS, TRAIN = 8, 100  # of a small task
 WORDS = 2_000  # of a story
 NETWORK = {"cell": "lstm", "units": [8], "dense": None}
 RECIPE = {"batch_size": 50, "log_every": 10, "learning_rate": 0.01, "steps": 20}
 COUNT = {"supervise": "every-step", "readout": "count", "loss": "squared-error"}
 STAGES = ("train", "export", "evaluate")
-ALONE = ["env", "PIPELINE_RECORD=off", sys.executable, "-c"]  # `track` records them all, later
+UNRECORDED = ["env", "PIPELINE_RECORD=off", sys.executable, "-c"]  # `track` records all of them at once, later
 # What `dvc commit --force` does. It writes dvc.lock anew for each stage, so that its time grows with their square.
 COMMIT = """
 import sys
@@ -146,7 +146,7 @@ def train_all(clone: Path, models: int) -> None:
     first = ["check", *(f"{verb} {task}" for verb in ("generate", "split") for task in params["tasks"])]
     first += [f"{verb} {name}" for name in names for verb in ("train", "export")]
     for some in (first, [f"evaluate {name}" for name in names]):  # which read dvc.lock
-        run([*ALONE, IN_ONE_PROCESS, *some], clone)
+        run([*UNRECORDED, IN_ONE_PROCESS, *some], clone)
         run([sys.executable, "-c", COMMIT, *{command.split()[0] for command in some}], clone)
     run([*DVC, "repro"], clone)
     run([*PIPELINE, "track"], clone)

@@ -266,10 +266,12 @@ def _train_in(folder: Path, config: dict[str, Any], chief: bool) -> None:
 def node_fault(log: Path) -> str:
     """What is wrong with the node on which stages failed, "" if nothing is.
 
-    Stages that fail say why, DVC at least: where no error stands in the log, a full disk took none.
+    Stages that fail say why, DVC at least. A log without an error could not be written: the disk is full.
     """
     said = _errors(log)
-    return FULL if FULL in said else "" if said else "the stages failed, and their log took no error"
+    if not said:
+        return "the stages failed, and their log has no error"
+    return FULL if FULL in said else ""
 
 
 def _reason(log: Path) -> str:

@@ -1,4 +1,4 @@
-"""Has a process beside a stage record what it does: MLflow, which takes seconds to import, delays no stage.
+"""Has a process beside a stage record what it does: MLflow, which takes seconds to import, is imported meanwhile.
 
 The process reads lines of JSON: a method of `live.Writer`, the time, and what the method takes.
 """
@@ -28,9 +28,9 @@ class Recorder:
     def __init__(self, model: str, what: str):
         self._attempt, self._what, self._told = BestEffort(model), what, False
         command = [sys.executable, "-m", "pipeline", "recorder", model, what]
-        self._process: subprocess.Popen[str] | None = None
-        if not self._attempt.failed:  # Ctrl-C is for the stage alone, which says how it ended
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True)
+        self._process: subprocess.Popen[str] | None = self._attempt(  # Ctrl-C is for the stage, which says how it ended
+            what, lambda: subprocess.Popen(command, stdin=subprocess.PIPE, text=True, start_new_session=True)
+        )
 
     def __enter__(self) -> "Recorder":
         return self

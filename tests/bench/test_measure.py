@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench import handwriting, prediction, report
-from bench.measure import interleaved, ratio, run
+from bench.measure import ROOT, interleaved, ratio, run
 from pipeline.paths import ModelPaths
 
 
@@ -76,3 +76,12 @@ def test_the_bench_evaluates_an_export(trained: Path) -> None:
     assert seconds > 0
     tested = json.loads(paths.metrics.read_text())["wrong"]
     assert tested <= wrong <= tested + 100, "those that train are counted, too"
+
+
+def test_an_unknown_part_is_one_sentence() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "nothing"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: 'nothing' is no part; choose some of steps, ")
+    assert done.stderr.count("\n") == 1

@@ -1,5 +1,7 @@
 """An evaluation in chunks: each string is counted once, in whatever chunks, after a stop, and in little memory."""
 
+import hashlib
+import io
 import tracemalloc
 from dataclasses import replace
 from functools import reduce
@@ -161,6 +163,17 @@ def test_an_evaluation_that_was_stopped_goes_on(trained: Path, tmp_path: Path, m
     assert again.encoded.tolist() == whole.encoded.tolist()
     store.remove()
     assert not (tmp_path / "chunks").exists()
+
+
+def test_a_chunk_of_a_version_that_counted_less_is_predicted_again(tmp_path: Path) -> None:
+    store, made = Store(tmp_path), in_chunks(strings(3, [0]))
+    store.save(0, made)
+    assert store.load(0, made.info)
+    (file,) = tmp_path.iterdir()
+    with np.load(io.BytesIO(file.read_bytes()[32:])) as arrays:
+        np.savez(older := io.BytesIO(), **{name: arrays[name] for name in arrays.files if name != "by_length"})
+    file.write_bytes(hashlib.sha256(older.getvalue()).digest() + older.getvalue())
+    assert store.load(0, made.info) is None
 
 
 def test_all_predictions_of_a_stored_split_are_kept() -> None:
