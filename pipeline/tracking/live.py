@@ -83,7 +83,7 @@ class Writer:
 
     def _send(self, last: bool = False) -> None:
         if last and self._monitor:
-            self._attempt("the machine", self._monitor.finish)
+            self._attempt("the machine", lambda: _finish_monitor(self._monitor))
         if self._waiting:
             what = f"the training from step {self._waiting[0][1]['step']:.0f} on"
             self._attempt(what, lambda: record.log_rows(self._client, self._run_id, self._waiting))
@@ -100,6 +100,14 @@ def _monitor(run_id: str) -> Any:
     monitor = monitor(run_id, SAMPLING, tracking_uri=connection.tracking_uri())
     monitor.start()
     return monitor
+
+
+def _finish_monitor(monitor: Any) -> None:
+    """Stop, and record what the machine did since the last record: that of a short training is the only one."""
+    monitor.finish()
+    monitor.collect_metrics()
+    monitor.publish_metrics(monitor.aggregate_metrics())
+    monitor.mlflow_logger.flush()
 
 
 def _begin(client: "MlflowClient", provenance: Provenance, at: int) -> str:

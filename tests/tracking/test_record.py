@@ -71,14 +71,3 @@ def test_a_run_that_is_rebuilt_lasts_as_long_as_its_training(
         seconds = (run.info.end_time - run.info.start_time) / 1000
         assert seconds == pytest.approx(run.data.metrics["training_seconds"], abs=0.001)
         assert run.info.status == "FINISHED"
-
-
-def test_a_run_has_what_the_machine_did_while_it_trained(trained_project: Path, tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path / 'runs.db'}"
-    command = ("pipeline", "train", MODEL)
-    project.run(trained_project, *command, MLFLOW_TRACKING_URI=uri, MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL="0.1")
-    client = MlflowClient(uri)
-    (run,) = client.search_runs([each.experiment_id for each in client.search_experiments()])
-    assert run.info.status == "FINISHED"
-    assert 0 < run.data.metrics["system/system_memory_usage_percentage"] < 100
-    assert len(client.get_metric_history(run.info.run_id, "system/cpu_utilization_percentage")) > 1

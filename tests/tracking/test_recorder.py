@@ -11,7 +11,10 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
+from pipeline.lineage import artifacts
+from pipeline.lineage.provenance import of_artifacts
 from pipeline.paths import ModelPaths
+from pipeline.tracking.recorder import TRAINING, Recorder
 from tests.harness import project
 from tests.harness.process import until, with_path, without
 
@@ -96,3 +99,26 @@ def test_a_run_has_the_times_of_its_training_and_a_credential_in_it_is_named(tra
     points = client.get_metric_history(newest.info.run_id, "train/loss")
     assert [point.step for point in points] == [10, 20, 25]
     assert newest.info.start_time <= points[0].timestamp < points[-1].timestamp <= newest.info.end_time
+
+
+@pytest.mark.parametrize("awaited", [0, 2], ids=["a training that is over at once", "one that goes on"])
+def test_a_run_has_what_the_machine_did_while_it_trained(
+    trained_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, awaited: int
+) -> None:
+    """From time to time, and once at the end: a training may be over before MLflow is imported."""
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'runs.db'}")
+    client = MlflowClient(f"sqlite:///{tmp_path / 'runs.db'}")
+    ids = [client.create_experiment("bits", (tmp_path / "artifacts").as_uri())]
+
+    def points() -> int:
+        runs = client.search_runs(ids)
+        return sum(len(client.get_metric_history(run.info.run_id, "system/cpu_utilization_percentage")) for run in runs)
+
+    provenance = of_artifacts(artifacts.workspace(MODEL, "bits"))
+    with Recorder(MODEL, TRAINING) as recorder, recorder.training(provenance):
+        assert until(lambda: points() >= awaited, 90)
+    (run,) = client.search_runs(ids)
+    assert run.info.status == "FINISHED"
+    assert 0 < run.data.metrics["system/system_memory_usage_percentage"] < 100
+    assert points() > awaited
