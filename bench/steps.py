@@ -37,7 +37,7 @@ def keras_fit(model: str, batch_size: int, ours: bool) -> Train:
     import keras
     import tensorflow as tf
 
-    from pipeline.networks import keras_network
+    from pipeline.networks import keras_network, loss_and_optimizer
     from pipeline.recipe import Network, Recipe
 
     shape, units, dense, classes = NETWORKS[model]
@@ -45,12 +45,13 @@ def keras_fit(model: str, batch_size: int, ours: bool) -> Train:
     if ours:
         network = keras_network.build(Network(cell="lstm", units=units, dense=dense), recipe, shape, classes)
         built = keras_network.InHalves(network)
+        optimizer, loss = loss_and_optimizer.optimizer(recipe, 1), loss_and_optimizer.loss(recipe, classes)
     else:
         layers: list[Any] = [keras.Input(shape)] + ([keras.layers.Dense(dense)] if dense else [])
         layers += [keras.layers.LSTM(n, return_sequences=i + 1 < len(units)) for i, n in enumerate(units)]
         built = keras.Sequential([*layers, keras.layers.Dense(classes)])
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    built.compile(keras.optimizers.Adam(1e-3), loss, steps_per_execution=5, jit_compile=False)
+        optimizer, loss = keras.optimizers.Adam(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    built.compile(optimizer, loss, steps_per_execution=5, jit_compile=False)
     batches = tf.data.Dataset.from_tensors(data(model, batch_size)).repeat()
     return lambda steps: built.fit(batches, steps_per_epoch=steps, verbose=0)
 

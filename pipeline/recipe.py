@@ -73,7 +73,7 @@ class Recipe(Section):
     step_power: Annotated[float, Field(ge=0, le=100)] = 0.0  # the loss of step t counts t to this power; 0: all alike
     augment: Augment | None = None
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share dropped from each recurrent layer's output
-    optimizer: Literal["adam", "rmsprop", "rmsprop-tensorflow-1"] = "adam"
+    optimizer: Literal["adam", "muon", "rmsprop", "rmsprop-tensorflow-1"] = "adam"
     learning_rate: Annotated[float, Field(gt=0, le=1)]  # the peak, if the schedule is one-cycle
     schedule: Literal["constant", "one-cycle"] = "one-cycle"
     global_clipnorm: Annotated[float, Field(gt=0, le=1e6)] | None = None  # the longest gradient, all weights as one

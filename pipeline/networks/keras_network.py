@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from pipeline.networks.count import CountLogits
-from pipeline.networks.lstm import LSTM
+from pipeline.networks.lstm import LSTM, Linear
 from pipeline.recipe import Init, Network, Recipe
 
 LOGITS = "logits"  # the name of the last layer
@@ -32,17 +32,23 @@ def build(
     if network.embedding:
         x = keras.layers.Reshape((shape[0],))(x)
         x = keras.layers.Embedding(classes, network.embedding, name="embedding")(x)  # (batch, steps, embedding)
+    width, linear = x.shape[-1], None  # linear: the weights of a dense layer that an LSTM multiplies with its own
     if network.dense:
-        dense = keras.layers.Dense(network.dense, kernel_initializer=kernel(), bias_initializer=bias(), name="dense")
-        x = dense(x)  # (batch, steps, dense)
+        merged = network.cell == "lstm" and network.dense >= width  # a narrow layer costs less by itself
+        layer = Linear if merged else keras.layers.Dense
+        dense = layer(network.dense, kernel_initializer=kernel(), bias_initializer=bias(), name="dense")(x)
+        linear, x = (dense, x) if merged else (None, dense)
+        width = network.dense
     for depth, units in enumerate(network.units, start=1):
         last = depth == len(network.units)
         options = {"return_sequences": every_step or not last, "name": network.layer_names[depth - 1]}
         if network.cell == "lstm":
-            first = _recurrent_initializers(init, x.shape[-1], units)
-            x = LSTM(units, return_cells=last and recipe.readout == "count", **first, **options)(x)
+            first = _recurrent_initializers(init, width, units)
+            counts = last and recipe.readout == "count"
+            x = LSTM(units, return_cells=counts, **first, **options)(x, linear=linear)
         else:
             x = CELLS[network.cell](units, unroll=unroll, **options)(x)
+        width, linear = units, None
         # (batch, steps, units); without every_step, the last layer gives (batch, units)
         if recipe.dropout:
             x = keras.layers.Dropout(recipe.dropout, name=f"dropout_{depth}")(x)

@@ -82,6 +82,39 @@ def _with_proximal_step(kind: type[keras.optimizers.Optimizer], strength: float)
     return Proximal
 
 
+class Adam(keras.optimizers.Adam):  # type: ignore[misc]  # Keras has no types
+    """Keras' Adam, whose step of each weight is one operation of TensorFlow, where Keras has a dozen."""
+
+    def update_step(self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor) -> None:
+        """Change a weight and its two moments."""
+        index, step = self._get_variable_index(variable), tf.cast(self.iterations, tf.float32) + 1
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=self.beta_1**step,
+            beta2_power=self.beta_2**step,
+            lr=learning_rate,
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=tf.convert_to_tensor(gradient),  # an embedding's has a row for each number read: here they are added
+        )
+
+
+class Muon(keras.optimizers.Muon):  # type: ignore[misc]  # Keras has no types
+    """The kernels of hidden layers change by orthogonal matrices; biases, embeddings and the readout as with Adam.
+
+    An orthogonal change has the same length in all directions, where a few directions rule Adam's. Source: K. Jordan et
+    al., "Muon: An optimizer for hidden layers" (2024); J. Liu et al., "Muon is Scalable for LLM Training" (2025), whose
+    scale lets the learning rates of Adam serve.
+    """
+
+    def __init__(self, learning_rate: object, **options: object):
+        no_decay = {"weight_decay": None, "adam_weight_decay": None}
+        super().__init__(learning_rate, exclude_layers=["logits", "count"], **no_decay, **options)
+
+
 class TensorFlow1RMSprop(keras.optimizers.RMSprop):  # type: ignore[misc]  # Keras has no types
     """RMSprop as TensorFlow 1 had it: its mean squares start at one, so that the first steps are short."""
 
@@ -98,7 +131,8 @@ class TensorFlow1RMSprop(keras.optimizers.RMSprop):  # type: ignore[misc]  # Ker
 
 
 OPTIMIZERS = {
-    "adam": keras.optimizers.Adam,
+    "adam": Adam,
+    "muon": Muon,
     "rmsprop": keras.optimizers.RMSprop,
     "rmsprop-tensorflow-1": TensorFlow1RMSprop,
 }

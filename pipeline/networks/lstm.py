@@ -3,8 +3,8 @@
 Keras runs one small graph per time step inside a loop and adds up the weights' gradients step by step. Here one
 operation of TensorFlow reads the whole sequence, which suits predictions and small layers. Large layers train with a
 graph that XLA compiles: its steps are unrolled, and the product with the inputs, and each gradient of the weights, is
-one matrix product over all of them. `python -m bench` compares both with Keras. On a GPU, Keras' own layer runs, which
-cuDNN computes.
+one matrix product over all of them. A linear layer before the LSTM is multiplied into its kernel. `python -m bench`
+compares all of this with Keras. On a GPU, Keras' own layer runs, which cuDNN computes.
 
 Source: S. Hochreiter, J. Schmidhuber, "Long Short-Term Memory" (1997); F. Gers et al., "Learning to Forget" (2000).
 """
@@ -27,22 +27,52 @@ class LSTM(keras.layers.LSTM):  # type: ignore[misc]  # Keras has no types
         self.supports_jit = False  # as part of a whole network: XLA does not know the operation of one sequence
 
     def call(
-        self, sequences: tf.Tensor, initial_state: Any = None, mask: Any = None, training: bool = False
+        self,
+        sequences: tf.Tensor,
+        linear: Any = None,
+        initial_state: Any = None,
+        mask: Any = None,
+        training: bool = False,
     ) -> tf.Tensor:
-        """Outputs (batch, units), or (batch, steps, units) with `return_sequences`, of (batch, steps, features)."""
+        """Outputs (batch, units), or (batch, steps, units) with `return_sequences`, of (batch, steps, features).
+
+        linear: the kernel and the bias of a `Linear` layer before this one. Its kernel is multiplied with this layer's,
+        once for all sequences and steps.
+        """
         on_gpu = bool(tf.config.list_logical_devices("GPU"))
         if on_gpu and not self.return_cells:
-            return super().call(sequences, initial_state, mask, training)
+            read = sequences @ linear[0] + linear[1] if linear else sequences
+            return super().call(read, initial_state, mask, training)
         compute = unrolled if on_gpu else compiled if training and self.units > SMALL else whole_sequence
-        weights = [tf.convert_to_tensor(w) for w in (self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias)]
-        outputs, cells = compute(sequences, *weights)
+        weights = self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias
+        kernel, recurrent_kernel, bias = (tf.convert_to_tensor(each) for each in weights)
+        if linear:
+            bias += tf.linalg.matvec(kernel, linear[1], transpose_a=True)
+            kernel = linear[0] @ kernel
+        outputs, cells = compute(sequences, kernel, recurrent_kernel, bias)
         states = cells if self.return_cells else outputs  # (steps, batch, units)
         return tf.transpose(states, [1, 0, 2]) if self.return_sequences else states[-1]
 
-    def compute_output_shape(self, sequences_shape: tuple[int, ...], initial_state_shape: Any = None) -> Any:
+    def build(self, sequences_shape: tuple[int, ...], linear_shape: Any = None) -> None:
+        """Make the weights, which read what a linear layer gives, if there is one."""
+        super().build((*sequences_shape[:-1], linear_shape[0][-1]) if linear_shape else sequences_shape)
+
+    def compute_output_shape(self, sequences_shape: tuple[int, ...], linear_shape: Any = None) -> Any:
         """One tensor, whichever states it holds."""
         batch, steps = sequences_shape[:2]
         return (batch, steps, self.units) if self.return_sequences else (batch, self.units)
+
+
+class Linear(keras.layers.Dense):  # type: ignore[misc]  # Keras has no types
+    """A dense layer without an activation, which leaves its product to the LSTM that follows it."""
+
+    def call(self, sequences: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Its kernel (features, units) and its bias (units,)."""
+        return tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.bias)
+
+    def compute_output_shape(self, sequences_shape: tuple[int, ...]) -> Any:
+        """The shapes of both."""
+        return (sequences_shape[-1], self.units), (self.units,)
 
 
 def whole_sequence(inputs: tf.Tensor, kernel: tf.Tensor, recurrent_kernel: tf.Tensor, bias: tf.Tensor) -> Any:

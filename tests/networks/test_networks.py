@@ -29,7 +29,7 @@ def network(cell: str, units: list[int], dense: int | None = None, embedding: in
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(
     ("units", "dense", "dropout"),
-    [([24], None, 0.0), ([7], 5, 0.0), ([6, 4], None, 0.0), ([6, 4], 3, 0.0), ([6, 4, 9], 3, 0.5)],
+    [([24], None, 0.0), ([7], 5, 0.0), ([6, 4], None, 0.0), ([6, 4], 3, 0.0), ([6, 4, 9], 5, 0.5)],
 )
 def test_keras_onnx_and_numpy_agree(
     cell: str, units: list[int], dense: int | None, dropout: float, unroll: bool, tmp_path: Path
@@ -164,6 +164,39 @@ def test_our_lstm_matches_keras_in_outputs_and_gradients(steps: int, units: int,
         results.append([outputs, *tape.gradient(loss, [x, *layer.trainable_variables])])
     for ours, expected in zip(*results, strict=True):
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("units", [6, SMALL + 1])
+def test_a_wide_linear_layer_is_multiplied_into_an_lstm_with_the_same_outputs_and_gradients(
+    units: int, training: bool
+) -> None:
+    """The weights are read once for all sequences: nothing of the size (sequences, steps, dense) is computed."""
+    net, teach, classes, dense = network("lstm", [units], dense=40), recipe(), 5, 40
+    model = keras_network.build(net, teach, (6, 4), classes)
+    inputs = keras.Input((6, 4))
+    read = keras.layers.Dense(classes)(keras.layers.LSTM(units)(keras.layers.Dense(dense)(inputs)))
+    reference = keras.Model(inputs, read)
+    rng = np.random.default_rng(1)
+    model.set_weights([rng.normal(scale=0.3, size=value.shape) for value in model.get_weights()])
+    reference.set_weights(model.get_weights())
+    x = rng.normal(size=(7, 6, 4)).astype(np.float32)
+    results = []
+    for each in (model, reference):
+        with tf.GradientTape() as tape:
+            outputs = each(x, training=training)
+            loss = tf.reduce_mean(tf.sin(3 * outputs))
+        results.append([outputs, *tape.gradient(loss, each.trainable_variables)])
+    for ours, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-5)
+    graph = tf.function(lambda x: model(x, training=training)).get_concrete_function(tf.TensorSpec((7, 6, 4))).graph
+    wide = [op.name for op in graph.get_operations() if op.type == "BatchMatMulV2" or (7, 6, dense) in shapes(op)]
+    assert not wide
+
+
+def shapes(op: tf.Operation) -> list[tuple[int | None, ...]]:
+    """Those of the outputs of an operation, as far as they are known."""
+    return [tuple(each.shape) for each in op.outputs if each.shape.rank is not None]
 
 
 @pytest.mark.parametrize("units", [6, SMALL + 1])

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipeline.networks import loss_and_optimizer
+from pipeline.networks import keras_network, loss_and_optimizer
 from pipeline.networks.count import CountLogits
+from pipeline.recipe import Network
 from tests.harness.recipes import recipe
 
 
@@ -37,7 +38,7 @@ def test_one_cycle_goes_up_and_comes_down() -> None:
     assert all(a > b for a, b in pairwise(rates[20:]))
 
 
-@pytest.mark.parametrize(("name", "kind"), [("adam", "Adam"), ("rmsprop", "RMSprop")])
+@pytest.mark.parametrize(("name", "kind"), [("adam", "Adam"), ("muon", "Muon"), ("rmsprop", "RMSprop")])
 def test_the_optimizer_is_the_one_named_at_the_rate_of_the_schedule(name: str, kind: str) -> None:
     constant = loss_and_optimizer.optimizer(recipe(optimizer=name, learning_rate=0.3), 10)
     assert type(constant).__name__ == kind
@@ -71,6 +72,53 @@ def test_the_accuracy_of_a_training_is_that_after_the_last_step() -> None:
     accuracy.reset_state()
     accuracy.update_state(tf.constant([1, 1, 0, 0]), tf.constant(logits[:, -1]))
     assert float(accuracy.result()) == 0.5
+
+
+def test_adam_is_that_of_keras_in_one_operation_for_each_weight() -> None:
+    """An embedding's gradient names the rows that it changes: one twice, if its number is twice in a batch."""
+    rows = tf.IndexedSlices(tf.constant([[1.0, -2.0], [0.5, 0.0], [3.0, 1.0]]), tf.constant([2, 0, 2]), (3, 2))
+    summed = tf.constant([[0.5, 0.0], [0.0, 0.0], [4.0, -1.0]])
+
+    def apply(kind: type[keras.optimizers.Adam], of_embedding: Any) -> tuple[list[np.ndarray], list[str]]:
+        """The weights after some steps, and the operations of a step."""
+        gradients = [tf.constant([0.5, -3.0]), of_embedding, tf.constant([[1e-9]])]
+        variables = [keras.Variable(start, dtype="float32") for start in ([2.0, 2.0], np.ones((3, 2)), [[0.1]])]
+        optimizer = kind(loss_and_optimizer.one_cycle(0.1, 10))
+        optimizer.build(variables)
+        step = tf.function(lambda: optimizer.apply(gradients), autograph=False)
+        for _ in range(7):
+            step()
+        operations = [each.type for each in step.get_concrete_function().graph.get_operations()]
+        return [variable.numpy() for variable in variables], operations
+
+    ours, operations = apply(loss_and_optimizer.Adam, rows)
+    expected, _ = apply(keras.optimizers.Adam, summed)
+    assert operations.count("ResourceApplyAdam") == 3
+    for value, reference in zip(ours, expected, strict=True):
+        np.testing.assert_allclose(value, reference, rtol=1e-5)
+
+
+@pytest.mark.parametrize("readout", ["softmax", "count"])
+def test_muon_changes_hidden_kernels_by_orthogonal_matrices_and_all_else_as_adam_does(readout: str) -> None:
+    """All singular values of a change are about equal; Adam's first step changes all numbers by the learning rate."""
+    net = Network.model_validate({"units": [8, 6], "dense": 7, "embedding": 5})
+    model = keras_network.build(net, recipe(readout=readout), (3, 1), 9)
+    optimizer = loss_and_optimizer.optimizer(recipe(optimizer="muon", learning_rate=0.01), 10)
+    before = [np.asarray(variable) for variable in model.trainable_variables]
+    rng = np.random.default_rng(1)
+    gradients = [tf.constant(rng.normal(size=value.shape), tf.float32) for value in before]
+    optimizer.apply(gradients, model.trainable_variables)
+    hidden = []
+    for variable, value in zip(model.trainable_variables, before, strict=True):
+        change = np.asarray(variable) - value
+        if np.ptp(np.abs(change)) < 1e-4:
+            np.testing.assert_allclose(np.abs(change), 0.01, rtol=0.01)
+            continue
+        hidden.append(variable.path)
+        lengths = np.linalg.svd(change, compute_uv=False) / (0.01 * 0.2 * np.sqrt(max(change.shape)))
+        assert 0.6 < lengths.min() <= lengths.max() < 1.3
+    kernels = [f"lstm_{depth}/lstm_cell/{name}" for depth in (1, 2) for name in ("kernel", "recurrent_kernel")]
+    assert [path.replace("lstm_cell_1", "lstm_cell") for path in hidden] == ["dense/kernel", *kernels]
 
 
 def test_rmsprop_as_tensorflow_1_had_it_starts_with_mean_squares_of_one() -> None:
