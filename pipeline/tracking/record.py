@@ -36,22 +36,24 @@ BATCH = 1000  # metrics that MLflow takes at once
 class Recorded:
     """What MLflow has of a model."""
 
-    run: str  # its name
-    run_id: str
+    run: "Run"
     version: str  # in the registry
     verdict: Verdict | None  # of the gate; None if the version is the champion
 
 
-def record(client: "MlflowClient", artifacts: Artifacts, gate: Gate, sweep: str = "") -> Recorded:
+def record(
+    client: "MlflowClient", artifacts: Artifacts, gate: Gate, sweep: str = "", known: "Run | None" = None
+) -> Recorded:
     """Bring the run of a model, or of a trial of a sweep, and its version in the registry up to date.
 
+    Who has asked for all runs gives the one that is known of this model, which is not looked for again.
     The files belong together: `Artifacts.check_consistent`. Writes only what run and version do not have, or have
     damaged: it completes what a call that failed left undone. Raises PipelineError if a file is damaged, and whatever
     MLflow raises.
     """
     metrics = artifacts.metrics()  # a damaged file is found before anything is written
     with connection.exclusive():  # two processes would each create a run
-        run, provenance = _find_or_create(client, artifacts)
+        run, provenance = _find_or_create(client, artifacts, known)
         run_id = run.info.run_id
         model_id = registry.log_model(client, run, artifacts)
         _log_history(client, run_id, artifacts.history())
@@ -64,7 +66,7 @@ def record(client: "MlflowClient", artifacts: Artifacts, gate: Gate, sweep: str 
         for tag, value in {SWEEP: sweep, DATASET: metrics[DATASET]}.items():
             if value and run.data.tags.get(tag) != value:
                 client.set_tag(run_id, tag, value)
-    return Recorded(str(run.info.run_name), run_id, version, verdict)
+    return Recorded(run, version, verdict)
 
 
 def promote(
@@ -81,11 +83,11 @@ def promote(
     with connection.connected(create=True) as client:
         recorded = record(client, artifacts, gate)
         if page:
-            client.log_artifacts(recorded.run_id, str(page), "page")
+            client.log_artifacts(recorded.run.info.run_id, str(page), "page")
         passed, line = registry.promote(client, model, dataset, recorded.version, recorded.verdict, card)
         if passed and signature:
             write_bytes(signature, artifacts.paths.signature)
-            client.log_artifact(recorded.run_id, str(artifacts.paths.signature))
+            client.log_artifact(recorded.run.info.run_id, str(artifacts.paths.signature))
     return passed, line
 
 
@@ -100,7 +102,7 @@ def record_finished(setup: ModelSetup, entries: dict[str, Any], gate: Gate, swee
             if run.data.tags.get(SWEEP) == sweep and DATASET in run.data.tags:  # which is written last
                 return str(run.info.run_name)
         with checked_out(setup.name, entries) as artifacts:
-            return record(client, artifacts, gate, sweep).run
+            return str(record(client, artifacts, gate, sweep).run.info.run_name)
 
 
 def record_stopped(setup: ModelSetup, trial: str, sweep: str, commit: str, rows: Sequence[dict[str, float]]) -> str:
@@ -175,14 +177,15 @@ def _artifacts(task: str) -> str | None:
     return (file.parent / connection.ARTIFACTS / task).as_uri() if file else None
 
 
-def _find_or_create(client: "MlflowClient", artifacts: Artifacts) -> "tuple[Run, Provenance]":
+def _find_or_create(client: "MlflowClient", artifacts: Artifacts, known: "Run | None") -> "tuple[Run, Provenance]":
     """The run of a trained model, and its provenance: what the logs do not have of the training, the run may have."""
     model, task, weights = artifacts.model, artifacts.task.name, artifacts.weights_md5
-    if runs := runs_with_weights(client, experiment_id(client, task), model, weights):
+    found = [known] if known else runs_with_weights(client, experiment_id(client, task), model, weights)
+    for run in found[:1]:
         try:
-            return runs[0], lineage.of_artifacts(artifacts, recorded=schema.load_provenance(client, runs[0]))
+            return run, lineage.of_artifacts(artifacts, recorded=schema.load_provenance(client, run))
         except PipelineError:  # it was not recorded completely, or is damaged
-            return runs[0], lineage.of_artifacts(artifacts)
+            return run, lineage.of_artifacts(artifacts)
     provenance = lineage.of_artifacts(artifacts)
     name = run_name(model, weights, provenance.experiment)
     return create(client, provenance, name, {WEIGHTS: weights}), provenance

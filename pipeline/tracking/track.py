@@ -1,6 +1,6 @@
 """Bring MLflow up to date with all trained models of this repository, wherever and whenever they were trained."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.config import Config
@@ -23,29 +23,33 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+    Recorded = dict[tuple[str, str], Run]  # by model and MD5 of the weights
+
 
 def track(revisions: list[str], config: Config) -> Iterator[str]:
     """Record the models of these revisions; without any, all that the repository has. Yields a line for each model."""
     with connection.connected(create=True) as client:
         runs = recorded_runs(client, deleted=True)
-        recorded = _weights(run for run in runs if run.info.lifecycle_stage == "active")
+        ever = {run.data.tags[WEIGHTS] for run in runs}
+        # The oldest run of each trained model, as in `schema.runs_with_weights`: the newest come first.
+        recorded = {_trained(run): run for run in runs if run.info.lifecycle_stage == "active"}
         if not revisions:
-            yield from _track_all(client, config, recorded, _weights(runs))
+            yield from _track_all(client, config, recorded, ever)
         for revision in revisions:
             yield from _track_revision(client, revision, config, recorded)
 
 
-def _track_all(client: "MlflowClient", config: Config, recorded: set[str], ever: set[str]) -> Iterator[str]:
+def _track_all(client: "MlflowClient", config: Config, recorded: "Recorded", ever: set[str]) -> Iterator[str]:
     """Record the models of DVC's run cache that MLflow never had, oldest first, then those of the workspace.
 
-    `recorded` are the weights of the runs, `ever` also those of deleted ones: a run that a user deleted in MLflow stays
-    deleted, unless its model is in the workspace.
+    `ever` are the weights of all runs, also of deleted ones: a run that a user deleted in MLflow stays deleted, unless
+    its model is in the workspace.
     """
     for task in config.tasks:
         delete_killed_runs(client, task)
     for model, entries in from_run_cache(lambda model, weights: model in config.models and weights not in ever):
         weights = trained_weights(entries, model)
-        if weights in recorded:  # by now
+        if (model, weights) in recorded:  # by now
             continue
         try:
             with checked_out(model, entries) as artifacts:
@@ -60,7 +64,7 @@ def _track_all(client: "MlflowClient", config: Config, recorded: set[str], ever:
             yield f"note: {setup.name} is skipped: {error}"
 
 
-def _track_revision(client: "MlflowClient", revision: str, config: Config, recorded: set[str]) -> Iterator[str]:
+def _track_revision(client: "MlflowClient", revision: str, config: Config, recorded: "Recorded") -> Iterator[str]:
     """Record the models of a commit, branch, tag or DVC experiment, with their files from git and DVC's cache."""
     if not (commit := git.commit(revision)):
         raise PipelineError(
@@ -82,14 +86,15 @@ def _track_revision(client: "MlflowClient", revision: str, config: Config, recor
         )
 
 
-def _record(client: "MlflowClient", artifacts: Artifacts, config: Config, recorded: set[str]) -> str:
-    """Record one model, add its weights to `recorded`, and return the line for it."""
-    name = record(client, artifacts, config.model(artifacts.model).params.gate).run
-    outcome = "up to date:" if artifacts.weights_md5 in recorded else "recorded"
-    recorded.add(artifacts.weights_md5)
-    return f"{outcome} {name}"
+def _record(client: "MlflowClient", artifacts: Artifacts, config: Config, recorded: "Recorded") -> str:
+    """Record one model, add its run to `recorded`, and return the line for it."""
+    trained = artifacts.model, artifacts.weights_md5
+    known = recorded.get(trained)
+    run = record(client, artifacts, config.model(artifacts.model).params.gate, known=known).run
+    recorded[trained] = run
+    return f"{'recorded' if known is None else 'up to date:'} {run.info.run_name}"
 
 
-def _weights(runs: "Iterable[Run]") -> set[str]:
-    """The MD5s of the weights of runs."""
-    return {run.data.tags[WEIGHTS] for run in runs}
+def _trained(run: "Run") -> tuple[str, str]:
+    """What a run is of: the model, and the MD5 of its weights."""
+    return run.data.tags["model"], run.data.tags[WEIGHTS]
