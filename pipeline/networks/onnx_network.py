@@ -133,7 +133,8 @@ def _lstm_in_float64(graph: _Graph, x: str, name: str, units: int, weights: Sequ
     zeros if left out. Those after the last step are outputs, NAME.final_output and NAME.final_cell.
     """
     gates = _gates_in_float64(graph, name, _lstm_constants(graph, name, weights))
-    body = _lstm_step(f"{name}.step", units, weights[0].shape[0], gates)
+    every_output = returned != LAST_CELL  # which would take memory for each step
+    body = _lstm_step(f"{name}.step", units, weights[0].shape[0], gates, every_output)
     rows = graph.node("Shape", [x], [f"{name}.batch"], start=1, end=2)
     width = graph.constant(f"{name}.units", np.array([units], np.int64))
     size = graph.node("Concat", [rows, width], [f"{name}.size"], axis=0)
@@ -143,9 +144,8 @@ def _lstm_in_float64(graph: _Graph, x: str, name: str, units: int, weights: Sequ
         graph.constant(initial, np.zeros((1, units)))
         first.append(graph.node("Expand", [initial, size], [f"{name}.first_{state}"]))
         graph.output(f"{name}.final_{state}", DOUBLE, ["batch", units])
-    last = [f"{name}.final_output", f"{name}.final_cell", f"{name}.{ALL_OUTPUTS}"]
-    graph.node("Scan", [*first, x], last, body=body, num_scan_inputs=1)
-    return last[1] if returned == LAST_CELL else last[2]
+    last = [f"{name}.final_output", f"{name}.final_cell", *([f"{name}.{ALL_OUTPUTS}"] if every_output else [])]
+    return graph.node("Scan", [*first, x], last, body=body, num_scan_inputs=1)  # the last of these
 
 
 def _gates_in_float64(graph: _Graph, name: str, constants: Sequence[str]) -> dict[str, str]:
@@ -162,8 +162,11 @@ def _gates_in_float64(graph: _Graph, name: str, constants: Sequence[str]) -> dic
     return gates
 
 
-def _lstm_step(name: str, units: int, features: int, gates: Mapping[str, str]) -> onnx.GraphProto:
-    """From the output, the cell state and the input to the next output and cell state, and the output once more."""
+def _lstm_step(name: str, units: int, features: int, gates: Mapping[str, str], every_output: bool) -> onnx.GraphProto:
+    """From the output, the cell state and the input to the next output and cell state.
+
+    `every_output`: and the output once more, which the steps then collect.
+    """
     step = _Graph()
     h, c = (step.input(f"{name}.{state}", DOUBLE, ["batch", units]) for state in ("h", "c"))
     x = step.input(f"{name}.x", DOUBLE, ["batch", features])
@@ -178,8 +181,7 @@ def _lstm_step(name: str, units: int, features: int, gates: Mapping[str, str]) -
     g = node("Tanh", [f"{name}.zg"], "g")
     c = node("Add", [node("Mul", [f, c], "kept"), node("Mul", [i, g], "added")], "next_c")
     h = node("Mul", [o, node("Tanh", [c], "squashed")], "next_h")
-    scanned = node("Identity", [h], "each_h")
-    for output in (h, c, scanned):
+    for output in (h, c, *([node("Identity", [h], "each_h")] if every_output else [])):
         step.output(output, DOUBLE, ["batch", units])
     return helper.make_graph(step.nodes, name, step.inputs, step.outputs)
 

@@ -231,6 +231,21 @@ def test_two_halves_of_a_batch_give_what_the_whole_batch_gives() -> None:
         np.testing.assert_allclose(halves(x), model(x), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("units", [[8], [8, 6]])
+def test_a_counter_takes_no_memory_for_a_step_but_what_its_next_layer_reads(units: list[int]) -> None:
+    net, teach = network("lstm", units), recipe(readout="count", supervise="every-step")
+    model = keras_network.build(net, teach, (6, 1), 7)
+    weights = {layer.name: layer.get_weights() for layer in model.layers}
+    exported = onnx_network.build(net, teach, weights, (6, 1), 7)
+    values = onnx.shape_inference.infer_shapes(exported).graph.value_info
+    sizes = {value.name: [size.dim_param for size in value.type.tensor_type.shape.dim] for value in values}
+    of_each_step = [name for name, of_value in sizes.items() if "steps" in of_value]
+    assert of_each_step == ["steps_first", "float64", *(f"lstm_{layer}.all" for layer in range(1, len(units)))]
+    x = np.random.default_rng(4).integers(0, 2, (5, 6, 1)).astype(np.float32)
+    (found,) = onnxruntime.InferenceSession(exported.SerializeToString()).run(["probabilities"], {"sequence": x})
+    np.testing.assert_allclose(found, keras_network.with_probabilities(model)(x), rtol=0, atol=1e-5)
+
+
 def counter(every_step: bool = True) -> tuple[keras.Model, onnxruntime.InferenceSession]:
     """A network that reads a count, with random weights: as Keras model and as ONNX session."""
     net, teach = network("lstm", [8]), recipe(readout="count", supervise="every-step")
