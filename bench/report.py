@@ -287,13 +287,14 @@ def _plot_scale(content: dict[str, list[dict[str, Any]]], path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(3 * len(content), 6), layout="constrained")
+    places = figure.subplots(2, len(content), sharex="col", sharey="row", squeeze=False)  # slopes can be compared
     for column, (axis, rows) in enumerate(content.items()):
         for row, (unit, title) in enumerate({"seconds": "seconds", "mib": "peak memory, MiB"}.items()):
-            axes = figure.add_subplot(2, len(content), 1 + column + row * len(content))
+            axes = places[row, column]
             for command in rows[-1]["costs"]:
                 points = [(each["size"], each["costs"][command][unit]) for each in rows if command in each["costs"]]
                 axes.plot(*zip(*points, strict=True), marker=".", label=command)
-            axes.set(xscale="log", yscale="log", xlabel=axis)
+            axes.set(xscale="log", yscale="log", xlabel=axis if row else "")
             if column == 0:
                 axes.set_ylabel(title)
             if row == 0:
