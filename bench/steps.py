@@ -52,7 +52,9 @@ def keras_fit(model: str, batch_size: int, ours: bool) -> Train:
         built = keras.Sequential([*layers, keras.layers.Dense(classes)])
         optimizer, loss = keras.optimizers.Adam(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     built.compile(optimizer, loss, steps_per_execution=5, jit_compile=False)
-    batches = tf.data.Dataset.from_tensors(data(model, batch_size)).repeat()
+    options = tf.data.Options()
+    options.autotune.enabled = False  # as in training.batches: at each end of `fit`, its thread would be waited for
+    batches = tf.data.Dataset.from_tensors(data(model, batch_size)).repeat().with_options(options)
     return lambda steps: built.fit(batches, steps_per_epoch=steps, verbose=0)
 
 
