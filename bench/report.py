@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 
 def write(results: dict[str, Any], folder: Path) -> None:
-    """Write README.md and steps.png into `folder`, from what results.json holds."""
+    """Write README.md and its figures into `folder`, from what results.json holds."""
     parts = [
         "# Measured by `make bench`",
         f"On {results['machine']}. Seconds of other machines differ; ratios less so.",
