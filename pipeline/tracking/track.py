@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-    Recorded = dict[tuple[str, str], Run]  # by model and MD5 of the weights
+    Recorded = dict[tuple[str, str, str], Run]  # by task, model and MD5 of the weights
 
 
 def track(revisions: list[str], config: Config) -> Iterator[str]:
     """Record the models of these revisions; without any, all that the repository has. Yields a line for each model."""
     with connection.connected(create=True) as client:
         runs = recorded_runs(client, deleted=True)
-        ever = {run.data.tags[WEIGHTS] for run in runs}
+        ever = {_trained(run)[1:] for run in runs}
         # The oldest run of each trained model, as in `schema.runs_with_weights`: the newest come first.
         recorded = {_trained(run): run for run in runs if run.info.lifecycle_stage == "active"}
         if not revisions:
@@ -39,21 +39,24 @@ def track(revisions: list[str], config: Config) -> Iterator[str]:
             yield from _track_revision(client, revision, config, recorded)
 
 
-def _track_all(client: "MlflowClient", config: Config, recorded: "Recorded", ever: set[str]) -> Iterator[str]:
+def _track_all(
+    client: "MlflowClient", config: Config, recorded: "Recorded", ever: set[tuple[str, str]]
+) -> Iterator[str]:
     """Record the models of DVC's run cache that MLflow never had, oldest first, then those of the workspace.
 
-    `ever` are the weights of all runs, also of deleted ones: a run that a user deleted in MLflow stays deleted, unless
-    its model is in the workspace.
+    `ever` are the model and the weights of all runs, also of deleted ones: a run that a user deleted in MLflow stays
+    deleted, unless its model is in the workspace.
     """
     for task in config.tasks:
         delete_killed_runs(client, task)
-    for model, entries in from_run_cache(lambda model, weights: model in config.models and weights not in ever):
+    for model, entries in from_run_cache(lambda *trained: trained[0] in config.models and trained not in ever):
         weights = trained_weights(entries, model)
-        if (model, weights) in recorded:  # by now
+        if (model, weights) in ever:  # by now
             continue
         try:
             with checked_out(model, entries) as artifacts:
                 yield _record(client, artifacts, config, recorded)
+            ever.add((model, weights))
         except PipelineError as error:
             yield f"note: {run_name(model, weights, '')} is not recorded: {error}"
     here = dvc.lock_entries()
@@ -88,13 +91,14 @@ def _track_revision(client: "MlflowClient", revision: str, config: Config, recor
 
 def _record(client: "MlflowClient", artifacts: Artifacts, config: Config, recorded: "Recorded") -> str:
     """Record one model, add its run to `recorded`, and return the line for it."""
-    trained = artifacts.model, artifacts.weights_md5
+    trained = artifacts.task.name, artifacts.model, artifacts.weights_md5
     known = recorded.get(trained)
     run = record(client, artifacts, config.model(artifacts.model).params.gate, known=known).run
     recorded[trained] = run
     return f"{'recorded' if known is None else 'up to date:'} {run.info.run_name}"
 
 
-def _trained(run: "Run") -> tuple[str, str]:
-    """What a run is of: the model, and the MD5 of its weights."""
-    return run.data.tags["model"], run.data.tags[WEIGHTS]
+def _trained(run: "Run") -> tuple[str, str, str]:
+    """What a run is of: the task, the model, and the MD5 of the weights."""
+    tags = run.data.tags
+    return tags.get("task", ""), tags["model"], tags[WEIGHTS]

@@ -1,6 +1,7 @@
 """What MLflow holds of a model, and what of it is written again."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -71,3 +72,28 @@ def test_a_run_that_is_rebuilt_lasts_as_long_as_its_training(
         seconds = (run.info.end_time - run.info.start_time) / 1000
         assert seconds == pytest.approx(run.data.metrics["training_seconds"], abs=0.001)
         assert run.info.status == "FINISHED"
+
+
+def test_a_run_of_a_task_that_was_renamed_is_left_as_it_is(trained_project: Path) -> None:
+    client = MlflowClient(f"sqlite:///{trained_project / 'mlflow.db'}")
+    (old,) = schema.recorded_runs(client, f"tags.model = '{MODEL}'")
+    client.rename_experiment(old.info.experiment_id, "counting")
+    client.set_tag(old.info.run_id, "task", "counting")
+    before = client.get_run(old.info.run_id)
+    assert f"recorded {old.info.run_name}" in project.invoke("track").stdout
+    assert client.get_run(old.info.run_id).to_dictionary() == before.to_dictionary()
+    new = [run for run in schema.recorded_runs(client, f"tags.model = '{MODEL}'") if run.info.run_id != old.info.run_id]
+    assert [client.get_experiment(run.info.experiment_id).name for run in new] == ["bits"]
+
+
+def test_track_asks_for_all_runs_at_once(trained_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    search = MlflowClient.search_runs
+
+    def counted(self: MlflowClient, *arguments: Any, **named: Any) -> Any:
+        asked.append(arguments)
+        return search(self, *arguments, **named)
+
+    monkeypatch.setattr(MlflowClient, "search_runs", counted)
+    assert project.invoke("track").exit_code == 0
+    assert len(asked) <= 1 + len(project.TASKS), "all runs, and of each task those of trainings that were killed"
