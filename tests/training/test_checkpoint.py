@@ -51,14 +51,14 @@ def stop_at(step: int) -> OnReport:
     [
         # dropout's random states; one cycle; shuffled
         (BITS, {f"models.{BITS}.recipes.fast.dropout": 0.5}, 20, 10),
-        # augmentation
-        ("mnist-lstm128", {"models.mnist-lstm128.recipe": "best"}, 20, 10),
+        # augmentation; Muon
+        ("mnist-lstm128", {"models.mnist-lstm128.recipes.fast.augment.elastic": 1.0}, 20, 10),
         # stopped in the last, shorter epoch; another cell
         ("fable-lstm512", {"models.fable-lstm512.network.cell": "gru"}, 25, 20),
         # RMSprop; a walk along the text
         ("fable-lstm512", {"models.fable-lstm512.recipe": "published"}, 20, 10),
     ],
-    ids=["dropout", "augmentation", "last epoch, gru", "walk"],
+    ids=["dropout", "augmentation, muon", "last epoch, gru", "walk"],
 )
 def test_a_resumed_training_ends_with_the_same_bytes(
     untrained_project: Path,
