@@ -21,6 +21,7 @@ import pipeline
 from pipeline import tasks
 from pipeline.config import Gate
 from pipeline.dataset import DatasetInfo, load_examples
+from pipeline.errors import PipelineError
 from pipeline.files import load_json, md5
 from pipeline.inference import evaluation
 from pipeline.inference.predict import DEFAULT
@@ -55,6 +56,7 @@ def log_model(client: "MlflowClient", run: "Run", artifacts: Artifacts) -> str:
     model = next(iter(client.search_logged_models([experiment], same)), None)
     if model is None:
         model = client.create_logged_model(experiment, artifacts.model, run_id, {ONNX: onnx_md5})
+    if model.model_id not in {each.model_id for each in (run.outputs.model_outputs if run.outputs else [])}:
         client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     if model.status != "READY" or not client.list_logged_model_artifacts(model.model_id):  # its folder may be lost
         with tempfile.TemporaryDirectory() as folder:
@@ -118,7 +120,7 @@ def register(
     if not versions:
         # Not models:/ID, which MLflow looks up in the store of the working folder.
         source = client.get_logged_model(model_id).artifact_location
-        versions = [client.create_model_version(model, source, run_id, model_id=model_id)]
+        versions = [client.create_model_version(model, source, run_id, {"model": onnx_md5}, model_id=model_id)]
     version = str(versions[0].version)
     present = str(aliases.get(alias(dataset), ""))  # MLflow gives a number or a text
     if present == version:
@@ -165,18 +167,22 @@ def promote(
     reasons = "; ".join(verdict.reasons)
     if not verdict.passed:
         return False, f"{name} is not promoted: {reasons}"
-    client.set_registered_model_alias(model, alias(dataset), version)
+    # First, since the description of a champion is left as it is.
     client.update_model_version(model, version, f"passed: {reasons}.\n\n{card}")
+    client.set_registered_model_alias(model, alias(dataset), version)
     return True, f"{name} is the champion of {dataset} now: {reasons}"
 
 
 def alias(dataset: str) -> str:
-    """The alias of the champion: MLflow takes letters, digits, _ and -."""
-    return CHAMPION + re.sub(r"[^A-Za-z0-9_-]+", "-", dataset)
+    """The alias of the champion: MLflow takes letters and digits of any language, _ and -."""
+    return CHAMPION + re.sub(r"[^\w-]+", "-", dataset)
 
 
 def _champion(client: "MlflowClient", model: str, version: str, examples_md5: str, task: TaskPaths) -> Champion:
-    """The champion with its accuracy on these examples: as recorded, if they are the same, else measured now."""
+    """The champion with its accuracy on these examples: as recorded, if they are the same, else measured now.
+
+    Raises PipelineError if it has to be measured, and its files are incomplete or damaged.
+    """
     from mlflow.artifacts import download_artifacts
 
     champion, name, uri = client.get_model_version(model, version), f"version {version}", connection.tracking_uri()
@@ -185,8 +191,13 @@ def _champion(client: "MlflowClient", model: str, version: str, examples_md5: st
             return Champion(name, float(champion.tags["accuracy"]))
     with tempfile.TemporaryDirectory() as folder:
         package = download_artifacts(str(champion.source), dst_path=folder, tracking_uri=uri, registry_uri=uri)
-        (onnx,) = Path(package).rglob(ModelPaths(model).onnx.name)
+        onnx = ModelPaths(model).onnx.name
         try:
-            return Champion(name, evaluation.accuracy(onnx, task))
+            return Champion(name, evaluation.accuracy(next(Path(package).rglob(onnx), Path(package, onnx)), task))
+        except PipelineError:
+            raise PipelineError(
+                f"the files of the champion, {model} {name}, are incomplete or damaged; restore MLflow's artifacts, or "
+                f"remove its alias in MLflow."
+            ) from None
         except ValueError:  # other shapes or classes
             return Champion(name, None)

@@ -4,7 +4,6 @@ MLflow imports this module from the copy of `pipeline` in the package: nothing i
 """
 
 import base64
-import binascii
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +59,7 @@ def _content(text: str) -> bytes | None:
     """The file that a text in base64 holds; None if it is none. No path is opened."""
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:  # not base64, or not even ASCII
         return None
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import urllib.request
@@ -27,7 +28,7 @@ from pipeline.inference import evaluation, predict
 from pipeline.lineage.artifacts import workspace
 from pipeline.paths import ModelPaths, TaskPaths
 from pipeline.stages import evaluate, export, generate, split, train
-from pipeline.tracking import registry
+from pipeline.tracking import registry, schema
 from tests.harness import project
 from tests.harness.process import free_port, responds, running, with_path
 from tests.harness.signing import keys
@@ -287,6 +288,54 @@ def test_on_other_test_data_the_champion_is_measured_again(
     assert champion(client) == "2"
 
 
+@pytest.mark.parametrize("damage", ["a bit", "gone"])
+def test_a_champion_whose_file_is_damaged_is_an_error_that_adds_one_version(
+    client: MlflowClient, variant: Variant, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    track(variant("first"), monkeypatch)
+    promote()
+    onnx = package(client, "1") / f"data/{MODEL}/model.onnx"
+    if damage == "gone":
+        onnx.unlink()
+    else:
+        onnx.write_bytes(b"x" + onnx.read_bytes()[1:])
+    monkeypatch.chdir(variant("other data"))
+    for _ in range(2):
+        done = project.invoke("track")
+        assert done.stdout.endswith(
+            f"note: {MODEL} is skipped: the files of the champion, {MODEL} version 1, are incomplete or damaged; "
+            "restore MLflow's artifacts, or remove its alias in MLflow.\n"
+        )
+    assert len(client.search_model_versions(f"name = '{MODEL}'")) == 2
+
+
+def test_a_run_whose_record_failed_gets_its_model(
+    client: MlflowClient, variant: Variant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    track(variant("first"), monkeypatch)
+    (run,) = schema.recorded_runs(client)
+    assert run.outputs
+    with sqlite3.connect(client.tracking_uri.removeprefix("sqlite:///")) as database:
+        database.execute("DELETE FROM inputs WHERE destination_type = 'MODEL_OUTPUT'")
+    track(variant("first"), monkeypatch)
+    (again,) = schema.recorded_runs(client)
+    assert again.outputs
+    assert again.outputs.model_outputs[0].model_id == run.outputs.model_outputs[0].model_id
+
+
+def test_datasets_in_any_script_have_champions_of_their_own(client: MlflowClient, tmp_path: Path) -> None:
+    client.create_registered_model(MODEL)
+    names = [registry.alias(dataset) for dataset in ("Колобок", "Репка", "the cat (2)")]
+    for name in names:
+        version = client.create_model_version(MODEL, tmp_path.as_uri()).version
+        client.set_registered_model_alias(MODEL, name, version)
+    assert {name: str(client.get_model_version_by_alias(MODEL, name).version) for name in names} == {
+        "champion-Колобок": "1",
+        "champion-Репка": "2",
+        "champion-the-cat-2-": "3",
+    }
+
+
 @pytest.mark.parametrize("tag", [None, "high"])
 def test_a_champion_without_its_accuracy_is_measured_again(
     client: MlflowClient, variant: Variant, monkeypatch: pytest.MonkeyPatch, tag: str | None
@@ -382,9 +431,9 @@ def test_pictures_come_in_base64_and_no_path_is_opened(
     picture = project.ROOT / "docs" / "seven.png"
     printed = json.loads(project.invoke("predict", MNIST, "--json", str(picture)).stdout)
     sent = base64.b64encode(picture.read_bytes()).decode()
-    (read, path, text) = model.predict([sent, str(picture), base64.b64encode(b"seven").decode()])
+    (read, path, word, text) = model.predict([sent, str(picture), "sept élèves", base64.b64encode(b"seven").decode()])
     assert printed == {"input": str(picture)} | read
-    assert path == {"error": "the input is not base64; encode the file, as `base64 FILE` does."}
+    assert path == word == {"error": "the input is not base64; encode the file, as `base64 FILE` does."}
     assert text["error"].startswith("the file is not a picture (5 bytes); ")
 
 
