@@ -1,6 +1,7 @@
 """Every path and every stage address of the project. No other module spells one out."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
@@ -17,12 +18,19 @@ MANIFEST = "manifest.json"  # in each folder that a stage writes
 CHECKPOINTS = Path("checkpoints")  # ignored, too
 SWEEPS = Path("sweeps")  # ignored, too
 
+TASK_STAGES = ("generate", "split")
 MODEL_STAGES = ("train", "export", "evaluate")
 
 
 def stage(verb: str, name: str) -> str:
     """DVC's address of a stage: `train@bits-lstm24`."""
     return f"{verb}@{name}"
+
+
+def stages(tasks: Iterable[str], models: Iterable[str]) -> list[str]:
+    """The addresses of all stages of these tasks and models."""
+    named = [stage(verb, task) for task in tasks for verb in TASK_STAGES]
+    return named + [stage(verb, model) for model in models for verb in MODEL_STAGES]
 
 
 def repro(verb: str, name: str, force: bool = False) -> str:

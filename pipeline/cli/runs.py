@@ -51,12 +51,12 @@ def verify(
     from pipeline import config
     from pipeline.lineage import dvc, git
     from pipeline.lineage.signature import verifier
-    from pipeline.paths import LOCK
+    from pipeline.paths import LOCK, stages
 
     settings = config.load()
     setups = [settings.model(name) for name in models or settings.models]
     tasks = settings.tasks if not models else {setup.task.name for setup in setups}
-    problems = list(dvc.problems({*tasks, *(setup.name for setup in setups)}))
+    problems = list(dvc.problems(stages(tasks, [setup.name for setup in setups])))
     if signature:
         problems += filter(None, map(verifier(signature), [setup.paths for setup in setups]))
     for problem in problems:

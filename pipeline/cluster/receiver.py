@@ -16,7 +16,7 @@ from pipeline.errors import PipelineError, quoted
 from pipeline.files import fits, md5_of, write_bytes
 from pipeline.lineage import dvc, exchange
 from pipeline.lineage.artifacts import trained_weights
-from pipeline.paths import LOCK, MODEL_STAGES, stage
+from pipeline.paths import LOCK, MODEL_STAGES, stage, stages
 
 # The types of what a trial sends; see worker.outputs.
 SENT = {
@@ -109,8 +109,7 @@ def _metrics(content: bytes, hashes: dict[str, str], path: Path) -> dict[str, An
 
 def _entries(sent: Any, sweep: Sweep) -> dict[str, Any]:
     """The entries of dvc.lock that a model depends on, of those that were sent."""
-    task, model = sweep.setup.task.name, sweep.setup.name
-    wanted = [stage(verb, task) for verb in ("generate", "split")] + [stage(verb, model) for verb in MODEL_STAGES]
+    wanted = stages([sweep.setup.task.name], [sweep.setup.name])
     try:
         entries = {address: sent[address] for address in wanted}
         for entry in entries.values():

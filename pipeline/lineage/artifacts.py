@@ -22,6 +22,7 @@ WEIGHTS_NAME = ModelPaths("").weights.name.encode()
 WEIGHTS = re.compile(rb"path: models/([!-~]+)/" + re.escape(WEIGHTS_NAME) + rb"\n +hash: md5\n +md5: ([0-9a-f]+)\n")
 METRICS = {"dataset": str, "stand_in": bool, "examples": int, "wrong": int}  # that metrics.json must have, and:
 METRICS |= {"accuracy": float, "balanced_accuracy": float, "worst_class": str, "worst_class_accuracy": float}
+VALUES = dict[str, str | float | bool | None]  # what it may have
 
 
 @dataclass(frozen=True)
@@ -44,15 +45,16 @@ class Artifacts:
         return md5(self.paths.weights)
 
     def hashes(self) -> dict[str, str]:
-        """The MD5 of each file of the model, by its path in the repository."""
-        files = [path for path in files_below(self.paths.folder) if path.name[0] != "."]  # no .gitignore
+        """The MD5 of each file of the model, by its path in the repository; not of other files in its folder."""
+        ours = {*vars(self.paths).values()}
+        files = [path for path in files_below(self.paths.folder) if path in ours or self.paths.export in path.parents]
         return {str(path.relative_to(self.paths.root)): md5(path) for path in files}
 
     def metrics(self) -> dict[str, Any]:
         """The content of metrics.json. Raises PipelineError if it is missing or damaged."""
         command = repro("evaluate", self.model)
         metrics: dict[str, Any] = load_json(self.paths.metrics, command, METRICS)
-        if not fits(metrics, dict[str, str | float | bool | None]):
+        if not fits(metrics, VALUES):
             raise damaged(self.paths.metrics, command)
         if odd := [name for name, value in numeric(metrics).items() if not math.isfinite(value)]:
             raise damaged(self.paths.metrics, command, f"{shortened(odd[0])} is no finite number")
@@ -119,12 +121,14 @@ def checked_out(model: str, entries: Entries, revision: str = "") -> Iterator[Ar
     PipelineError if one is gone, or if the model was not exported and evaluated.
     """
     addresses = [stage(verb, model) for verb in MODEL_STAGES]
-    task = dvc.params(entries[stage("train", model)])[f"models.{model}.task"]
     if missing := [address for address in addresses if address not in entries]:
         raise PipelineError(
             f"{model} was trained, but DVC has no entry of {' and '.join(missing)}; check that revision out and run "
             f"`{repro('evaluate', model)}`."
         )
+    task = dvc.params(entries[addresses[0]]).get(f"models.{model}.task")
+    if not isinstance(task, str):
+        raise PipelineError(f"DVC's entry of {addresses[0]} names no task, so it is damaged; choose another revision.")
     cache = dvc.Cache()
     with tempfile.TemporaryDirectory(prefix="lstm-") as name:
         root = Path(name)

@@ -36,12 +36,14 @@ def lock_entries(revision: str = "") -> dict[str, Any]:
         for entry in entries.values():
             check(entry)
     except INVALID:
-        raise _damaged(f" of {revision}" if revision else "") from None
+        raise _damaged(revision) from None
     return entries
 
 
-def _damaged(where: str = "") -> PipelineError:
-    return PipelineError(f"{LOCK}{where} is damaged or has merge conflicts; run `git checkout {LOCK}` to restore it.")
+def _damaged(revision: str = "") -> PipelineError:
+    if revision:
+        return PipelineError(f"{LOCK} of {revision} is damaged or has merge conflicts; choose another revision.")
+    return PipelineError(f"{LOCK} is damaged or has merge conflicts; run `git checkout HEAD -- {LOCK}` to restore it.")
 
 
 def run_cache() -> list[bytes]:
@@ -105,8 +107,8 @@ def repository() -> Iterator[Any]:
 
 
 def hashes(entry: dict[str, Any], kind: str) -> dict[str, str]:
-    """The MD5s of an entry's `deps` or `outs`, by path; a folder's ends in `.dir`."""
-    return {file["path"]: file["md5"] for file in entry.get(kind, [])}
+    """The MD5s of an entry's `deps` or `outs`, by path; a folder's ends in `.dir`. An address has none."""
+    return {file["path"]: file["md5"] for file in entry.get(kind, []) if "://" not in file["path"]}
 
 
 def hash_of(path: Path) -> str:
@@ -130,6 +132,14 @@ def listing(folder: Path) -> bytes:
 def params(entry: dict[str, Any]) -> dict[str, Any]:
     """The parameters of an entry by their dotted keys."""
     return flatten(entry.get("params", {}).get(str(PARAMS), {}))
+
+
+def params_of(content: bytes, where: str) -> dict[str, Any]:
+    """All parameters of params.yaml, by their dotted keys. Raises PipelineError if it is not valid YAML."""
+    try:
+        return flatten(parse_yaml(content) or {})
+    except INVALID:
+        raise PipelineError(f"{PARAMS} of {where} is not valid YAML; choose another revision or run.") from None
 
 
 def below(root: Path, path: str) -> Path:
@@ -160,18 +170,18 @@ class Cache:
         with repository() as repo:
             self._repo = repo
 
-    def checkout(self, md5: str, root: Path, path: str) -> None:
+    def checkout(self, hash_name: str, root: Path, path: str) -> None:
         """Copy the file or folder with this hash to `path` below `root`.
 
         Raises PipelineError if neither the cache nor the remote has it undamaged, or if a path leads out of `root`.
         """
         target = inside(root, path)
-        if md5.endswith(".dir"):
-            for file in load_json(self._cached(md5, target), "dvc pull", LISTED):
+        if hash_name.endswith(".dir"):
+            for file in load_json(self._cached(hash_name, target), "dvc pull", LISTED):
                 self.checkout(file["md5"], root, f"{path}/{file['relpath']}")
             return
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(self._cached(md5, target), target)
+        shutil.copyfile(self._cached(hash_name, target), target)
 
     @property
     def runs(self) -> Path:
@@ -244,15 +254,18 @@ def sweep_values(text: str, most: int) -> list[Any]:
         raise ValueError(str(error)) from None
 
 
-def problems(names: Collection[str]) -> Iterator[str]:
-    """A sentence for each file or folder of these tasks and models that is missing here or was changed.
+def problems(addresses: Collection[str]) -> Iterator[str]:
+    """A sentence for each file or folder of these stages that is missing here or was changed.
 
-    DVC keeps the entries of tasks and models that params.yaml no longer has. Raises PipelineError for a path that leads
-    out of the project.
+    Also for each of these stages that never ran. Stages of neither a task nor a model are looked at, too. DVC keeps the
+    entries of tasks and models that params.yaml no longer has. Raises PipelineError for a path that leads out of the
+    project.
     """
-    cache = Cache()
-    for address, entry in lock_entries().items():
-        if "@" in address and address.rpartition("@")[2] not in names:
+    cache, entries = Cache(), lock_entries()
+    for address in sorted({*addresses} - {*entries}):
+        yield f"{LOCK} has no entry of {address}, so its files cannot be checked; run `dvc repro {address}`."
+    for address, entry in entries.items():
+        if "@" in address and address not in addresses:
             continue
         for path, was in hashes(entry, "outs").items():
             if hash_of(below(Path(), path)) != was:

@@ -192,7 +192,8 @@ def _git(
     *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
     env = os.environ | (environment or {})
-    settings = ["-c", "core.safecrlf=false", "-c", "core.autocrlf=false"]  # line ends stay as they are
+    # Line ends stay as they are; signatures are not printed among commits.
+    settings = ["-c", "core.safecrlf=false", "-c", "core.autocrlf=false", "-c", "log.showSignature=false"]
     try:
         return subprocess.run(["git", *settings, *arguments], input=stdin, capture_output=True, check=False, env=env)
     except FileNotFoundError:

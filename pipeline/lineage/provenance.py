@@ -11,12 +11,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from pipeline.config import ModelSetup, Name, TaskName, flatten
+from pipeline.config import ModelSetup, Name, TaskName
 from pipeline.errors import PipelineError
-from pipeline.files import md5_of, parse_yaml
+from pipeline.files import md5_of
 from pipeline.formats import write_json
 from pipeline.lineage import dvc, git
-from pipeline.lineage.artifacts import Artifacts, trained_weights
+from pipeline.lineage.artifacts import Artifacts, numeric, trained_weights
 from pipeline.paths import DATA, LOCK, PARAMS, ModelPaths, is_split_data, stage
 
 LINES = 5000  # of a file of data that are looked at for credentials: more are a text, such as a story
@@ -66,7 +66,8 @@ class Provenance:
     def costs(self) -> dict[str, float]:
         """The seconds and the memory of the training, by the names of metrics, if they are recorded."""
         names = {"training_seconds": "seconds", "peak_memory_mib": "peak_memory_mib"}
-        return {name: self.environment[key] for name, key in names.items() if key in self.environment}
+        known = numeric(self.environment)
+        return {name: known[key] for name, key in names.items() if key in known}
 
     def with_source(self, source: Source) -> "Provenance":
         """The same, made from this commit and these changes."""
@@ -237,7 +238,10 @@ def _find_source(locked: Provenance, weights_md5: str) -> Provenance:
 def _has(revision: str, locked: Provenance, code: list[str]) -> bool:
     """Whether a revision, or the workspace if that is empty, has this code and these parameters."""
     contents = {path: git.show(revision, path) for path in code}
-    present = flatten(parse_yaml(git.show(revision, str(PARAMS)) or b""))
+    try:
+        present = dvc.params_of(git.show(revision, str(PARAMS)) or b"", revision)
+    except PipelineError:
+        return False
     return all(
         content is not None and md5_of(content) == locked.inputs[path] for path, content in contents.items()
     ) and all(present.get(key) == value for key, value in locked.params.items())

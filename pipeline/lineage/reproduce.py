@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from pipeline.config import flatten
 from pipeline.errors import PipelineError, shortened
-from pipeline.files import md5, parse_yaml
+from pipeline.files import md5
 from pipeline.lineage import dvc, git
 from pipeline.lineage.provenance import Provenance, input_kind, load_training
 from pipeline.paths import MODEL_STAGES, PARAMS, ModelPaths, is_split_data
@@ -98,7 +97,7 @@ def _differing_inputs(provenance: Provenance, folder: Path) -> Iterator[Differen
     for path, was in provenance.inputs.items():
         if (now := _hash(folder / path)) != was:
             yield Difference(input_kind(path), path, was, now)
-    present = flatten(parse_yaml((folder / PARAMS).read_bytes()))
+    present = dvc.params_of((folder / PARAMS).read_bytes(), "the run's commit")
     recipe = "recipe" if "recipe" in present else f"models.{provenance.model}.recipe"  # of all models, once
     for key, value in {recipe: provenance.recipe, **provenance.params}.items():
         if present.get(key) != value:

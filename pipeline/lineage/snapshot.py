@@ -10,17 +10,15 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.config import flatten
 from pipeline.errors import PipelineError, printable
-from pipeline.files import load_csv, load_json, parse_yaml
+from pipeline.files import load_csv, load_json
 from pipeline.lineage import dvc, git
-from pipeline.lineage.artifacts import numeric
+from pipeline.lineage.artifacts import VALUES, numeric
 from pipeline.lineage.provenance import Provenance, of_entries
 from pipeline.paths import PARAMS, ModelPaths, TaskPaths, repro, stage
 from pipeline.predictions import load_parquet
 
 COLUMNS = ("step", "accuracy")  # that every history has
-METRICS = dict[str, str | float | bool | None]  # that metrics.json has
 NO_HISTORY = pd.DataFrame(columns=COLUMNS)
 
 
@@ -69,7 +67,7 @@ class Snapshot:
 
     def params(self) -> dict[str, Any]:
         """All of params.yaml, by dotted keys; empty if it does not exist."""
-        return flatten(parse_yaml(self.read(PARAMS) or b"{}") or {})
+        return dvc.params_of(self.read(PARAMS) or b"", self.name)
 
     def metrics(self, model: str) -> dict[str, Any]:
         """The content of metrics.json; empty if it does not exist."""
@@ -121,8 +119,7 @@ def summarize(
             id=run_id,
             name=printable(name),
             provenance=provenance,
-            metrics=(numeric(load_json(metrics, command, dict[str, str | float | bool | None])) if metrics else {})
-            | provenance.costs,
+            metrics=(numeric(load_json(metrics, command, VALUES)) if metrics else {}) | provenance.costs,
             history=(load_csv(history, command, COLUMNS) if history else NO_HISTORY).set_index("step"),
             predictions=load_parquet(predictions, command) if predictions else None,
         )

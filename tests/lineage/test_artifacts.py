@@ -429,3 +429,42 @@ def test_damaged_entries_of_the_run_cache_are_ignored(cache: RunCache, content: 
     cache.export("w", "x")
     cache.evaluate("x", "p")
     assert found() == [model_entries("w", "x", "p")]
+
+
+@pytest.mark.parametrize("verb", MODEL_STAGES)
+def test_a_stage_without_an_entry_is_a_problem(trained_project: Path, verb: str) -> None:
+    forget(verb)
+    done = project.invoke("verify", MODEL)
+    assert done.exit_code == 1
+    address = stage(verb, MODEL)
+    said = f"dvc.lock has no entry of {address}, so its files cannot be checked; run `dvc repro {address}`.\n"
+    assert done.stderr == said
+
+
+def test_an_empty_lock_file_is_a_problem(trained_project: Path) -> None:
+    Path("dvc.lock").write_bytes(b"")
+    done = project.invoke("verify")
+    assert done.exit_code == 1
+    assert done.stderr.count("dvc.lock has no entry of ") == len(project.IN_ORDER)
+
+
+def test_a_file_of_the_user_s_in_the_folder_of_a_model_is_none_of_its_files(trained_project: Path) -> None:
+    before = artifacts.workspace(MODEL, TASK).hashes()
+    (PATHS.folder / "why.png").write_bytes(b"a picture")
+    assert artifacts.workspace(MODEL, TASK).hashes() == before
+
+
+def test_an_entry_that_names_no_task_is_refused(trained_project: Path) -> None:
+    yaml = YAML(typ="safe")
+    lock = yaml.load(Path("dvc.lock"))
+    del lock["stages"][stage("train", MODEL)]["params"]
+    yaml.dump(lock, Path("dvc.lock"))
+    project.commit(trained_project, "a merge that lost lines")
+    done = project.invoke("track", "HEAD")
+    assert done.exit_code == 0, done.output
+    assert f"note: {MODEL} at HEAD is not recorded: DVC's entry of train@{MODEL} names no task" in done.stdout
+
+
+def test_an_input_of_an_address_has_no_hash() -> None:
+    entry = {"deps": [{"path": "https://example.org/a.csv", "checksum": "1"}, {"path": "a.csv", "md5": "2"}]}
+    assert dvc.hashes(entry, "deps") == {"a.csv": "2"}

@@ -1,6 +1,7 @@
 """What a model was made from: what the logs have of it, or else the commit that has its inputs and parameters."""
 
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -258,3 +259,21 @@ def test_the_current_source_has_the_uncommitted_changes_of_code_parameters_and_t
     with git.worktree(commit, changes) as folder:
         for name in (story.name, str(CODE), "params.yaml"):
             assert (folder / name).read_text() == (untrained_project / name).read_text()
+
+
+def test_a_commit_whose_parameters_are_not_yaml_is_refused_by_name_or_passed_over(trained_project: Path) -> None:
+    content = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(f"<<<<<<< HEAD\n{content}")
+    project.commit(trained_project, "a merge that was not finished")
+    Path("params.yaml").write_text(content)
+    refused = project.invoke("report", "--base", "HEAD")
+    said = "error: params.yaml of HEAD is not valid YAML; choose another revision or run.\n"
+    assert (refused.exit_code, refused.stderr) == (2, said)
+    shutil.rmtree(LOGS)
+    found = provenance.of_artifacts(artifacts.workspace(MODEL, TASK))
+    assert (found.commit, found.uncommitted) == (git.commit(), True)
+
+
+def test_costs_are_numbers() -> None:
+    damaged = replace(EXAMPLE, environment={"seconds": "long", "peak_memory_mib": 800})
+    assert damaged.costs == {"peak_memory_mib": 800}
