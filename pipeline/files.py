@@ -223,11 +223,11 @@ def _sweep(folder: Path) -> None:
     for old in folder.glob(f"{DRAFT}*"):
         with suppress(FileNotFoundError):  # another process has just ended its own
             ours = re.fullmatch(rf"{re.escape(DRAFT)}(\d+)-\w+", old.name)
-            if ours and old.is_dir() and time.time() - old.stat().st_mtime > 3600 and not _runs(int(ours[1])):
+            if ours and old.is_dir() and time.time() - old.stat().st_mtime > 3600 and not is_running(int(ours[1])):
                 shutil.rmtree(old, ignore_errors=True)
 
 
-def _runs(process: int) -> bool:
+def is_running(process: int) -> bool:
     """Whether there is a process of this number."""
     try:
         os.kill(process, 0)

@@ -5,6 +5,7 @@ A command imports what it needs when it runs, so that --help is instant and pred
 
 import atexit
 import gc
+import io
 import logging
 import os
 import signal
@@ -108,6 +109,8 @@ def main(
         os.environ.setdefault(name, value)
     gc.set_threshold(GARBAGE)
     atexit.register(gc.freeze)  # what is left needs no collection: the process ends a second earlier
+    if isinstance(sys.stdout, io.TextIOWrapper):  # one that is not UTF-8 prints ? for what it does not have
+        sys.stdout.reconfigure(errors="replace")
     log = logging.getLogger("pipeline")
     if not log.handlers:
         log.addHandler(StandardError())

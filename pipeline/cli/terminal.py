@@ -23,9 +23,9 @@ def echo(text: str = "", err: bool = False) -> None:
     typer.echo(printable(text), err=err)
 
 
-def echo_json(text: str, err: bool = False) -> None:
+def echo_json(text: str) -> None:
     """Print JSON, with JSON's escapes for what is not printable."""
-    echo("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text), err=err)
+    echo("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text))
 
 
 def confirm_code(code: str) -> None:

@@ -76,7 +76,9 @@ def client() -> "MlflowClient":
             with draft(file) as new:  # a creation that is interrupted leaves no half of a store
                 MlflowClient(f"{SQLITE}{new}").search_experiments(max_results=1)
         if not file.is_file():
-            raise PipelineError(f"the MLflow store {quoted(str(file), 200)} is not a file; remove it.")
+            raise PipelineError(
+                f"the MLflow store {quoted(str(file), 200)} is not a file; name a file in MLFLOW_TRACKING_URI."
+            )
         mlflow_client = MlflowClient(uri, registry_uri=uri)
         _require_here(mlflow_client.search_experiments(), file)
     return mlflow_client
@@ -165,7 +167,9 @@ def _advice(error: Exception, uri: str, file: Path | None) -> str:
     if file and "already exists" in said:
         return "is incomplete: its creation was interrupted; delete it, and `pipeline track` makes it again"
     if file and (isinstance(error, OSError) or "disk I/O" in said or "readonly" in said):
-        return f"could not be read or written ({reason}); free some space, or fix the permissions"
+        locked = isinstance(error, TimeoutError)
+        advice = "try again when the other process has ended" if locked else "free some space, or fix the permissions"
+        return f"could not be read or written ({reason}); {advice}"
     if file and "not a database" in said:
         return "is no database; delete it, and `pipeline track` makes it again"
     if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST":

@@ -5,13 +5,12 @@ import logging
 import os
 import socket
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from pydantic import TypeAdapter
 
 from pipeline import config
-from pipeline.files import md5
+from pipeline.files import is_running, md5
 from pipeline.lineage import artifacts
 from pipeline.lineage import provenance as lineage
 from pipeline.lineage.provenance import Provenance
@@ -119,12 +118,9 @@ def _begin(client: "MlflowClient", provenance: Provenance, at: int) -> str:
 
 def delete_killed_runs(client: "MlflowClient", task: str) -> None:
     """Delete the live runs of this machine whose process has ended: it was killed and could not end them."""
-    if not Path("/proc").is_dir():
-        return
     experiment = record.experiment_id(client, task)
     for run in client.search_runs([experiment], f"tags.{LIVE} LIKE '{socket.gethostname()} %'"):
-        process = run.data.tags[LIVE].split()[-1]
-        if not Path(f"/proc/{process}").exists():
+        if not is_running(int(run.data.tags[LIVE].split()[-1])):
             client.delete_run(run.info.run_id)
 
 

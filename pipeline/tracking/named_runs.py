@@ -139,9 +139,9 @@ class _Store:
 
     def _champions(self) -> list[Match]:
         ids = {
-            self._client.get_model_version(model.name, str(version)).run_id
-            for model in self._client.search_registered_models()
-            if model.name in self._config.models
+            self._client.get_model_version(name, str(version)).run_id
+            for name in self._config.models
+            for model in self._client.search_registered_models(f"name = '{name}'")
             for alias, version in model.aliases.items()
             if alias.startswith(CHAMPION)
         }

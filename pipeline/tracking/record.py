@@ -111,9 +111,10 @@ def record_stopped(setup: ModelSetup, trial: str, sweep: str, commit: str, rows:
     with connection.connected(create=True) as client:
         experiment = experiment_id(client, setup.task.name)
         for run in client.search_runs([experiment], f"tags.experiment = '{trial}'"):
-            if run.info.run_name == name:
+            ours = run.info.run_name == name
+            if ours and run.info.status == "KILLED":  # which is written last
                 return name
-            if LIVE in run.data.tags:  # written by the training until it was ended
+            if ours or LIVE in run.data.tags:  # a record that failed; what the training wrote until it was ended
                 client.delete_run(run.info.run_id)
         # The parameters of a trial are uncommitted changes of params.yaml.
         provenance = replace(lineage.of_setup(setup), commit=commit, uncommitted=True, experiment=trial)

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from mlflow import MlflowClient
+
 from pipeline.files import md5
 from pipeline.paths import ModelPaths
 from tests.harness import project
@@ -29,3 +31,13 @@ def test_names_of_the_same_runs_are_not_compared(trained_project: Path) -> None:
     done = project.invoke("compare", MODELS[0], name)
     said = f"error: {MODELS[0]} and {name} name the same runs; name others to compare with.\n"
     assert (done.exit_code, done.stderr) == (2, said)
+
+
+def test_a_champion_is_found_among_the_models_of_others(trained_project: Path) -> None:
+    project.change(trained_project, f"models.{MODELS[0]}.gate.floor", 0.0)
+    assert project.invoke("promote", MODELS[0]).exit_code == 0
+    client = MlflowClient(f"sqlite:///{trained_project / 'mlflow.db'}")
+    for number in range(101):  # MLflow returns 100 at once
+        client.create_registered_model(f"a-{number}")
+    refused = project.invoke("compare", "champion")
+    assert refused.stderr.startswith("error: there is no earlier run of champion to compare with; "), "it is found"

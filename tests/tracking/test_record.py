@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from pipeline import config
 from pipeline.files import md5
 from pipeline.paths import ModelPaths
-from pipeline.tracking import schema
+from pipeline.tracking import record, schema
 from tests.harness import project
 
 MODEL = project.MODELS[0]
@@ -97,3 +98,24 @@ def test_track_asks_for_all_runs_at_once(trained_project: Path, monkeypatch: pyt
     monkeypatch.setattr(MlflowClient, "search_runs", counted)
     assert project.invoke("track").exit_code == 0
     assert len(asked) <= 1 + len(project.TASKS), "all runs, and of each task those of trainings that were killed"
+
+
+def test_a_stopped_trial_whose_record_failed_is_recorded_again(trained_project: Path) -> None:
+    setup, rows = config.load().model(MODEL), [{"step": 10.0, "loss": 1.0, "accuracy": 0.5}]
+    trial = setup, "sweep-1", "sweep", "a" * 40, rows
+    client = MlflowClient(f"sqlite:///{trained_project / 'mlflow.db'}")
+
+    def recorded() -> list[Any]:
+        experiment = client.get_experiment_by_name("bits")
+        assert experiment
+        return list(client.search_runs([experiment.experiment_id], "tags.sweep = 'sweep'"))
+
+    record.record_stopped(*trial)
+    (whole,) = recorded()
+    client.update_run(whole.info.run_id, status="RUNNING")  # as after a failure before the last write
+    record.record_stopped(*trial)
+    (again,) = recorded()
+    assert again.info.run_id != whole.info.run_id
+    assert (again.info.status, again.data.metrics) == ("KILLED", whole.data.metrics)
+    record.record_stopped(*trial)
+    assert [run.info.run_id for run in recorded()] == [again.info.run_id]
