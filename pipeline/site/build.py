@@ -19,7 +19,7 @@ from onnx import numpy_helper
 
 from pipeline.dataset import Examples, load_examples
 from pipeline.errors import PipelineError, quoted
-from pipeline.files import draft, fits, load_csv
+from pipeline.files import draft, fits, load_csv, load_json
 from pipeline.inference import predict
 from pipeline.inference.onnx_session import Session
 from pipeline.inference.predict import Predictor
@@ -183,7 +183,8 @@ def _facts(model: Predictor, artifacts: Artifacts) -> dict[str, Any]:
     if _is_there(paths.metrics):
         metrics = artifacts.metrics()
     table = [[fact.title, fact.text(value)] for fact, value in facts(metrics | costs).items()]
-    shown: dict[str, Any] = {"metrics": metrics, "table": table}
+    parameters = load_json(paths.info, repro("export", model.name), {"parameters": int})["parameters"]
+    shown: dict[str, Any] = {"parameters": parameters, "metrics": metrics, "table": table}
     if model.certificate:
         shown["certificate"] = model.certificate
     for name, (columns, texts) in TABLES.items():

@@ -178,7 +178,7 @@ class Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_POST(self) -> None:
-        """Send what a model reads of the input in the body: features, a name for each step, the image if it is one."""
+        """Send what a model reads of the input in the body: features, and a name for each step."""
         if self._refused():
             return
         model = self.server.models.get(unquote(self.path.removeprefix(READ))) if self.path.startswith(READ) else None

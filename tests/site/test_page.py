@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import pytest
 from PIL import Image
+from selenium.webdriver.common.action_chains import ActionChains
 
 from bench.handwriting import pad
 from pipeline import manifest
@@ -65,7 +66,7 @@ def export(name: str, task: str, layers: dict[str, object], readout: str) -> Non
     paths = ModelPaths(name)
     paths.export.mkdir(parents=True)
     onnx.save(onnx_network.build(network, chosen, weights, info.shape, classes), paths.onnx)
-    save_info(info, paths.info)
+    save_info(info, paths.info, parameters=model.count_params())
     manifest.write(paths.export, [paths.onnx, paths.info])
 
 
@@ -176,9 +177,61 @@ def test_bits_are_typed_clicked_and_broken(page: Page) -> None:
     page.write("#bits-text", "01x")
     page.shows("[role=alert]", "“x” is no bit")
     page.write("#bits-text", "0101")
+    page.click("#bits-break summary")
+    page.click("#bit-0")
+    page.shows("#bits-answer", "of 4 bits")
+    assert page.find("#bits-break").get_attribute("open"), "a person opened it"
     page.choose("#break-bias", "0")
     page.shows("#bits-answer", "nothing is proven")
     page.wait(lambda: "bias=0" in page.driver.current_url)
+
+
+def test_bits_of_every_cell_are_opened_and_broken(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    kinds: dict[str, tuple[dict[str, object], str]] = {
+        "count": ({"units": [6]}, "count"),
+        "count-deep": ({"units": [6, 4]}, "count"),
+        "softmax": ({"units": [6]}, "softmax"),
+        "gru": ({"cell": "gru", "units": [6]}, "softmax"),
+        "rnn": ({"cell": "rnn", "units": [6]}, "softmax"),
+    }
+    for name, (layers, readout) in kinds.items():
+        export(name, "bits", layers, readout)
+    site = tmp_path / "site"
+    build(site)
+    models = {name: open_export(name, ModelPaths(name).onnx, ModelPaths(name).info) for name in kinds}
+    with server.serving(server.read_files(site), models, [0]) as address:
+        page.driver.get(f"{address}/#bits?model=count&input={'01' * 10}&off=3")
+        page.shows("#bits-answer", "was changed")
+        for name in ("count-deep", "softmax", "gru", "rnn"):
+            page.choose("#model", name)
+            page.wait(lambda name=name: page.find("#model").get_attribute("value") == name)  # type: ignore[misc]
+            page.shows("#bits-answer", "of 20 bits")
+            page.choose("#break-recurrent", "0.5")
+            page.shows("#bits-answer", "was changed")
+            page.choose("#break-recurrent", "")
+            assert not {"NaN", "undefined"} & set(page.words("main").split()), name
+            assert page.count("#break-bias") == (name not in ("gru", "rnn")), "only an LSTM has a forget gate"
+            assert page.count("#break-unit") == name.startswith("count")
+            if name == "count-deep":
+                assert "share of the count" in page.words(".results")
+                page.choose("#step-layer", "1")
+                page.shows(".step", "lstm_1")
+                page.wait(lambda: "share of the count" not in page.words(".results"))
+
+
+def test_the_slider_is_dragged_through_many_steps(page: Page) -> None:
+    page.open("bits?input=0110101011")
+    page.shows(".step", "Step 10")
+    slider = page.find("#step-range")
+    width = slider.size["width"]
+    actions = ActionChains(page.driver, duration=20).move_to_element_with_offset(slider, width // 2 - 8, 0)
+    actions.click_and_hold()
+    for _ in range(10):
+        actions.move_by_offset(-width // 10, 0)
+    actions.release().perform()
+    page.shows(".step", "Step 1:")
+    assert page.find("#step-range").get_attribute("aria-valuetext") == "Step 1: bit 0"
 
 
 def test_a_long_string_is_read_in_pieces_while_the_page_answers(page: Page) -> None:
@@ -263,6 +316,12 @@ def test_a_digit_is_drawn_with_the_mouse_and_the_keyboard(page: Page) -> None:
     page.open(link)
     page.shows("#digit-answer", answer)
     page.shows(".step", "Step 10: row 10")
+    page.open("mnist?drawing=none")
+    page.shows("#digit-answer", "Draw a digit")
+    page.draw(*SEVEN)
+    page.click("#row-9")
+    page.wait(lambda: "step=10" in page.driver.current_url)
+    assert "drawing=none" not in page.driver.current_url
     page.click("#digit-clear")
     page.run("""
         const pad = document.querySelector("#pad");
@@ -298,8 +357,16 @@ def test_a_story_goes_on_and_each_word_opens(page: Page) -> None:
     page.wait(lambda: "at=3" in page.driver.current_url)
     page.click("#fable-next-words button")
     page.wait(lambda: page.count("#fable-story button") == 1)
+    page.find("#next-0").send_keys("\n")
+    page.wait(lambda: page.count("#fable-story button") == 2)
+    assert page.run("return document.activeElement.id") == "next-0"
+    page.write("#fable-text", "There came a,")
+    page.wait(lambda: page.words("#fable-story") == "there came a ,")
     page.write("#fable-text", "no such words")
     page.shows("[role=alert]", "is not a word of this story")
+    page.click("[role=alert] + button")
+    page.wait(lambda: page.count("#fable-story") == 1)
+    assert page.find("#fable-text").get_attribute("value") == page.words("#fable-story")
 
 
 def test_the_words_that_do_not_decide_are_those_of_the_story(page: Page, trained: Path) -> None:

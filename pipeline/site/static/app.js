@@ -3,7 +3,7 @@
 import * as address from "./address.js";
 import { bitsTab } from "./bits.js";
 import { digitTab } from "./digit.js";
-import { h, show } from "./dom.js";
+import { choice, h, show } from "./dom.js";
 import { fableTab } from "./fable.js";
 import { modelsTab } from "./models.js";
 import * as network from "./network.js";
@@ -58,12 +58,21 @@ async function start() {
       saving = setTimeout(save, 100);
       document.getElementById(`tab-${tab}`).href = left.get(tab);
     };
+    const reopen = () => {
+      save();
+      return open();
+    };
     if (Object.keys(values).length) left.set(tab, address.of(tab, values));
+    if (tab !== "models" && !names.includes(values.model)) values.model = names[0];
+    const chooseModel = names.length > 1 && choice("model", "Model", names, values.model, (model) => {
+      update({ model, layer: undefined, unit: undefined });
+      reopen();
+    });
     try {
-      await (TABS[tab]?.[1] ?? taskTab)(main, { names, values, update, reopen: () => { save(); return open(); }, load: loadHere, site });
+      await (TABS[tab]?.[1] ?? taskTab)(main, { names, values, update, reopen, load: loadHere, chooseModel, site });
     } catch (error) {
-      show(main, h("p", { role: "alert", class: "error" }, `This page could not show ${tab}: ${error.message}`));
-      throw error;
+      if (mine === opened) show(main, h("p", { role: "alert", class: "error" }, `This page could not show ${tab}: ${error.message}`));
+      console.error(error);
     }
   }
 

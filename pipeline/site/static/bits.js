@@ -1,7 +1,7 @@
 // Bits: a counter of ones, its staircase, and ways to break it.
 
 import { lines } from "./charts.js";
-import { choice, h, largest, number, percent, show } from "./dom.js";
+import { choice, h, isOpen, largest, number, percent, show } from "./dom.js";
 import { Network } from "./network.js";
 import { mostActive, place, stepPanel } from "./step.js";
 
@@ -12,13 +12,13 @@ const FEATURES = { 0: [0], 1: [1] }; // of each bit
 const BUTTONS = 64; // bits that can be clicked
 const UNITS = 8; // whose stairs are drawn
 
-export async function bitsTab(main, { names, values: given, update, reopen, load }) {
-  let values = { model: names[0], input: FIRST, ...given };
-  if (!names.includes(values.model)) values.model = names[0];
+export async function bitsTab(main, { values: given, update, load, chooseModel }) {
+  let values = { input: FIRST, ...given };
   const exported = await load(values.model);
   const { dataset } = exported.facts;
   const [shortest, longest] = [dataset.min_steps ?? dataset.shape[0], Math.max(dataset.max_steps ?? dataset.shape[0], exported.facts.certified_steps ?? 0)];
-  const output = h("div");
+  const isLstm = exported.facts.network.cell === "lstm", step = stepPanel();
+  const answer = h("div", { class: "answer", "aria-live": "polite", id: "bits-answer" }), output = h("div");
   let last = {}, renders = 0;
   const change = (changes) => {
     values = { ...values, ...changes };
@@ -45,7 +45,7 @@ export async function bitsTab(main, { names, values: given, update, reopen, load
       show(output, h("p", { role: "alert", class: "error" }, `${came}; type ${expected}.`));
       return;
     }
-    const changes = checked(values, exported.layers.at(-1).units), key = Object.values(changes).join();
+    const changes = checked(values, exported), key = Object.values(changes).join();
     if (last.bits !== bits || last.key !== key) {
       const network = broken(exported, changes), trace = await read(network, bits, output, isCurrent);
       if (!isCurrent()) return;
@@ -54,9 +54,10 @@ export async function bitsTab(main, { names, values: given, update, reopen, load
     const { network, trace } = last;
     const labels = trace.map(({ number: step }) => `bit ${bits[step]}`);
     const at = place(trace, values);
+    show(answer, answerOf(network, trace, bits, dataset));
     show(
-      output, answer(network, trace, bits, dataset), bits.length <= BUTTONS && buttons(bits, trace[at].number),
-      stairs(network, trace, at), controls(values.unit ?? mostActive(trace, exported.layers.length - 1)[0]), stepPanel(network, trace, labels, values, change),
+      output, answer, bits.length <= BUTTONS && buttons(bits, trace[at].number),
+      stairs(network, trace, at), controls(values.unit ?? mostActive(trace, exported.layers.length - 1)[0]), step(network, trace, labels, values, change),
     );
   }
 
@@ -66,7 +67,8 @@ export async function bitsTab(main, { names, values: given, update, reopen, load
   }, bit)));
 
   function stairs(network, trace, at) {
-    const layer = trace.map(({ states }) => states.at(-1).cell);
+    const layer = trace.map(({ states }) => (isLstm ? states.at(-1).cell : states.at(-1).output));
+    const states = isLstm ? "Cell states" : "Outputs";
     const shown = mostActive(trace, network.layers.length - 1).slice(0, UNITS);
     const chosen = layer[0][values.unit] === undefined ? shown[0] : Number(values.unit);
     const counts = network.readout === "count" && { name: "the count that is read", class: "total", values: trace.map(({ states }) => network.count(states)) };
@@ -74,19 +76,19 @@ export async function bitsTab(main, { names, values: given, update, reopen, load
     return h(
       "figure", {},
       lines([...curves, ...(counts ? [counts] : [])], trace.map(({ number: step }) => step + 1), {
-        label: "cell states after each bit, and the count", shaded: dataset.shape[0], stairs: true, at: trace[at].number + 1, onchoose: (i) => change({ step: trace[i].number + 1 }),
+        label: `${states} after each bit${counts ? ", and the count" : ""}`, shaded: dataset.shape[0], stairs: true, at: trace[at].number + 1, onchoose: (i) => change({ step: trace[i].number + 1 }),
       }),
-      h("figcaption", { class: "note" }, `Cell states after each bit: the chosen unit in blue, ${counts ? "the count in red, " : ""}beyond the ${dataset.shape[0]} bits of training on another ground. Click to choose a step.`),
+      h("figcaption", { class: "note" }, `${states} after each bit: the chosen unit in blue${counts ? ", the count in red" : ""}. Bits beyond the ${dataset.shape[0]} of training have a shaded background. Click to choose a step.`),
     );
   }
 
   /** What can be broken; the unit that is shown stays. */
   const controls = (unit) => h(
-    "details", { open: Boolean(values.bias || values.off || values.recurrent) }, h("summary", {}, "Break it"),
+    "details", { id: "bits-break", open: isOpen("bits-break", Boolean(values.bias || values.off || values.recurrent)) }, h("summary", {}, "Break it"),
     h(
       "div", { class: "controls" },
-      choice("break-bias", "Forget gate's bias", [["", "as trained"], ["1", "1, where Keras starts"], ["0", "0: half is forgotten at each step"]], values.bias ?? "", (bias) => change({ bias, unit })),
-      choice("break-unit", "Without a unit", [["", "all are there"], ...exported.tensors["count.kernel"] ? [...exported.tensors["count.kernel"].keys()].map((unit) => [unit, `without unit ${unit}`]) : []], values.off ?? "", (off) => change({ off, unit })),
+      isLstm && choice("break-bias", "Forget gate's bias", [["", "as trained"], ["1", "1, where Keras starts"], ["0", "0: half is forgotten at each step"]], values.bias ?? "", (bias) => change({ bias, unit })),
+      exported.readout === "count" && choice("break-unit", "Without a unit", [["", "all are there"], ...[...exported.tensors["count.kernel"].keys()].map((unit) => [unit, `without unit ${unit}`])], values.off ?? "", (off) => change({ off, unit })),
       choice("break-recurrent", "Recurrent weights", [["", recurrentAsTrained()], ["0.1", "small random ones, 0.1"], ["0.5", "larger random ones, 0.5"]], values.recurrent ?? "", (recurrent) => change({ recurrent, unit })),
     ),
   );
@@ -99,7 +101,7 @@ export async function bitsTab(main, { names, values: given, update, reopen, load
     main,
     h(
       "div", { class: "controls" },
-      names.length > 1 && choice("bits-model", "Model", names, values.model, (model) => { update({ model }); reopen(); }),
+      chooseModel,
       h("label", { for: "bits-text", class: "wide" }, "Bits: type any number of them, or click them below,", text),
       h("div", { class: "controls", role: "group", "aria-label": "random bits" }, "or random ones:", [100, 1000, 10_000, 1_000_000].filter((length) => length <= longest).map((length) => h("button", {
         type: "button", onclick: () => random(length), "aria-label": `${length.toLocaleString("en")} random bits`,
@@ -138,26 +140,27 @@ async function read(network, bits, output, isCurrent) {
 }
 
 /** The answer: the count, how far it is from a whole number, and whether it is proven. */
-function answer(network, trace, bits, dataset) {
+function answerOf(network, trace, bits, dataset) {
   const { states } = trace.at(-1), ones = bits.replaceAll("0", "").length;
   const counted = network.readout === "count" ? network.count(states) : null;
   const probabilities = bits.length <= dataset.shape[0] ? network.probabilities(states) : null;
-  const result = counted === null ? Number(dataset.class_names[largest(probabilities, 1)[0]]) : Math.round(counted);
+  const result = counted === null ? Number(dataset.class_names[largest(probabilities, 1)[0]]) : Math.round(counted) + 0; // no -0
   const proven = bits.length <= network.facts.certified_steps && !network.changed;
   const rounded = network.facts.network.precision !== "float32";
-  return h(
-    "div", { class: "answer", "aria-live": "polite", id: "bits-answer" },
+  return [
     h("b", {}, result.toLocaleString("en")), ` ${result === 1 ? "one" : "ones"} of ${bits.length.toLocaleString("en")} ${bits.length === 1 ? "bit" : "bits"}: ${result === ones ? "right" : `wrong, there are ${ones.toLocaleString("en")}`}. `,
     probabilities && `Probability ${percent(probabilities[largest(probabilities, 1)[0]])}. `,
     counted !== null && `The cell state says ${number(counted)}. `,
     h("span", { class: "note" }, network.changed ? "This network was changed, so nothing is proven." : proven
       ? `Every string of up to ${network.facts.certified_steps.toLocaleString("en")} bits is proven to be counted right.` : rounded ? "Its weights are rounded to float16, so nothing is proven." : "Nothing is proven at this length."),
-  );
+  ];
 }
 
-/** What an address may switch off or change; the rest is left out. */
-const checked = ({ bias, off, recurrent }, units) => ({
-  bias: ["0", "1"].includes(bias) ? bias : "", off: /^\d+$/.test(off) && Number(off) < units ? off : "", recurrent: ["0.1", "0.5"].includes(recurrent) ? recurrent : "",
+/** What an address may switch off or change of a network; the rest is left out. */
+const checked = ({ bias, off, recurrent }, network) => ({
+  bias: network.facts.network.cell === "lstm" && ["0", "1"].includes(bias) ? bias : "",
+  off: /^\d+$/.test(off) && Number(off) < (network.tensors["count.kernel"]?.length ?? 0) ? off : "",
+  recurrent: ["0.1", "0.5"].includes(recurrent) ? recurrent : "",
 });
 
 /** The network with what is switched off or changed. */

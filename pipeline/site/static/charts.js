@@ -1,4 +1,4 @@
-// Pictures of numbers: curves over the steps, and heat maps.
+// Curves over the steps.
 
 import { s } from "./dom.js";
 

@@ -1,6 +1,6 @@
 // Digit: draw one, or drop a picture; after each row, what the network would say.
 
-import { bars, choice, h, largest, percent, show } from "./dom.js";
+import { bars, h, largest, percent, show } from "./dom.js";
 import { SIDE, imageOfDrawing, imageOfPhoto } from "./ink.js";
 import { place, stepPanel } from "./step.js";
 import { readInput } from "./task.js";
@@ -11,21 +11,25 @@ const MOST = 4000; // points of a drawing
 const EMPTY = "none"; // in an address: nothing is drawn
 const SEVEN = [[70, 60], [110, 60], [160, 60], [210, 60], [190, 100], [170, 140], [150, 180], [140, 220], [130, 250]];
 
-export async function digitTab(main, { names, values: given, update, load, site }) {
-  let values = { model: names[0], ...given };
-  if (!names.includes(values.model)) values.model = names[0];
+export async function digitTab(main, { values: given, update, load, chooseModel, site }) {
+  let values = { ...given };
+  const net = await load(values.model), step = stepPanel();
   let strokes = parse(values.drawing) ?? (values.pixels || values.drawing === EMPTY ? [] : [SEVEN]), image = null, said = "";
   const output = h("div"), rows = h("div"), answer = h("div", { class: "answer", id: "digit-answer", "aria-live": "polite" });
   const pad = h("canvas", {
     class: "pad", id: "pad", width: PAD, height: PAD, tabindex: 0, role: "img",
     "aria-label": "pad to draw a digit: with the pen, or with the arrow keys, which draw while Shift is held",
   });
+  let cursor = null; // where the keyboard draws from; null until an arrow key is pressed
   const pen = pad.getContext("2d", { willReadFrequently: true });
-  const network = () => load(values.model);
 
-  function paint() {
+  function clear() {
     pen.fillStyle = "#ffffff";
     pen.fillRect(0, 0, PAD, PAD);
+  }
+
+  function paint() {
+    clear();
     Object.assign(pen, { strokeStyle: "#000000", fillStyle: "#000000", lineWidth: PEN, lineCap: "round", lineJoin: "round" });
     for (const [first, ...others] of strokes) {
       pen.beginPath();
@@ -37,22 +41,26 @@ export async function digitTab(main, { names, values: given, update, load, site 
     const read = values.pixels && pixelsOf(values.pixels);
     image = strokes.length ? imageOfDrawing(data, PAD, PAD) : read || null;
     said = image && image === read ? "Read from a picture." : "";
+    if (cursor && document.activeElement === pad) {
+      pen.strokeStyle = "#1a5fb4";
+      pen.lineWidth = 2;
+      pen.strokeRect(cursor[0] - PEN / 2, cursor[1] - PEN / 2, PEN, PEN);
+    }
     return render();
   }
 
-  async function render() {
+  function render() {
     if (!image) {
       show(answer, said ? h("p", { role: "alert", class: "error" }, said) : "Draw a digit.");
       show(rows);
       return show(output);
     }
-    const net = await network();
     const sequence = Array.from({ length: SIDE }, (_, row) => Float32Array.from(image.subarray(row * SIDE, (row + 1) * SIDE), (pixel) => pixel / 255));
     const trace = net.trace(sequence), after = trace.map(({ states }) => net.probabilities(states));
     const [best] = largest(after.at(-1), 1), at = place(trace, values);
     show(answer, h("b", {}, net.classes[best]), ` ${percent(after.at(-1)[best])}`, said && h("p", { class: "note" }, said), bars(net.classes, after.at(-1), 4));
     show(rows, table(net, after, at));
-    show(output, accuracy(net), stepPanel(net, trace, trace.map(({ number }) => `row ${number + 1}`), values, change));
+    show(output, accuracy(net), step(net, trace, trace.map(({ number }) => `row ${number + 1}`), values, change));
   }
 
   function change(changes) {
@@ -78,8 +86,9 @@ export async function digitTab(main, { names, values: given, update, load, site 
 
   /** How often the network is right before the last row; or that it never learned to say something there. */
   function accuracy({ facts }) {
+    if (facts.dataset.min_steps == null) return h("p", { class: "note" }, "This network was trained to know the digit after the last row alone: what it says before is a guess.");
     const metrics = facts.facts.metrics ?? {}, steps = [7, 14, 21].filter((step) => `accuracy_after_${step}_steps` in metrics);
-    if (!steps.length) return h("p", { class: "note" }, "This network was trained to know the digit after the last row alone: what it says before is a guess.");
+    if (!steps.length) return null; // it was not evaluated here
     const shares = [...steps.map((step) => `${step} rows ${percent(metrics[`accuracy_after_${step}_steps`])}`), `all 28 rows ${percent(metrics.accuracy)}`];
     return h("p", { class: "note" }, `Of all test images, right after ${shares.join(", ")}.`);
   }
@@ -91,9 +100,9 @@ export async function digitTab(main, { names, values: given, update, load, site 
   }
 
   function drawn() {
-    values.step = undefined;
-    values.pixels = undefined;
-    update({ ...values, drawing: strokes.map((stroke) => stroke.flat().join(".")).join("_") || EMPTY, step: undefined, pixels: undefined });
+    const drawing = strokes.map((stroke) => stroke.flat().join(".")).join("_") || EMPTY;
+    Object.assign(values, { drawing, step: undefined, pixels: undefined });
+    update(values);
     return paint();
   }
 
@@ -108,16 +117,17 @@ export async function digitTab(main, { names, values: given, update, load, site 
       drawn();
     }
   });
-  let cursor = [PAD / 2, PAD / 2];
   pad.addEventListener("keydown", (event) => {
     const move = { ArrowLeft: [-10, 0], ArrowRight: [10, 0], ArrowUp: [0, -10], ArrowDown: [0, 10] }[event.key];
     if (!move) return;
     event.preventDefault();
+    cursor ??= [PAD / 2, PAD / 2];
     const to = cursor.map((each, i) => Math.min(Math.max(each + move[i], 0), PAD));
     if (event.shiftKey) strokes.at(-1)?.at(-1)?.join() === cursor.join() ? strokes.at(-1).push(to) : strokes.push([cursor, to]);
     cursor = to;
-    if (event.shiftKey) drawn();
+    event.shiftKey ? drawn() : paint();
   });
+  pad.addEventListener("blur", () => cursor && paint()); // without the cursor
 
   async function photo(file) {
     if (!file) return;
@@ -135,6 +145,7 @@ export async function digitTab(main, { names, values: given, update, load, site 
       [image, said] = [null, error.message];
     }
     strokes = [];
+    clear();
     Object.assign(values, { drawing: undefined, step: undefined, pixels: image ? textOf(image) : undefined });
     update(values);
     return render();
@@ -148,14 +159,14 @@ export async function digitTab(main, { names, values: given, update, load, site 
     main,
     h(
       "div", { class: "controls" },
-      names.length > 1 && choice("digit-model", "Model", names, values.model, (model) => change({ model, layer: undefined, unit: undefined })),
+      chooseModel,
       h("button", { type: "button", id: "digit-clear", onclick: () => { strokes = []; drawn(); } }, "Clear"),
       h("label", { for: "digit-file" }, "or a picture", h("input", { id: "digit-file", type: "file", accept: "image/*", onchange: (event) => photo(event.target.files[0]) })),
     ),
     h("div", { class: "digit", ondragover: (event) => event.preventDefault(), ondrop: drop }, pad, answer),
     rows, output,
   );
-  await paint();
+  paint();
 }
 
 /** The pixels of a picture as text for an address, and back; null if the text is none. */

@@ -21,12 +21,22 @@ function fill(element, properties, children) {
   return element;
 }
 
-/** Show these children in the place of others. The element that had the focus has it again, by its id. */
+/** Show these children in the place of others. Those that are there already are not touched, so that a slider can be
+ *  dragged meanwhile. The element that had the focus has it again, by its id. */
 export function show(element, ...children) {
   const id = element.contains(document.activeElement) ? document.activeElement.id : "";
-  element.replaceChildren(...children.flat(Infinity).filter((child) => child != null && child !== false));
-  if (id) document.getElementById(id)?.focus();
+  const shown = children.flat(Infinity).filter((child) => child != null && child !== false);
+  for (const child of [...element.childNodes]) if (!shown.includes(child)) child.remove();
+  let next = element.firstChild;
+  for (const child of shown) {
+    if (child === next) next = next.nextSibling;
+    else element.insertBefore(child instanceof Node ? child : new Text(child), next);
+  }
+  if (id && document.activeElement?.id !== id) document.getElementById(id)?.focus();
 }
+
+/** Whether a <details> is open: as a person left it, else as is said. */
+export const isOpen = (id, otherwise) => document.getElementById(id)?.open ?? otherwise;
 
 /** A number with about three digits that count. */
 export function number(value) {
@@ -54,9 +64,9 @@ export function choice(id, label, options, value, onchange) {
 
 /** A bar for each class: its name and its probability; `onchoose` makes buttons of them. */
 export function bars(names, probabilities, most = 5, onchoose = null) {
-  return h("ol", { class: "bars" }, largest(probabilities, most).map((each) => {
+  return h("ol", { class: "bars" }, largest(probabilities, most).map((each, rank) => {
     const bar = h("span", { class: "bar", style: { "--share": probabilities[each].toFixed(4) } });
     const content = [h("span", { class: "name" }, names[each]), bar, h("span", { class: "value" }, percent(probabilities[each]))];
-    return h("li", {}, onchoose ? h("button", { type: "button", onclick: () => onchoose(each) }, content) : content);
+    return h("li", {}, onchoose ? h("button", { type: "button", id: `next-${rank}`, onclick: () => onchoose(each) }, content) : content);
   }));
 }

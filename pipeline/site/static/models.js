@@ -7,23 +7,27 @@ const TITLES = { "errors.png": "Errors", "reliability.png": "Calibration", "insi
 const NONE = "none"; // in the place of a second model
 const CELLS = 24; // classes of a confusion matrix that are shown
 
-export async function modelsTab(main, { names, values: given, update, load, site }) {
+export async function modelsTab(main, { names, values: given, update, reopen, load, site }) {
   const tasks = new Map(site.models.map(({ name, task }) => [name, task]));
   const { first = names[0], second } = Object.fromEntries(Object.entries(given).filter(([, name]) => names.includes(name) || name === NONE));
   const another = names.find((name) => name !== first && tasks.get(name) === tasks.get(first));
   let values = { example: "0", ...given, first, second: second ?? another ?? NONE };
+  const networks = await Promise.all([values.first, values.second].filter((name) => name !== NONE).map(load));
   const output = h("div", { class: "columns" });
+  const changeModel = (changes) => {
+    update({ ...values, ...changes });
+    reopen();
+  };
 
-  async function render() {
-    const networks = await Promise.all([values.first, values.second].filter((name) => name !== NONE).map(load));
+  function render() {
     const same = networks.every(({ facts }) => facts.dataset.task === networks[0].facts.dataset.task);
     const { examples } = networks[0].facts, example = examples[Number(values.example)];
     show(
       main,
       h(
         "div", { class: "controls" },
-        choice("models-first", "Model", names, values.first, (first) => change({ first })),
-        choice("models-second", "Side by side with", [[NONE, "no other"], ...names], values.second, (second) => change({ second })),
+        choice("models-first", "Model", names, values.first, (first) => changeModel({ first })),
+        choice("models-second", "Side by side with", [[NONE, "no other"], ...names], values.second, (second) => changeModel({ second })),
         examples.length > 0 && choice("models-example", "on the example", examples.map(({ text, target }, i) => [i, text || `example ${i + 1}: ${networks[0].classes[target]}`]), values.example, (chosen) => change({ example: chosen })),
       ),
       output,
@@ -39,9 +43,9 @@ export async function modelsTab(main, { names, values: given, update, load, site
   function change(changes) {
     values = { ...values, ...changes };
     update(values);
-    return render();
+    render();
   }
-  await render();
+  render();
 }
 
 function answer(network, example) {
@@ -49,11 +53,10 @@ function answer(network, example) {
   return h("div", {}, h("p", { class: "note" }, `On this example, whose target is ${network.classes[example.target]}:`), bars(network.classes, probabilities, 3));
 }
 
-function facts({ layers, facts: { network, dataset, facts: known, tensors } }) {
-  const weights = tensors.reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+function facts({ layers, facts: { network, dataset, facts: known } }) {
   const rows = [
     ["network", `${network.cell.toUpperCase()}, ${layers.length} ${layers.length === 1 ? "layer" : "layers"} of ${layers.map(({ units }) => units).join(" and ")} units${network.dense ? ", after a dense layer" : ""}${network.embedding ? ", after an embedding" : ""}`],
-    ["weights", weights.toLocaleString("en")],
+    ["parameters", known.parameters.toLocaleString("en")],
     ["dataset", `${dataset.dataset}${dataset.stand_in ? ", a stand-in" : ""}: ${Object.entries(dataset.splits).map(([split, size]) => `${size.toLocaleString("en")} ${split}`).join(", ")}`],
     ["reads", `${dataset.shape[0]} steps of ${dataset.shape[1]}: ${dataset.encoding}`],
     ...known.table.map(([name, value]) => [name.replaceAll("_", " "), value]),

@@ -1,6 +1,6 @@
 // One step, by hand: the formulas of one unit with the numbers of this step, the terms of each sum, the flow as a diagram.
 
-import { choice, h, largest, number, s } from "./dom.js";
+import { choice, h, largest, number, s, show } from "./dom.js";
 
 const TERMS = 6; // of a sum that are named
 const CHANGED = 0.05; // a gate that moves by more since the step before is marked
@@ -19,9 +19,29 @@ const GATES = {
   rnn: [["output", "h", "tanh", 0, "the new state"]],
 };
 
-/** The panel for a trace, whose entries are at the places of `labels`; `values` are layer, unit and step, `update`
- *  changes them. */
-export function stepPanel(network, trace, labels, values, update) {
+/** A function that shows a step in a panel, which it returns, the same each time. It takes a trace, whose entries are at
+ *  the places of `labels`; `values` are layer, unit and step, `update` changes them. */
+export function stepPanel() {
+  const slider = h("input", { id: "step-range", type: "range", min: 0 }), label = h("label", { for: "step-range", class: "wide" });
+  const controls = h("div", { class: "controls" }), title = h("h2", { id: "step-title" }, "One step, by hand");
+  const panel = h("section", { class: "step", "aria-labelledby": "step-title" }, title, controls);
+  return (network, trace, labels, values, update) => {
+    const { at, choices, go, results } = opened(network, trace, values, update);
+    const name = `Step ${(trace[at].number + 1).toLocaleString("en")}: ${labels[at]}`;
+    Object.assign(slider, { max: trace.length - 1, value: at, oninput: () => go(Number(slider.value)), ariaValueText: name });
+    show(label, name, slider);
+    show(
+      controls, choices, label,
+      h("button", { type: "button", id: "step-back", onclick: () => go(at - 1), "aria-disabled": String(at === 0) }, "◀ step"),
+      h("button", { type: "button", id: "step-on", onclick: () => go(at + 1), "aria-disabled": String(at === trace.length - 1) }, "step ▶"),
+    );
+    show(panel, title, controls, results);
+    return panel;
+  };
+}
+
+/** The step that is chosen: its place, the choices of a layer and a unit, what goes to another step, and the numbers. */
+function opened(network, trace, values, update) {
   const depth = clamp(Number(values.layer || network.layers.length) - 1, network.layers.length);
   const layer = network.layers[depth];
   const active = mostActive(trace, depth);
@@ -30,22 +50,18 @@ export function stepPanel(network, trace, labels, values, update) {
   const { states } = trace[at];
   const facts = { network, layer, unit, state: states[depth], previous: at ? trace[at - 1].states[depth] : null };
   const go = (place) => update({ step: trace[clamp(place, trace.length)].number + 1 });
-  return h(
-    "section", { class: "step", "aria-labelledby": "step-title" },
-    h("h2", { id: "step-title" }, "One step, by hand"),
-    h(
-      "div", { class: "controls" },
+  return {
+    at,
+    go,
+    choices: [
       network.layers.length > 1 && choice("step-layer", "Layer", network.layers.map(({ name }, i) => [i + 1, name]), depth + 1, (value) => update({ layer: value, unit: undefined })),
       choice("step-unit", "Unit, the most active first", active.map((each) => [each, `unit ${each}`]), unit, (value) => update({ unit: value })),
-      h("label", { for: "step-range", class: "wide" }, `Step ${(trace[at].number + 1).toLocaleString("en")}: ${labels[at]}`, h("input", {
-        id: "step-range", type: "range", min: 0, max: trace.length - 1, value: at, oninput: (event) => go(Number(event.target.value)),
-      })),
-      h("button", { type: "button", id: "step-back", onclick: () => go(at - 1), "aria-disabled": String(at === 0) }, "◀ step"),
-      h("button", { type: "button", id: "step-on", onclick: () => go(at + 1), "aria-disabled": String(at === trace.length - 1) }, "step ▶"),
-    ),
-    h("div", { class: "columns" }, network.facts.network.cell === "lstm" ? diagram(facts) : null, results(facts)),
-    h("div", { class: "gates" }, GATES[network.facts.network.cell].map((gate) => gateOf(facts, gate))),
-  );
+    ],
+    results: [
+      h("div", { class: "columns" }, network.facts.network.cell === "lstm" ? diagram(facts) : null, results(facts)),
+      h("div", { class: "gates" }, GATES[network.facts.network.cell].map((gate) => gateOf(facts, gate))),
+    ],
+  };
 }
 
 /** The place in a trace of the step that is chosen; by default the last one. */
@@ -105,7 +121,7 @@ function gateOf({ layer, unit, state, previous }, [name, symbol, squash, row, me
 }
 
 /** The states of the unit, and of a counter the number that is read from all units. */
-function results({ network, unit, state, previous }) {
+function results({ network, layer, unit, state, previous }) {
   const { gates, before } = state, { cell } = network.facts.network;
   const lines = [];
   if (cell === "lstm") {
@@ -116,10 +132,10 @@ function results({ network, unit, state, previous }) {
     const { update: z, candidate: g } = gates;
     lines.push(["h = z · h′ + (1 − z) · g", `${number(z[unit])} · ${number(before.output[unit])} + ${number(1 - z[unit])} · ${number(g[unit])}`, state.output[unit], "output"]);
   }
-  if (network.readout === "count") {
+  if (network.readout === "count" && layer === network.layers.at(-1)) {
     const weight = network.tensors["count.kernel"][unit];
     lines.push(["its share of the count: v · c, where v is its weight in the sum", `${number(weight)} · ${number(state.cell[unit])}`, weight * state.cell[unit], "share"]);
-    lines.push(["which this step changed by", `${number(weight)} · (c − c′)`, weight * (state.cell[unit] - before.cell[unit]), "added"]);
+    lines.push(["the change of this share in this step", `${number(weight)} · (c − c′)`, weight * (state.cell[unit] - before.cell[unit]), "added"]);
   }
   const changed = (name) => previous && Math.abs((state[name]?.[unit] ?? 0) - (previous[name]?.[unit] ?? 0)) > CHANGED;
   return h("dl", { class: "results" }, lines.map(([formula, numbers, value, name]) => [

@@ -1,38 +1,38 @@
 // A task of one's own: its examples, or, where `pipeline demo` serves the page, any input as text or as a file.
 
 import { lines } from "./charts.js";
-import { bars, choice, h, largest, number, percent, show } from "./dom.js";
+import { bars, choice, h, isOpen, largest, number, percent, show } from "./dom.js";
 import { place, stepPanel } from "./step.js";
 
 const READ = 4; // features of a step that the table shows
 const TABLE = 200; // steps of an input that has the table
 
-export async function taskTab(main, { names, values: given, update, load, site }) {
-  let values = { model: names[0], example: "0", ...given };
-  const output = h("div");
+export async function taskTab(main, { values: given, update, load, chooseModel, site }) {
+  let values = { example: "0", ...given };
+  const network = await load(values.model), { examples, dataset } = network.facts, step = stepPanel();
+  const answer = h("div", { class: "answer", "aria-live": "polite", id: "task-answer" }), output = h("div");
   let read = null; // what the server made of an input: features and names of the steps
 
-  async function render() {
-    const network = await load(values.model), { examples } = network.facts;
+  function render() {
     const example = read ?? examples[Number(values.example)];
     if (!example) return show(output, h("p", { class: "note" }, "There is no example; `pipeline demo` shows this page with any input."));
     const trace = network.trace(example.features), labels = trace.map(({ number }) => example.steps[number]);
     const at = place(trace, values), probabilities = network.probabilities(trace[at].states);
+    show(answer, "After step ", h("b", {}, trace[at].number + 1), ` (${labels[at]}): `);
     show(
-      output,
-      h("div", { class: "answer", "aria-live": "polite", id: "task-answer" }, "After step ", h("b", {}, trace[at].number + 1), ` (${labels[at]}): `),
+      output, answer,
       bars(network.classes, probabilities),
       example.target !== undefined && h("p", { class: "note" }, `The target is ${network.classes[example.target]}.`),
       lines(network.classes.slice(0, 12).map((name, i) => ({ name, class: i === example.target ? "chosen" : "", values: trace.map(({ states }) => network.probabilities(states)[i]) })), trace.map(({ number }) => number + 1), {
         label: "probability of each class after each step", at: trace[at].number + 1, onchoose: (i) => change({ step: trace[i].number + 1 }),
       }),
-      trace.length <= TABLE && steps(network, example.features, trace, labels, at),
-      stepPanel(network, trace, labels, values, change),
+      trace.length <= TABLE && steps(example.features, trace, labels, at),
+      step(network, trace, labels, values, change),
     );
   }
 
   /** What the network reads at each step, and what it would say after it; a click opens the step. */
-  const steps = (network, features, trace, labels, at) => h("details", { open: true }, h("summary", {}, "Step by step"), h("div", { class: "scroll", tabindex: 0 }, h(
+  const steps = (features, trace, labels, at) => h("details", { id: "task-steps", open: isOpen("task-steps", true) }, h("summary", {}, "Step by step"), h("div", { class: "scroll", tabindex: 0 }, h(
     "table", { class: "steps" },
     h("thead", {}, h("tr", {}, ["step", "reads", "would say", "probability"].map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, trace.map(({ number: step, states }, i) => {
@@ -52,25 +52,29 @@ export async function taskTab(main, { names, values: given, update, load, site }
     return render();
   }
 
-  async function ask(body) {
-    const answer = await readInput(values.model, body);
-    if (answer.error) return show(output, h("p", { role: "alert", class: "error" }, answer.error));
-    read = answer;
-    return change({ step: undefined });
+  /** Read an input, and show it unless another one was typed meanwhile. */
+  async function ask(input) {
+    values = { ...values, input };
+    update(values);
+    const found = await readInput(values.model, input);
+    if (input !== values.input) return;
+    if (found.error) return show(output, h("p", { role: "alert", class: "error" }, found.error));
+    read = found;
+    render();
   }
 
-  const network = await load(values.model), { examples, dataset } = network.facts;
   show(
     main,
     h(
       "div", { class: "controls" },
-      names.length > 1 && choice("task-model", "Model", names, values.model, (model) => change({ model, layer: undefined, unit: undefined })),
-      examples.length > 0 && choice("task-example", "Example", examples.map(({ text, target }, i) => [i, text || `example ${i + 1}: ${network.classes[target]}`]), values.example, (example) => { read = null; change({ example, step: undefined }); }),
-      site.local && h("label", { for: "task-text", class: "wide" }, `or an input: ${dataset.encoding}`, h("input", { id: "task-text", onchange: (event) => ask(event.target.value) })),
+      chooseModel,
+      examples.length > 0 && choice("task-example", "Example", examples.map(({ text, target }, i) => [i, text || `example ${i + 1}: ${network.classes[target]}`]), values.example, (example) => { read = null; change({ example, input: undefined, step: undefined }); }),
+      site.local && h("label", { for: "task-text", class: "wide" }, `or an input: ${dataset.encoding}`, h("input", { id: "task-text", value: values.input ?? "", onchange: (event) => { values.step = undefined; ask(event.target.value); } })),
     ),
     output,
   );
-  await render();
+  if (site.local && values.input) await ask(values.input);
+  else render();
 }
 
 /** What a model reads of an input, a text or a file, by Python: features, names of the steps, or an error. */
