@@ -13,9 +13,7 @@ from pipeline.cluster import node
 from pipeline.errors import PipelineError, printable, shortened
 from pipeline.training import keys
 
-SETTINGS = {  # of Ray; what a user has set stays
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_process_group_cleanup_enabled": "1",  # the stages of a worker that is killed end with it
+SETTINGS = node.SETTINGS | {  # of Ray; what a user has set stays
     "RAY_AIR_NEW_OUTPUT": "0",  # with it, Tune asks no ProgressReporter
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a trial of no GPU sees those of its node, as `dvc repro` does
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",

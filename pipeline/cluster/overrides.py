@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import config
-from pipeline.config import Config, ModelSetup, flatten
+from pipeline.config import Config, ModelSetup
 from pipeline.errors import PipelineError, quoted, shortened
 from pipeline.files import parse_yaml
 from pipeline.lineage import dvc
@@ -107,7 +107,7 @@ def _draw(drawn: Sequence[tuple[str, tuple[str, list[Any]]]], number: int, seed:
     for key, (name, arguments) in drawn:
         domain = tune.choice(arguments) if name == "choice" else getattr(tune, name)(*arguments)
         sampled = domain.sample(size=number, random_state=random)
-        sampled = sampled if isinstance(sampled, list | np.ndarray) else [sampled]
+        sampled = [sampled] if number == 1 else sampled
         values[key] = [float(f"{value:.4g}") if name.endswith("uniform") else _plain(value) for value in sampled]
     return [{key: column[row] for key, column in values.items()} for row in range(number)]
 
@@ -151,7 +151,7 @@ def _checked(overrides: dict[str, Any], model: str) -> TrialParams:
             setup = config.load(path).model(model)
         except PipelineError as error:
             raise PipelineError(f"{shortened(named, 200)}: {str(error).replace(str(path), str(PARAMS))}") from None
-    used = flatten(setup.used_params())
+    used = setup.used_params()
     missing = [key for key in overrides if key not in used and not any(name.startswith(f"{key}.") for name in used)]
     if missing and missing != [f"models.{model}.recipe"]:
         raise PipelineError(f"{missing[0]} is not a parameter of the recipe that the trial uses; sweep one that is.")

@@ -43,7 +43,8 @@ class TrialRecord:
         """By what trials are ordered: the last accuracy on the validation split, or that of the evaluation."""
         if not self.metrics:
             return None
-        return float(self.rows[-1].get("validation_accuracy", self.metrics["accuracy"]) if self.rows else 0.0)
+        last = self.rows[-1] if self.rows else {}
+        return float(last.get("validation_accuracy", self.metrics["accuracy"]))
 
     def __str__(self) -> str:
         values = ", ".join(f"{key}={value}" for key, value in strip_prefixes(self.overrides).items())

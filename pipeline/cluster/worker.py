@@ -16,6 +16,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
@@ -29,6 +30,7 @@ LIBRARIES = ("ray", "tensorflow", "keras", "numpy", "dvc", "onnxruntime")
 OWN = ("RAY_", "TUNE_", "DVC_", "GIT_", "PIPELINE_", "PYTHONPATH", "OMP_NUM_THREADS", "TF_USE_LEGACY_KERAS")
 FULL = os.strerror(errno.ENOSPC)
 LEAVES = 10  # seconds that a node takes to leave the cluster
+DVC_FAILS = 251  # the smallest status of a DVC command that failed
 RUNNING, FINISHED, STOPPED, FAILED = "running", "finished", "stopped", "failed"
 
 
@@ -70,8 +72,9 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         self._progress, self._log = self._folder / "progress.jsonl", self._folder / "log"
         try:
             check_out(shipment, self._trial["params"], self._root)
-        except OSError as error:
-            raise _lost_node(error.strerror or "a file") from None
+        except (OSError, subprocess.CalledProcessError) as error:  # git's, of a full disk
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise _lost_node(getattr(error, "strerror", None) or "git failed") from None
         progress = {"DVC_EXP_NAME": self._trial["name"], "PIPELINE_PROGRESS": str(self._progress)}
         progress["PIPELINE_SWEEP"] = self._trial["sweep"]
         self._process = start(f"dvc repro {shipment.target}", shipment, self._root, self._log, progress)
@@ -95,13 +98,15 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         if self._process.poll() is None:
             process = psutil.Process(self._process.pid)
             for each in [*process.children(recursive=True), process]:
-                each.kill()
+                with suppress(psutil.NoSuchProcess):  # it has just ended
+                    each.kill()
             self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _end(self, status: int) -> dict[str, Any]:
-        if status < 0 or status > 128:  # killed from outside: Ray starts the trial again
-            raise RuntimeError(f"the stages ended by signal {abs(status) & 127}")
+        # DVC ends with 255 where a stage fails, and its error says which signal ended one.
+        if status < 0 or 128 < status < DVC_FAILS or ", exited with -" in _errors(self._log):
+            raise RuntimeError(f"the stages were killed (status {status})")  # Ray starts the trial again
         if status:
             if fault := node_fault(self._log):
                 raise _lost_node(fault)

@@ -172,3 +172,9 @@ def test_random_values_are_in_their_range_and_come_from_the_seed(folder: Path) -
     assert found == again
     project.change(folder, "seed", 99)
     assert found != [trial.overrides for trial in planned("split.train=90,95", search=search, trials=20)]
+
+
+@pytest.mark.cluster
+def test_one_value_of_a_list_is_a_list(folder: Path) -> None:
+    (trial,) = planned("seed=1", search=("network.units=choice([24],[48])",), trials=1)
+    assert trial.overrides[f"models.{MODEL}.network.units"] in ([24], [48])
