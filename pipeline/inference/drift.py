@@ -159,12 +159,15 @@ def _panel(axes: "Axes", comparison: Comparison) -> None:
 
 
 def _of_tests(predictor: Predictor) -> list[dict[str, float | str]]:
-    """The measures of examples of the evaluated split, evenly spaced, and what the model predicts for them."""
+    """The measures of examples of the evaluated split, drawn at random, and what the model predicts for them."""
     examples = load_examples(TaskPaths(predictor.info.task))
-    some = []
+    size = examples.info.splits[examples.info.eval_split]
+    drawn = np.sort(np.random.default_rng(0).choice(size, min(SAMPLE, size), replace=False))
+    some, first = [], 0
     for number in range(examples.chunks):
         encoded, _ = examples.chunk(number)
-        some.append(encoded[:: max(1, len(encoded) * examples.chunks // SAMPLE)])
+        some.append(encoded[drawn[(drawn >= first) & (drawn < first + len(encoded))] - first])
+        first += len(encoded)
     encoded = np.concatenate(some)
     names, scores = predictor.info.class_names, predictor.scores(encoded)
     return [

@@ -293,7 +293,7 @@ class Predictor:
             steps = self._features(codes).shape[1]
             count, certified = float(outputs["count"][0, 0]), steps <= self.certified_steps
             if steps > self.info.shape[0]:  # there may be more ones than classes
-                return Prediction(name_of(given), f"{count:.0f}", None, (), codes, count, certified)
+                return Prediction(name_of(given), f"{count:z.0f}", None, (), codes, count, certified)
         top = np.argsort(-scores[0], kind="stable")[: options.top].tolist() if len(scores) == 1 else []
         without_end = self.words(given, options, number) if self.info.autoregressive else ()
         words = list(itertools.islice(without_end, options.words))

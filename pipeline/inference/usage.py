@@ -58,11 +58,12 @@ def logged(results: Iterable[Result], path: Path, predictor: Predictor, with_inp
 def _entry(result: Result, predictor: Predictor, onnx: str, with_inputs: bool) -> Entry:
     predicted = result if isinstance(result, Prediction) else None
     content = predicted.codes.tobytes() if predicted else result.input.encode("utf-8", "surrogateescape")
+    text = result.input.encode(errors="replace").decode()  # JSON has no bytes that are not UTF-8
     return Entry(
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         model=predictor.name,
         onnx=onnx,
-        input=result.input if with_inputs else f"sha256:{hashlib.sha256(content).hexdigest()}",
+        input=text if with_inputs else f"sha256:{hashlib.sha256(content).hexdigest()}",
         label=predicted.label if predicted else None,
         probability=predicted.probability if predicted else None,
         measures=predictor.measures(predicted.codes[0]) if predicted else {},

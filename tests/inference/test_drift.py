@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline import dataset
 from pipeline.inference import drift, predict, usage
 from tests.harness import project
 
@@ -174,3 +175,22 @@ def test_a_full_disk_is_a_sentence(trained_project: Path) -> None:
     )
     assert done.returncode == 2
     assert done.stderr == "error: 'use.jsonl' could not be written (File too large); name another file.\n"
+
+
+def test_the_sample_of_a_large_split_is_not_of_its_first_numbers(
+    trained_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset, "CHUNK", 8)  # as of 2^20 in a split of longer strings
+    monkeypatch.setattr(drift, "SAMPLE", 64)
+    log(strings(0.5, 200), Path("use.jsonl"))
+    found = drift.find(predict.load(BITS), usage.read(Path("use.jsonl")))
+    (ones,) = [each for each in found.comparisons if each.measure == "share of ones"]
+    assert len(ones.tested) == 64
+    assert np.mean([float(value) for value in ones.tested]) == pytest.approx(0.5, abs=0.08)
+    assert not ones.differs
+
+
+def test_an_input_that_is_not_utf_8_does_not_damage_the_log(trained_project: Path) -> None:
+    project.invoke("predict", BITS, "01\udcff", "--log", "use.jsonl", "--log-inputs")
+    (entry,) = usage.read(Path("use.jsonl"))
+    assert (entry.input, entry.label) == ("01?", None)
