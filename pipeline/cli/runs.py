@@ -174,11 +174,12 @@ def compare(
 ) -> None:
     """Show what differs between runs, and their metrics; without RUN, each model's newest run and the one before."""
     from pipeline import config
+    from pipeline.figure import write_figure
     from pipeline.reports import compare, curves
     from pipeline.tracking import named_runs
 
     groups = named_runs.find_groups(runs or [], config.load())
-    curves.save(curves.plot(groups), picture)
+    write_figure(curves.plot(groups), picture)
     if as_json:
         echo_json(compare.as_json(groups, picture))
     else:
@@ -235,11 +236,12 @@ def report(
 ) -> None:
     """Report in Markdown what a branch changes: parameters, the stages that ran, metrics, learning curves, the gate."""
     from pipeline import config
+    from pipeline.figure import write_figure
     from pipeline.reports import branch, curves
 
     report = branch.make(base, config.load())
     if report.pairs:
-        curves.save(curves.plot(report.pairs), picture)
+        write_figure(curves.plot(report.pairs), picture)
     echo(branch.text(report, picture))
     if fail_on_gate and not all(verdict.passed for verdict in report.verdicts):
         raise typer.Exit(1)
@@ -251,9 +253,10 @@ def results(
 ) -> None:
     """Show the models' metrics beside the references."""
     from pipeline import config
+    from pipeline.formats import write_csv
     from pipeline.reports import results
 
     table = results.collect(config.load())
     if write:
-        results.save(table, write)
+        write_csv(table, write)
     echo(results.show(table))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from typing import Any
 
+from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from tabulate import tabulate
@@ -83,7 +84,7 @@ def licence(package: Distribution) -> str:
 
 
 def _package(package: Distribution) -> dict[str, Any]:
-    component = _component("library", package.name, licence(package), "license_expression" in package.metadata.json)
+    component = _component("library", package.name, licence(package))
     address = f"pkg:pypi/{canonicalize_name(package.name)}@{package.version}"
     return component | {"version": package.version, "bom-ref": address, "purl": address}
 
@@ -107,8 +108,11 @@ def _data(paths: ModelPaths) -> dict[str, Any]:
     return _component("data", info.dataset, origin.licence) | about
 
 
-def _component(kind: str, name: str, licence: str, is_spdx: bool = True) -> dict[str, Any]:
+def _component(kind: str, name: str, licence: str) -> dict[str, Any]:
     component: dict[str, Any] = {"type": kind, "name": name}
     if licence and licence != UNKNOWN:
-        component["licenses"] = [{"expression": licence} if is_spdx else {"license": {"name": licence}}]
+        try:
+            component["licenses"] = [{"expression": canonicalize_license_expression(licence)}]
+        except InvalidLicenseExpression:  # a name or a sentence
+            component["licenses"] = [{"license": {"name": licence}}]
     return component

@@ -1,12 +1,10 @@
 """The learning curves of runs in one picture."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.figure import write_figure
 from pipeline.lineage.snapshot import RunSummary
 
 MONITORED = ("validation_accuracy", "test_accuracy")  # columns of the history, if the recipe monitors that split
@@ -37,7 +35,7 @@ def shown_column(run: RunSummary) -> str:
 
 
 def _plot_run(axes: Axes, run: RunSummary) -> None:
-    if "accuracy" not in run.history:
+    if run.history.empty or "accuracy" not in run.history:
         return
     column = shown_column(run)
     errors = 100 * (1 - run.history)
@@ -47,8 +45,3 @@ def _plot_run(axes: Axes, run: RunSummary) -> None:
         axes.plot(errors.index, errors["accuracy"], ":", lw=1.2, color=line.get_color())
     if "accuracy" in run.metrics:
         axes.plot(errors.index[-1], 100 * (1 - run.metrics["accuracy"]), "o", color=line.get_color(), clip_on=False)
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG. Raises PipelineError if the operating system refuses."""
-    write_figure(figure, path)

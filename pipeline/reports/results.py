@@ -1,13 +1,11 @@
 """The results of all models beside their references, as a table."""
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from tabulate import tabulate
 
 from pipeline.config import Config, ModelSetup
-from pipeline.formats import write_csv
 from pipeline.lineage import dvc, git
 from pipeline.lineage.artifacts import Entries, trained_weights, workspace
 from pipeline.lineage.provenance import load_training, of_entries
@@ -32,11 +30,6 @@ def collect(config: Config) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def save(table: pd.DataFrame, path: Path) -> None:
-    """Write the table as CSV."""
-    write_csv(table, path)
-
-
 def show(table: pd.DataFrame) -> str:
     """The table as Markdown: shares in per cent, times in seconds, a dash where a value is missing."""
     alignment = [*["left"] * 3, *["right"] * 6]
@@ -55,7 +48,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         row["recipe"],
         f"{known['wrong']} of {known['examples']}",
         known["accuracy"],
-        f"{row['worst_class']}: {accuracy.text(row['worst_class_accuracy'], decimals=1)}",
+        f"`{row['worst_class']}` {accuracy.text(row['worst_class_accuracy'], decimals=1)}",
         known.get("certified_steps", "-"),
         accuracy.text(row["reference"], decimals=2) if not pd.isna(row["reference"]) else "-",
         "-" if pd.isna(row["seconds"]) else metric("training_seconds").text(row["seconds"], decimals=1),

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.figure import write_figure
 from pipeline.lineage.provenance import Provenance
-from pipeline.lineage.snapshot import RunSummary
+from pipeline.lineage.snapshot import NO_HISTORY, RunSummary
 from pipeline.reports import compare, curves, significance
 
 PICTURE = Path("curves.png")
@@ -274,5 +275,6 @@ def test_the_picture_has_a_panel_for_each_group_and_a_line_for_each_run(split: s
 
 def test_a_picture_is_saved_as_png(tmp_path: Path) -> None:
     history = pd.DataFrame({"loss": [1.0]}, index=[10])
-    curves.save(curves.plot([[a_run("costs $1 and $2"), a_run("no accuracy", history=history)]]), tmp_path / "a.png")
+    runs = a_run("costs $1 and $2"), a_run("no accuracy", history=history), a_run("no history", history=NO_HISTORY)
+    write_figure(curves.plot([[*runs]]), tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")

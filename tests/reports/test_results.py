@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from pipeline import config
+from pipeline.formats import write_csv
 from pipeline.reports import results
 from tests.harness import project
 
@@ -27,13 +28,13 @@ TABLE = pd.DataFrame(
 MARKDOWN = """\
 | model         | dataset    | recipe   |            wrong |   accuracy |   worst class |       proven to |   reference |   training |
 |:--------------|:-----------|:---------|-----------------:|-----------:|--------------:|----------------:|------------:|-----------:|
-| bits-lstm24   | bits-20    | fast     | 526 of 1,038,576 |    99.949% |      20: 0.0% | 8,304,947 steps |      99.70% |     11.3 s |
-| mnist-lstm128 | uci-digits | fast     |      20 of 1,797 |    98.887% |      8: 94.4% |               - |           - |          - |"""
+| bits-lstm24   | bits-20    | fast     | 526 of 1,038,576 |    99.949% |     `20` 0.0% | 8,304,947 steps |      99.70% |     11.3 s |
+| mnist-lstm128 | uci-digits | fast     |      20 of 1,797 |    98.887% |     `8` 94.4% |               - |           - |          - |"""
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    results.save(TABLE, tmp_path / "results" / "fast.csv")
+    write_csv(TABLE, tmp_path / "results" / "fast.csv")
     return tmp_path
 
 
