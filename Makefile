@@ -22,7 +22,7 @@ repro: $(STAMP) identity  ## set up .venv, run every stage that is not up to dat
 	pipeline results
 	-pipeline track
 
-setup: $(STAMP)  ## set up .venv alone, in a minute
+setup: $(STAMP)  ## set up .venv alone, in half a minute
 
 identity:
 	@git config user.name >/dev/null && git config user.email >/dev/null || echo "note: git has no user.name or user.email, \

@@ -28,14 +28,14 @@ def workers(full: bool) -> dict[str, Any]:
         set_params(clone, {f"{recipe}.epochs": 1, "tasks.bits.generate.length": LENGTH})
         run([*DVC, "repro", stage("split", "mnist"), stage("export", BITS)], clone)
         choices: dict[str, list[str]] = {"without Ray": []}
-        choices |= {f"{number} workers": ["--workers", str(number)] for number in (1, 2)}
+        choices |= {name: ["--workers", name[0]] for name in ("1 worker", "2 workers")}
         steps = interleaved({name: partial(_steps, clone, words) for name, words in choices.items()}, repeats)
         seconds = interleaved({name: partial(_seconds, clone, words) for name, words in choices.items()}, repeats)
     return {
         "steps_per_second": steps,
-        "steps: 2 workers / 1": ratio(steps["2 workers"], steps["1 workers"]),
+        "steps: 2 workers / 1": ratio(steps["2 workers"], steps["1 worker"]),
         "evaluation_seconds": seconds,
-        "evaluation: 1 worker / 2": ratio(seconds["1 workers"], seconds["2 workers"]),
+        "evaluation: 1 worker / 2": ratio(seconds["1 worker"], seconds["2 workers"]),
     }
 
 

@@ -68,7 +68,7 @@ def lengths() -> str:
     rows = [
         ["1 to 19, all strings", "100.000%" if not metrics["wrong_shorter"] else f"{metrics['wrong_shorter']} wrong"]
     ]
-    rows.append([f"20, the {metrics['examples']:,} strings that did not train", f"{metrics['accuracy']:.3%}"])
+    rows.append([f"20, the {metrics['examples']:,} strings that training did not use", f"{metrics['accuracy']:.3%}"])
     rows += [[f"{bits:,}, random strings", f"{metrics[f'accuracy_{bits}_bits']:.3%}"] for bits in (100, 1000, 10_000)]
     rows.append([f"up to {metrics['certified_steps']:,}, all strings", "proven"])
     return _table(["bits", "right"], rows)
