@@ -54,6 +54,13 @@ class ModelParams(Section):
             raise ValueError(f"the recipe {counting[0]} reads a count from the cell state; use cell: lstm")
         return self
 
+    @model_validator(mode="after")
+    def _first_recurrent_weights_are_those_of_an_lstm(self) -> "ModelParams":
+        recipe = self.recipes.get(self.recipe)
+        if recipe and self.network.cell != "lstm" and (recipe.init.recurrent, recipe.init.forget_bias) != ("keras", 1):
+            raise ValueError(f"the recipe {self.recipe} sets init.recurrent or init.forget_bias; use cell: lstm")
+        return self
+
 
 class TaskParams(Section):
     """What `generate` and `split` of one task take."""

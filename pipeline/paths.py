@@ -95,9 +95,9 @@ class ModelPaths:
         """What is known of the training that made these weights, in the repository's logs."""
         return repository() / LOGS / self.name / f"{weights_md5}.json"
 
-    def evaluation(self, onnx_md5: str, examples_md5: str) -> Path:
+    def evaluation(self, fingerprint: str) -> Path:
         """Where the chunks of an evaluation that has not ended are."""
-        return CHECKPOINTS / f"evaluate-{self.name}-{onnx_md5[:7]}-{examples_md5[:7]}"
+        return CHECKPOINTS / f"evaluate-{self.name}-{fingerprint[:14]}"
 
     def events(self, fingerprint: str) -> Path:
         """Where TensorBoard's files of one training are, in the repository's logs."""

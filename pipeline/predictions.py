@@ -151,7 +151,7 @@ class Predictions:
     def __add__(self, other: "Predictions") -> "Predictions":
         """Those of two chunks, in their order; at most a million predictions are kept, the totals are those of all."""
         more = max(0, KEPT - len(self.targets))
-        pairs = ((name, getattr(self, name), getattr(other, name)[:more]) for name in ROWS)
+        pairs = ((name, getattr(self, name)[:KEPT], getattr(other, name)[:more]) for name in ROWS)
         rows: dict[str, Any] = {name: np.concatenate([ours, theirs]) for name, ours, theirs in pairs}
         return replace(self, totals=self.totals + other.totals, **rows)
 

@@ -33,9 +33,9 @@ class Init(Section):
     kernel: Literal["glorot-uniform", "normal", "truncated-normal"] = "glorot-uniform"
     stddev: Annotated[float, Field(gt=0, le=100)] | None = None  # of the two normal distributions
     bias: Value | Literal["normal"] = 0.0  # a constant, or drawn like the kernel
-    # Of the recurrent layers. tensorflow-1: both kernels as one, uniform within sqrt(3 / (features + units)).
+    # Of an LSTM, both. tensorflow-1: both kernels as one, uniform within sqrt(3 / (features + units)).
     recurrent: Literal["keras", "tensorflow-1", "zeros"] = "keras"
-    forget_bias: Value = 1.0  # of an LSTM
+    forget_bias: Value = 1.0
 
     @model_validator(mode="after")
     def _stddev_belongs_to_normal(self) -> "Init":
@@ -50,7 +50,7 @@ class Augment(Section):
     """How far each image is transformed at random, every time that it is drawn: up to these values, either way."""
 
     rotation: Annotated[float, Field(ge=0, le=180)]  # degrees
-    scale: Annotated[float, Field(ge=0, lt=1)]  # of each side: 0.1 makes it up to 10 % longer or shorter
+    scale: Annotated[float, Field(ge=0, lt=1)]  # of each side: 0.1 reads a part that is up to 10 % longer or shorter
     shear: Annotated[float, Field(ge=0, lt=1)]  # columns that a row moves for each row below the centre
     shift: Annotated[float, Field(ge=0, le=1000)]  # pixels
     elastic: Annotated[float, Field(ge=0, le=1000)] = 0.0  # pixels: standard deviation of a smooth random displacement
@@ -89,6 +89,8 @@ class Recipe(Section):
     def _one_length(self) -> "Recipe":
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("a recipe needs steps or epochs, and not both")
+        if self.order == "walk" and self.epochs:
+            raise ValueError("a walk has no epochs, since it reads the text from new beginnings; give it steps")
         return self
 
     @model_validator(mode="after")

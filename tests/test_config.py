@@ -10,7 +10,7 @@ from pipeline.recipe import Recipe
 from tests.harness import project
 
 PUBLISHED = {"bits-lstm24", "mnist-lstm256x2", "mnist-lstm128", "fable-lstm512x2", "fable-lstm512"}
-BITS = "models.bits-lstm24"
+BITS, FABLE = "models.bits-lstm24", "models.fable-lstm512"
 
 
 @pytest.fixture
@@ -251,6 +251,21 @@ def test_a_count_needs_the_cell_state_of_an_lstm(folder: Path) -> None:
     project.change(folder, f"{BITS}.network.cell", "gru")
     with pytest.raises(PipelineError, match=r"params\.yaml: models\.bits-lstm24: .*the recipe fast reads a count from"):
         config.load()
+
+
+def test_only_an_lstm_takes_first_recurrent_weights_and_a_forget_bias(folder: Path) -> None:
+    project.change(folder, f"{FABLE}.network.cell", "gru")
+    config.load()
+    project.change(folder, f"{FABLE}.recipe", "published")
+    with pytest.raises(
+        PipelineError, match=r"the recipe published sets init\.recurrent or init\.forget_bias; use cell"
+    ):
+        config.load()
+
+
+def test_a_walk_has_steps() -> None:
+    with pytest.raises(ValueError, match="a walk has no epochs"):
+        Recipe(order="walk", epochs=3, batch_size=20, log_every=1, learning_rate=0.1)
 
 
 def test_a_recipe_has_steps_or_epochs(folder: Path) -> None:

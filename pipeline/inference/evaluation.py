@@ -4,6 +4,7 @@ A chunk depends on no other, so an evaluation goes on where it was stopped, and 
 """
 
 import hashlib
+import inspect
 import io
 import shutil
 from dataclasses import replace
@@ -18,7 +19,7 @@ from tqdm import tqdm
 from pipeline import manifest, tasks
 from pipeline.dataset import DatasetInfo, Examples, Model, binary, load_examples, load_info, numbers
 from pipeline.errors import PipelineError
-from pipeline.files import damaged, md5, write_bytes
+from pipeline.files import damaged, md5, md5_of, write_bytes
 from pipeline.inference.onnx_session import Session, batches
 from pipeline.paths import ModelPaths, TaskPaths, repro
 from pipeline.predictions import ROWS, Predictions, Totals, in_parallel
@@ -94,7 +95,11 @@ def open_evaluation(paths: ModelPaths, task: TaskPaths) -> tuple[Examples, Sessi
     session = Session(paths.onnx, again, threads=1)  # of a batch: batches are predicted side by side
     if not session.is_of(info):
         raise damaged(paths.onnx, again, f"it is of other data than {task.info}")
-    return replace(examples, info=info), session, Store(paths.evaluation(md5(paths.onnx), md5(task.examples)))
+    # What has been counted by other code is counted again.
+    deciding = (Examples, Session, Predictions, Store, tasks.load(task.name).features)
+    code = sorted({str(inspect.getsourcefile(each)) for each in deciding})
+    fingerprint = md5_of("".join(md5(path) for path in (paths.onnx, task.examples, *map(Path, code))).encode())
+    return replace(examples, info=info), session, Store(paths.evaluation(fingerprint))
 
 
 def predict_split(model: Model, task: tasks.Task, examples: Examples, store: Store | None = None) -> Predictions:

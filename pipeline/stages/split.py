@@ -8,7 +8,8 @@ import numpy as np
 from pipeline import manifest
 from pipeline.config import TaskSetup
 from pipeline.dataset import SPLITS, Examples, save_examples
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, shortened
+from pipeline.files import fits
 
 
 def run(task: TaskSetup) -> None:
@@ -30,6 +31,16 @@ def check(examples: Examples, raw: Path) -> None:
     training split or the evaluated split is empty, or if an example is in two splits.
     """
     info, encoded, targets = examples.info, examples.encoded, examples.targets
+    if encoded.ndim != 2 or encoded.dtype.kind not in "biuf" or targets.ndim != 1 or targets.dtype.kind not in "iu":
+        raise PipelineError(
+            f"{raw}: the codes are {encoded.dtype} {encoded.shape} and the targets {targets.dtype} {targets.shape}; "
+            "expected numbers (examples, code) and integers (examples,); fix the task's split function."
+        )
+    if not fits(info.class_names, list[str]) or len({*info.class_names}) < len(info.class_names):
+        raise PipelineError(
+            f"{raw}: class_names are {shortened(str(info.class_names), 200)}, expected texts, each once; fix the "
+            "task's split function."
+        )
     if unknown := [split for split in info.splits if split not in SPLITS]:
         raise PipelineError(f"{raw}: the split {unknown[0]!r} is none of {', '.join(SPLITS)}; rename it.")
     for split in ("train", info.eval_split):

@@ -54,6 +54,11 @@ def run(setup: ModelSetup, on_report: OnReport = lambda row: None) -> dict[str, 
         seconds = training.fit()
         if workers.number > 1:
             workers.require_equal(training.model.get_weights())
+    except tf.errors.ResourceExhaustedError:
+        raise PipelineError(
+            f"{setup.name}: the device has too little memory for this training; lower the recipe's batch_size, or use "
+            "fewer units."
+        ) from None
     except (tf.errors.OpError, LostError) as error:
         if workers.number == 1:
             raise

@@ -133,9 +133,9 @@ def from_environment(recipe: Recipe) -> Workers:
         kind, index = content["task"]["type"], content["task"]["index"]
         if not re.fullmatch("[0-9]{1,9}", str(index)):
             raise ValueError("the index of its task is not a whole number")
-        index = int(index) + (len(chiefs) if kind == "worker" else 0)
-        if kind not in ("chief", "worker") or index >= len(addresses):
+        if kind not in ("chief", "worker") or int(index) >= len(content["cluster"].get(kind, [])):
             raise ValueError("its task is none of its cluster's workers")
+        index = int(index) + (len(chiefs) if kind == "worker" else 0)
     except (ValueError, RecursionError) as error:
         why = "it is nested too deeply" if isinstance(error, RecursionError) else error
         raise PipelineError(

@@ -38,6 +38,31 @@ def test_invalid_examples_are_refused(broken: Examples, sentence: str) -> None:
         split.check(broken, Path("raw"))
 
 
+CODES, TARGETS = np.zeros((3, 2)), np.array([0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("encoded", "targets"),
+    [
+        (CODES, TARGETS.astype(float)),
+        (CODES, TARGETS[:, None]),
+        (CODES[:, 0], TARGETS),
+        (CODES[..., None], TARGETS),
+        (CODES.astype(str), TARGETS),
+    ],
+)
+def test_arrays_of_another_kind_or_shape_are_refused(encoded: np.ndarray, targets: np.ndarray) -> None:
+    with pytest.raises(PipelineError, match=r"raw: the codes are .*; expected numbers \(examples, code\) and integers"):
+        split.check(Examples(info_of(train=1, test=2), encoded, targets), Path("raw"))
+
+
+@pytest.mark.parametrize("names", [["a", "a", "b"], [0, 1, 2], [np.int64(0), np.int64(1), np.int64(2)]])
+def test_class_names_are_texts_each_once(names: list[str]) -> None:
+    made = examples([0, 1, 2], train=1, test=2)
+    with pytest.raises(PipelineError, match=r"raw: class_names are .*, expected texts, each once; fix the"):
+        split.check(replace(made, info=replace(made.info, class_names=names)), Path("raw"))
+
+
 @pytest.mark.parametrize("sizes", [None, np.array([1, 1]), np.array([1, 1, 0, 0]), np.array([0, 3, 0])])
 def test_an_implicit_split_needs_the_sizes_of_its_classes(sizes: np.ndarray | None) -> None:
     made = examples([1, 1], [1, 2], train=2, test=2)

@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.dataset import DatasetInfo, Examples
 from pipeline.errors import PipelineError
-from pipeline.predictions import Predictions
+from pipeline.predictions import ROWS, Predictions
 from pipeline.tasks.fable import features
 from pipeline.tasks.fable.data import Data, tokenize
 from pipeline.tasks.fable.evaluation import Evaluation, plot_errors
@@ -73,6 +74,16 @@ def test_the_ceiling_is_the_best_that_the_contexts_allow(
 def test_the_ceiling_counts_a_context_with_two_followers(tmp_path: Path) -> None:
     # "a b c" is followed by d, e, d: one of nine windows must be missed.
     assert ceiling(generate_and_split(tmp_path, "a b c d a b c e a b c d")) == 8 / 9
+
+
+def test_what_an_evaluation_does_not_keep_counts_too(tmp_path: Path) -> None:
+    examples = generate_and_split(tmp_path, "a b c d a b c e a b c d")
+    wrong = (examples.targets + 1) % len(examples.info.class_names)
+    whole = predictions(examples, wrong)
+    kept = replace(whole, **{name: getattr(whole, name)[:3] for name in ROWS})  # as of a very long story
+    metrics, figure = evaluation.evaluate(examples, kept, FunctionModel())
+    assert metrics["ceiling"] == 8 / 9
+    assert figure.get_suptitle().startswith("story: 9 of 9 words wrong")
 
 
 def test_a_million_words_work(tmp_path: Path) -> None:

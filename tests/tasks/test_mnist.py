@@ -86,6 +86,17 @@ def test_keras_cache_gives_mnist(tmp_path: Path) -> None:
     assert (tmp_path / "raw" / "t10k-images-idx3-ubyte").read_bytes() == datasets.mnist()["t10k-images-idx3-ubyte"]
 
 
+def test_a_damaged_keras_cache_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cache = tmp_path / "keras" / "datasets"
+    cache.mkdir(parents=True)
+    np.savez_compressed(cache / "mnist.npz", allow_pickle=False, x_train=np.arange(1000))
+    whole = (cache / "mnist.npz").read_bytes()
+    for place in range(40, len(whole) - 100, 17):
+        (cache / "mnist.npz").write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        assert idx_files._find([]) is None
+    assert f"could not read {cache / 'mnist.npz'}" in caplog.text
+
+
 @pytest.fixture
 def mirror(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     folder = tmp_path / "mirror"

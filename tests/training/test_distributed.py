@@ -150,6 +150,10 @@ def test_tf_config_names_the_workers(
         (json.dumps({"cluster": WORKER["cluster"]}), "(its values have other names or types)"),
         (json.dumps(WORKER | {"task": [1]}), "(its values have other names or types)"),
         (json.dumps(WORKER | {"task": {"type": "worker", "index": 2}}), "its task is none of its cluster's workers"),
+        (
+            json.dumps({"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": {"type": "chief", "index": 1}}),
+            "its task is none of its cluster's workers",
+        ),
         (json.dumps(WORKER | {"task": {"type": "ps", "index": 0}}), "its task is none of its cluster's workers"),
         (json.dumps(WORKER).replace('"b:1"', ", ".join(f'"b:{i}"' for i in range(1, 10))), "10 workers cannot share"),
         (json.dumps(WORKER).replace('"b:1"', '"a:1"'), "an address is there twice"),

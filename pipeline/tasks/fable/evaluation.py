@@ -27,7 +27,7 @@ class Evaluation(evaluation.Evaluation):
         ceiling: the accuracy of predicting the most frequent follower of each context, which no model can exceed.
         test_perplexity: e to the mean cross-entropy per token; beside it that of a Kneser-Ney model, which only counts.
         """
-        metrics = {"ceiling": _ceiling(predictions)}
+        metrics = {"ceiling": _ceiling(*examples.split(examples.info.eval_split))}
         if examples.info.splits.get("test"):
             metrics |= _on_test_split(examples, model)
         return metrics, plot_errors(predictions)
@@ -45,12 +45,12 @@ class Evaluation(evaluation.Evaluation):
         return f"[{words}] -> predicted [{info.class_names[predicted]}], target [{info.class_names[target]}]"
 
 
-def _ceiling(predictions: Predictions) -> float:
-    contexts = np.unique(predictions.encoded, axis=0, return_inverse=True)[1].ravel()
-    pairs, counts = np.unique(np.column_stack([contexts, predictions.targets]), axis=0, return_counts=True)
-    best = np.zeros(len(predictions.targets), np.int64)
+def _ceiling(windows: np.ndarray, targets: np.ndarray) -> float:
+    contexts = np.unique(windows, axis=0, return_inverse=True)[1].ravel()
+    pairs, counts = np.unique(np.column_stack([contexts, targets]), axis=0, return_counts=True)
+    best = np.zeros(len(targets), np.int64)
     np.maximum.at(best, pairs[:, 0], counts)
-    return float(best.sum() / len(predictions.targets))
+    return float(best.sum() / len(targets))
 
 
 def _on_test_split(examples: Examples, model: Model) -> dict[str, float]:
@@ -84,7 +84,7 @@ def plot_errors(predictions: Predictions) -> "Figure":
         if target is not None:
             axes.text(start, row + 0.42, target, color="#1e8449", family="monospace", fontsize=10, va="baseline")
     figure.suptitle(
-        f"{predictions.info.dataset}: {predictions.wrong.sum()} of {len(predictions.targets)} words wrong"
+        f"{predictions.info.dataset}: {predictions.totals.wrong} of {predictions.totals.examples} words wrong"
         " (red: predicted, green: the story)",
         fontsize=12,
     )
