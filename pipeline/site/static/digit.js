@@ -23,13 +23,10 @@ export async function digitTab(main, { values: given, update, load, chooseModel,
   let cursor = null; // where the keyboard draws from; null until an arrow key is pressed
   const pen = pad.getContext("2d", { willReadFrequently: true });
 
-  function clear() {
+  /** The strokes alone. */
+  function ink() {
     pen.fillStyle = "#ffffff";
     pen.fillRect(0, 0, PAD, PAD);
-  }
-
-  function paint() {
-    clear();
     Object.assign(pen, { strokeStyle: "#000000", fillStyle: "#000000", lineWidth: PEN, lineCap: "round", lineJoin: "round" });
     for (const [first, ...others] of strokes) {
       pen.beginPath();
@@ -37,15 +34,22 @@ export async function digitTab(main, { values: given, update, load, chooseModel,
       for (const point of others.length ? others : [first]) pen.lineTo(...point);
       pen.stroke();
     }
+  }
+
+  /** Where the keyboard draws from. */
+  function mark() {
+    if (!cursor || document.activeElement !== pad) return;
+    Object.assign(pen, { strokeStyle: "#1a5fb4", lineWidth: 2 });
+    pen.strokeRect(cursor[0] - PEN / 2, cursor[1] - PEN / 2, PEN, PEN);
+  }
+
+  function paint() {
+    ink();
     const { data } = pen.getImageData(0, 0, PAD, PAD);
     const read = values.pixels && pixelsOf(values.pixels);
     image = strokes.length ? imageOfDrawing(data, PAD, PAD) : read || null;
     said = image && image === read ? "Read from a picture." : "";
-    if (cursor && document.activeElement === pad) {
-      pen.strokeStyle = "#1a5fb4";
-      pen.lineWidth = 2;
-      pen.strokeRect(cursor[0] - PEN / 2, cursor[1] - PEN / 2, PEN, PEN);
-    }
+    mark();
     return render();
   }
 
@@ -125,9 +129,11 @@ export async function digitTab(main, { values: given, update, load, chooseModel,
     const to = cursor.map((each, i) => Math.min(Math.max(each + move[i], 0), PAD));
     if (event.shiftKey) strokes.at(-1)?.at(-1)?.join() === cursor.join() ? strokes.at(-1).push(to) : strokes.push([cursor, to]);
     cursor = to;
-    event.shiftKey ? drawn() : paint();
+    if (event.shiftKey) return drawn();
+    ink();
+    mark();
   });
-  pad.addEventListener("blur", () => cursor && paint()); // without the cursor
+  pad.addEventListener("blur", ink);
 
   async function photo(file) {
     if (!file) return;
@@ -145,7 +151,7 @@ export async function digitTab(main, { values: given, update, load, chooseModel,
       [image, said] = [null, error.message];
     }
     strokes = [];
-    clear();
+    ink();
     Object.assign(values, { drawing: undefined, step: undefined, pixels: image ? textOf(image) : undefined });
     update(values);
     return render();

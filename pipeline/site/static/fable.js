@@ -7,7 +7,7 @@ const MORE = 60; // words that a click adds
 const LONGEST = 2000; // words of a story
 const UNSURE = 0.1; // of the second most probable word: the network is not certain
 // A Chinese character, a word, or a mark, as tasks/fable/data.py has them.
-const LETTER = "(?:(?!\\p{Script=Han})[\\p{L}\\p{M}\\p{N}_])";
+const LETTER = "(?:(?!\\p{Script=Han})[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\u200c\\u200d])";
 const TOKEN = new RegExp(`\\p{Script=Han}|${LETTER}+(?:['’-]${LETTER}+)*|[^\\s]`, "gu");
 
 export async function fableTab(main, { values: given, update, load, chooseModel }) {
