@@ -8,6 +8,7 @@ import errno
 import io
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -30,7 +31,8 @@ LIBRARIES = ("ray", "tensorflow", "keras", "numpy", "dvc", "onnxruntime")
 OWN = ("RAY_", "TUNE_", "DVC_", "GIT_", "PIPELINE_", "PYTHONPATH", "OMP_NUM_THREADS", "TF_USE_LEGACY_KERAS")
 FULL = os.strerror(errno.ENOSPC)
 LEAVES = 10  # seconds that a node takes to leave the cluster
-DVC_FAILS = 251  # the smallest status of a DVC command that failed
+DVC_FAILS, INTERRUPTED = 251, 252  # the smallest status of a DVC command that failed, and that of Ctrl-C
+KILLED = re.compile(r", exited with (-\d+|129|1[3-9]\d|2[0-4]\d|250)\b")  # a signal, as bash says it, or 128 more
 RUNNING, FINISHED, STOPPED, FAILED = "running", "finished", "stopped", "failed"
 
 
@@ -104,8 +106,9 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _end(self, status: int) -> dict[str, Any]:
-        # DVC ends with 255 where a stage fails, and its error says which signal ended one.
-        if status < 0 or 128 < status < DVC_FAILS or ", exited with -" in _errors(self._log):
+        # DVC ends with 255 where a stage fails, and its error says if a signal ended one.
+        killed = status < 0 or 128 < status < DVC_FAILS or status == INTERRUPTED
+        if killed or KILLED.search(_errors(self._log)):
             raise RuntimeError(f"the stages were killed (status {status})")  # Ray starts the trial again
         if status:
             if fault := node_fault(self._log):

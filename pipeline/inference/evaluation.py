@@ -96,9 +96,9 @@ def open_evaluation(paths: ModelPaths, task: TaskPaths) -> tuple[Examples, Sessi
     if not session.is_of(info):
         raise damaged(paths.onnx, again, f"it is of other data than {task.info}")
     # What has been counted by other code is counted again.
-    deciding = (Examples, Session, Predictions, Store, tasks.load(task.name).features)
-    code = sorted({str(inspect.getsourcefile(each)) for each in deciding})
-    fingerprint = md5_of("".join(md5(path) for path in (paths.onnx, task.examples, *map(Path, code))).encode())
+    code = [Path(str(inspect.getsourcefile(each))) for each in (Examples, Session, Predictions, Store)]
+    files = [paths.onnx, task.examples, *code, Path(tasks.__file__).parent / task.name / "features.py"]
+    fingerprint = md5_of("".join(map(md5, files)).encode())
     return replace(examples, info=info), session, Store(paths.evaluation(fingerprint))
 
 
@@ -179,13 +179,12 @@ def _of_trained(model: Model, functions: Functions, examples: Examples) -> Total
     return sum((Totals(by_length=by_length) for *_, by_length in found), Totals())
 
 
-def accuracy(onnx: Path, paths: TaskPaths) -> float:
+def accuracy(session: Session, paths: TaskPaths) -> float:
     """The accuracy of any exported model on the evaluated split of a task.
 
     Raises ValueError if the model expects another shape or predicts other classes.
     """
     examples = load_examples(paths)
-    session = Session(onnx, "pipeline track", threads=1)
     if not session.is_of(examples.info):
         shape, classes = examples.info.shape, len(examples.info.class_names)
         raise ValueError(f"the model has {session.classes} classes; the data have {classes} and examples of {shape}")

@@ -69,8 +69,8 @@ def _data(info: DatasetInfo) -> list[str]:
 
 
 def _figures(known: dict[str, Any]) -> str:
-    # The values have their units.
-    titles = {fact: fact.title.replace("_", " ").removesuffix(" seconds").removesuffix(" mib") for fact in facts(known)}
+    units = {"s": " seconds", "MiB": " mib"}  # which the values have
+    titles = {fact: fact.title.replace("_", " ").removesuffix(units.get(fact.unit, "")) for fact in facts(known)}
     rows = [(titles[fact], fact.text(value)) for fact, value in facts(known).items()]
     return tabulate(rows, ["metric", "value"], "pipe", colalign=("left", "right"), disable_numparse=True)
 

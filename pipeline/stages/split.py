@@ -36,7 +36,7 @@ def check(examples: Examples, raw: Path) -> None:
             f"{raw}: the codes are {encoded.dtype} {encoded.shape} and the targets {targets.dtype} {targets.shape}; "
             "expected numbers (examples, code) and integers (examples,); fix the task's split function."
         )
-    if not fits(info.class_names, list[str]) or len({*info.class_names}) < len(info.class_names):
+    if not fits([*info.class_names], list[str]) or len({*info.class_names}) < len(info.class_names):
         raise PipelineError(
             f"{raw}: class_names are {shortened(str(info.class_names), 200)}, expected texts, each once; fix the "
             "task's split function."

@@ -24,6 +24,7 @@ from pipeline.dataset import DatasetInfo, load_examples
 from pipeline.errors import PipelineError
 from pipeline.files import load_json, md5
 from pipeline.inference import evaluation
+from pipeline.inference.onnx_session import Session
 from pipeline.inference.predict import DEFAULT
 from pipeline.lineage.artifacts import Artifacts
 from pipeline.lineage.provenance import Provenance
@@ -193,11 +194,13 @@ def _champion(client: "MlflowClient", model: str, version: str, examples_md5: st
         package = download_artifacts(str(champion.source), dst_path=folder, tracking_uri=uri, registry_uri=uri)
         onnx = ModelPaths(model).onnx.name
         try:
-            return Champion(name, evaluation.accuracy(next(Path(package).rglob(onnx), Path(package, onnx)), task))
+            session = Session(next(Path(package).rglob(onnx), Path(package, onnx)), "pipeline track", threads=1)
         except PipelineError:
             raise PipelineError(
                 f"the files of the champion, {model} {name}, are incomplete or damaged; restore MLflow's artifacts, or "
-                f"remove its alias in MLflow."
+                "remove its alias in MLflow."
             ) from None
+        try:
+            return Champion(name, evaluation.accuracy(session, task))
         except ValueError:  # other shapes or classes
             return Champion(name, None)

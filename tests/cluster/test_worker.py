@@ -34,10 +34,19 @@ ERROR = (
     [
         (255, f"error: training diverged; lower learning_rate.\n{ERROR} 2\n", False),
         (255, f"{ERROR} -9\n", True),
+        (255, f"{ERROR} 137\n", True),
+        (252, "ERROR: interrupted by the user\n", True),
         (-9, "Running stage 'train@bits-lstm24':\n", True),
         (137, "Running stage 'train@bits-lstm24':\n", True),
     ],
-    ids=["failed", "a stage was killed", "dvc was killed", "its shell was killed"],
+    ids=[
+        "failed",
+        "a stage was killed",
+        "and its shell is dash",
+        "dvc was interrupted",
+        "dvc was killed",
+        "its shell was killed",
+    ],
 )
 def test_only_stages_that_were_killed_run_again(tmp_path: Path, status: int, log: str, killed: bool) -> None:
     trial = object.__new__(worker.Trial)

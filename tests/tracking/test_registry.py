@@ -25,6 +25,7 @@ from mlflow.exceptions import MlflowException
 from pipeline import config
 from pipeline.files import md5, parse_yaml
 from pipeline.inference import evaluation, predict
+from pipeline.inference.onnx_session import Session
 from pipeline.lineage.artifacts import workspace
 from pipeline.paths import ModelPaths, TaskPaths
 from pipeline.stages import evaluate, export, generate, split, train
@@ -282,7 +283,8 @@ def test_on_other_test_data_the_champion_is_measured_again(
     promote()
     track(folder, monkeypatch)
     promote()
-    measured = evaluation.accuracy(package(client, "1") / f"data/{MODEL}/model.onnx", TaskPaths("bits", folder))
+    session = Session(package(client, "1") / f"data/{MODEL}/model.onnx", "")
+    measured = evaluation.accuracy(session, TaskPaths("bits", folder))
     assert verdict(client, "2")["champion"] == {"name": "version 1", "accuracy": measured}
     assert measured != accuracy(variant("first"))
     assert champion(client) == "2"
