@@ -94,7 +94,8 @@ def _record(client: "MlflowClient", artifacts: Artifacts, config: Config, record
     trained = artifacts.task.name, artifacts.model, artifacts.weights_md5
     known = recorded.get(trained)
     run = record(client, artifacts, config.model(artifacts.model).params.gate, known=known).run
-    recorded[trained] = run
+    if known is None:
+        recorded[trained] = client.get_run(run.info.run_id)  # with all that was written
     return f"{'recorded' if known is None else 'up to date:'} {run.info.run_name}"
 
 
