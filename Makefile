@@ -9,6 +9,10 @@ ifneq ($(shell test -x .venv/bin/python && cat .venv/.from-* 2>/dev/null | sort 
 MOVED := moved
 endif
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# macOS has make 3.81, which runs a simple line with the PATH from before, unless the shell is not the default one.
+ifeq ($(shell uname),Darwin)
+SHELL := /bin/bash
+endif
 export MLFLOW_DISABLE_TELEMETRY := true
 export ORT_DISABLE_TELEMETRY := 1
 

@@ -154,6 +154,11 @@ def install_uv() -> str:
     done = run([str(PYTHON), "-m", "pip", "install", *options, "-r", str(UV_LOCK)])
     if done.returncode == 0 and path.exists():
         return str(path)
+    if "CERTIFICATE_VERIFY_FAILED" in printed(done):
+        raise SetupError(
+            "pip does not know the certificate of its package index, as behind a proxy that has its own; name the file "
+            "with the proxy's certificate in PIP_CERT."
+        )
     if "Retrying" in printed(done):  # pip's word for an index that does not answer
         raise SetupError(
             "pip gets no answer from its package index; connect to the network, or name a mirror in PIP_INDEX_URL. "

@@ -456,6 +456,7 @@ def test_a_line_that_is_too_long_is_an_invalid_input_in_its_place(exported: Path
     assert len(second["error"]) < 300
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS limits no address space")
 def test_a_line_without_end_is_refused_before_it_fills_the_memory(exported: Path) -> None:
     command = f"(yes 01 | tr -d '\\n') 2>/dev/null | {sys.executable} -m pipeline predict bits-lstm24 -"
     code = "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))"

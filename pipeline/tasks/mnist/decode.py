@@ -7,6 +7,7 @@ Writes a line of JSON, and then the bytes of the pixels: {"mode": "RGB", "RGBA" 
 picture can't be read, the line is {"problem": the sentence that says why, after the name of the file}.
 """
 
+import contextlib
 import io
 import json
 import logging
@@ -76,7 +77,8 @@ def main() -> None:
     """Read standard input, write standard output; what libraries say of damage is dropped."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-    resource.setrlimit(resource.RLIMIT_AS, (GIGABYTES << 30, GIGABYTES << 30))
+    with contextlib.suppress(ValueError):  # macOS refuses it, and so does Linux above a limit that is set already
+        resource.setrlimit(resource.RLIMIT_AS, (GIGABYTES << 30, GIGABYTES << 30))
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     warnings.simplefilter("ignore")
     try:
