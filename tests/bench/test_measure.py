@@ -56,10 +56,10 @@ def test_the_report_says_by_which_power_a_cost_grows(tmp_path: Path) -> None:
     for each in costs[1:]:  # one model has none to compare with
         each["compare"] = {"seconds": 3.0, "mib": 300.0}
     rows = [{"size": size, "costs": each} for size, each in zip((1, 10, 16), costs, strict=True)]
-    assert report.growth(rows, "track", "seconds") == pytest.approx(0.5)
+    assert report.growth(rows, "track", "seconds") == pytest.approx(np.log(3.2) / np.log(1.6))
     report.write({"machine": "a machine", "scale": {"models": rows}}, tmp_path)
     lines = [" ".join(line.split()) for line in (tmp_path / "README.md").read_text().splitlines()]
-    assert "| track, 1 to 16 models | 2.0 to 8.0 | 0.50 | 200 to 200 |" in lines
+    assert "| track, 1 to 16 models | 2.0 to 8.0 | 2.47 | 200 to 200 |" in lines
     assert "| compare, 10 to 16 models | 3.0 to 3.0 | 0.00 | 300 to 300 |" in lines
     assert (tmp_path / "scale.png").read_bytes().startswith(b"\x89PNG")
 

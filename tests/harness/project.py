@@ -39,7 +39,9 @@ def make(folder: Path, models: Sequence[str] = MODELS) -> Path:
     (folder / ".dvc" / ".gitignore").write_text("/cache\n/tmp\n")
     write(folder, tiny(read(ROOT), models))
     run(folder, "git", "init", "--quiet")
-    for key, value in {"user.name": "t", "user.email": "t@example.org"}.items():  # DVC's experiments are commits
+    # DVC's experiments are commits. Who signs commits does so in the global settings.
+    settings = {"user.name": "t", "user.email": "t@example.org", "commit.gpgsign": "false", "tag.gpgsign": "false"}
+    for key, value in settings.items():
         run(folder, "git", "config", key, value)
     commit(folder, "tiny")
     return folder
@@ -92,7 +94,8 @@ def change(folder: Path, key: str, value: Any) -> None:
 def commit(folder: Path, message: str) -> None:
     """Commit all of a copy."""
     run(folder, "git", "add", "--all")
-    run(folder, "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "--quiet", "--message", message)
+    settings = (f"-c{setting}" for setting in ("user.name=t", "user.email=t@example.org", "commit.gpgsign=false"))
+    run(folder, "git", *settings, "commit", "--quiet", "--message", message)
 
 
 def run(

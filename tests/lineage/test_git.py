@@ -46,6 +46,8 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     run("init", "--quiet", "--initial-branch", "main")
     run("config", "user.name", "t")
     run("config", "user.email", "t@example.org")
+    for kind in ("commit", "tag"):  # whatever a user has set
+        run("config", f"{kind}.gpgsign", "false")
     project.commit(tmp_path, "first")
     return tmp_path
 

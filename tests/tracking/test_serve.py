@@ -2,10 +2,10 @@
 
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from mlflow import MlflowClient
 
@@ -27,8 +27,10 @@ def test_it_serves_the_store_of_the_project_and_ctrl_c_ends_it(trained: Path, tm
         assert f"viewStateShareKey={ui.VIEW}" in log.read_text()
         models = MlflowClient(address).search_registered_models()
         assert {model.name for model in models} == set(project.MODELS), "those of the store that is set"
-        sockets = subprocess.run(["ss", "-ltn"], capture_output=True, text=True, check=True).stdout
-        assert [line.split()[3] for line in sockets.splitlines() if f":{port} " in line] == [f"127.0.0.1:{port}"]
+        process = psutil.Process(server.pid)
+        sockets = [each for one in (process, *process.children(recursive=True)) for each in one.net_connections()]
+        listening = {each.laddr for each in sockets if each.status == psutil.CONN_LISTEN}
+        assert listening == {("127.0.0.1", port)}
         refused = project.run(folder, *command, ok=False)
         assert refused.returncode == 2
         assert refused.stderr.startswith(f"error: port {port} cannot be used (")

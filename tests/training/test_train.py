@@ -48,7 +48,10 @@ def test_the_same_seed_makes_the_same_files_and_another_seed_others(untrained_pr
     assert steps == [10, 20, 25] * 2, "a row every ten steps, and one after the last step"
 
 
-def test_the_history_grows_while_it_trains_but_not_beside_older_weights(untrained_project: Path) -> None:
+def test_the_history_grows_while_it_trains_but_not_beside_older_weights(
+    untrained_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "REWRITE", 0.1)
     setup = prepare(BITS)
     lengths: list[int] = []
 
