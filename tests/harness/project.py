@@ -94,7 +94,7 @@ def change(folder: Path, key: str, value: Any) -> None:
 def commit(folder: Path, message: str) -> None:
     """Commit all of a copy."""
     run(folder, "git", "add", "--all")
-    settings = (f"-c{setting}" for setting in ("user.name=t", "user.email=t@example.org", "commit.gpgsign=false"))
+    settings = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false")
     run(folder, "git", *settings, "commit", "--quiet", "--message", message)
 
 
