@@ -130,15 +130,24 @@ def settings_for_uv() -> "dict[str, str]":
         setting = re.match(r"[\w:.-]+\.([\w-]+)=('.*'|\".*\")$", line)  # with `verbose`, there are other lines
         if setting:
             pip[setting[1]] = str(ast.literal_eval(setting[2]))
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     index = os.environ.get("UV_DEFAULT_INDEX") or os.environ.get("UV_INDEX_URL")
     found = {
         "UV_DEFAULT_INDEX": "" if index else pip.get("index-url", ""),
         "UV_FIND_LINKS": ",".join(pip.get("find-links", "").split()),
         CERTIFICATES: pip.get("cert", ""),
         "UV_SYSTEM_CERTS": "true",  # a proxy's own certificate is there
+        "UV_CACHE_DIR": "" if can_be_made(caches / "uv") else str(VENV / ".cache"),
         "PIP_INDEX_URL": index or "",
     }
     return {name: value for name, value in found.items() if value and name not in os.environ}
+
+
+def can_be_made(folder: Path) -> bool:
+    """Whether this user may make a folder, or write into it, where it is there."""
+    while not os.access(str(folder), os.F_OK):  # which sees no folder that is closed to this user
+        folder = folder.parent
+    return folder.is_dir() and os.access(str(folder), os.W_OK)
 
 
 def install_uv() -> str:

@@ -3,6 +3,7 @@
 import ast
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from types import ModuleType
 
 import pytest
 
+from pipeline.training import keys
 from tests.harness import process, project
 
 LOCK = "requirements.lock"
@@ -31,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def install(folder: Path, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run install.py with no uv on PATH, no settings of pip or uv but these, and empty caches."""
-    environment = process.without("PIP_", "UV_", "SSL_", "DVC_")
+    environment = process.without("PIP_", "UV_", "SSL_", "REQUESTS_", "CURL_", "DVC_")
     programs = [entry for entry in environment["PATH"].split(os.pathsep) if not (Path(entry) / "uv").exists()]
     environment |= {"PATH": os.pathsep.join(programs), "HOME": str(folder / "home"), "PIP_CONFIG_FILE": os.devnull}
     return subprocess.run(
@@ -45,8 +47,8 @@ def install(folder: Path, *words: str, **settings: str) -> subprocess.CompletedP
 
 
 @contextmanager
-def index(asked: list[str]) -> Iterator[str]:
-    """The address of a package index that has no package, and notes who asks for which."""
+def index(asked: list[str], certificate: Path | None = None) -> Iterator[str]:
+    """The address of a package index that has no package, and notes who asks for which; HTTPS with a certificate."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -57,10 +59,14 @@ def index(asked: list[str]) -> Iterator[str]:
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}/simple"
+        yield f"http{'s' if certificate else ''}://127.0.0.1:{server.server_port}/simple"
     finally:
         server.shutdown()
         thread.join()
@@ -122,6 +128,34 @@ def test_an_index_that_does_not_answer_is_a_sentence(folder: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error: pip gets no answer from its package index; connect to the network, or")
     assert "Traceback" not in done.stderr
+
+
+def test_a_certificate_that_pip_does_not_know_is_a_sentence(folder: Path, tmp_path: Path) -> None:
+    """As that of a proxy which reads what passes."""
+    made = keys.make(["127.0.0.1"])
+    (tmp_path / "server.pem").write_bytes(made[keys.KEY] + made[keys.CERTIFICATE])
+    (tmp_path / "authority.pem").write_bytes(made[keys.AUTHORITY])
+    asked: list[str] = []
+    with index(asked, tmp_path / "server.pem") as address:
+        refused = install(folder, LOCK, PIP_INDEX_URL=address)
+        assert not asked
+        named = install(folder, LOCK, PIP_INDEX_URL=address, PIP_CERT=str(tmp_path / "authority.pem"))
+    assert refused.returncode == 2
+    assert "name the file with the proxy's certificate in PIP_CERT" in refused.stderr
+    assert "certificate" not in named.stderr
+    assert "pip /simple/uv/" in asked
+
+
+def test_a_home_in_which_nothing_can_be_written_is_no_obstacle(
+    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container whose user has none: uv's cache is in .venv."""
+    for name in ("UV_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert "UV_CACHE_DIR" not in program.settings_for_uv()
+    monkeypatch.setenv("HOME", os.devnull)
+    assert program.settings_for_uv()["UV_CACHE_DIR"] == str(tmp_path / ".venv" / ".cache")
 
 
 def test_a_uv_that_is_not_the_one_of_the_lock_is_not_installed(folder: Path, tmp_path: Path) -> None:
