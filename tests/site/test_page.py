@@ -1,12 +1,10 @@
 """The page in Chromium: it computes what ONNX Runtime computes, and people can use it."""
 
 import base64
-import io
 import json
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -14,7 +12,6 @@ import axe_core_python
 import numpy as np
 import onnx
 import pytest
-from PIL import Image
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
@@ -29,8 +26,8 @@ from pipeline.paths import ModelPaths, TaskPaths
 from pipeline.recipe import Network
 from pipeline.site import server
 from pipeline.site.build import build
-from pipeline.tasks.inputs import Drawing
-from pipeline.tasks.mnist.inputs import Inputs
+from pipeline.tasks.mnist import ink
+from pipeline.tasks.mnist.raw.image import fit
 from tests.harness import page as harness
 from tests.harness import project
 from tests.harness.page import Page
@@ -452,7 +449,6 @@ def test_drawings_become_the_pixels_that_python_makes(page: Page) -> None:
     drawings = [np.asarray(pad(str(number % 10), number, number % 3).pixels)[:, :, 0] for number in range(200)]
     page.open("mnist")
     page.shows("#digit-answer", "%")
-    inputs, info = Inputs(), replace(INFO["mnist"])
     script = """
         const { imageOfDrawing } = await import("/ink.js");
         return given.map(([height, width, pixels]) => {
@@ -465,10 +461,8 @@ def test_drawings_become_the_pixels_that_python_makes(page: Page) -> None:
         some = drawings[first : first + 20]
         found = page.run(script, [[*each.shape, base64.b64encode(each.tobytes()).decode()] for each in some])
         for number, (drawing, image) in enumerate(zip(some, found, strict=True), first):
-            png = io.BytesIO()
-            Image.fromarray(drawing).save(png, "PNG")
-            expected = inputs.encode(Drawing(png.getvalue()), info)
-            assert np.abs(np.array(image) - expected).max() <= 1, number
+            (digit,) = ink.digits(np.repeat(drawing[:, :, None], 3, axis=2), all_ink=True)
+            assert np.abs(np.array(image) - fit(digit).reshape(-1)).max() <= 1, number
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

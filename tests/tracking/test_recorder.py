@@ -19,6 +19,11 @@ from tests.harness import project
 from tests.harness.process import until, with_path, without
 
 MODEL = "bits-lstm24"
+# A program: heed Ctrl-C, which a job in the background ignores, and go on as Python with these arguments.
+HEEDING = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL);"
+    "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+)
 
 
 def recorders(folder: Path) -> list[psutil.Process]:
@@ -63,9 +68,8 @@ def test_a_training_that_ends_early_leaves_a_run_that_says_so(trained_project: P
 
     def end(number: signal.Signals, before: set[str]) -> str:
         """Begin a training, end it by a signal once its run is there, and return the run's id."""
-        heeding = ["env", "--default-signal=INT"]  # which a job in the background ignores
         with subprocess.Popen(
-            [*heeding, sys.executable, "-m", "pipeline", "train", MODEL],
+            [sys.executable, "-c", HEEDING, "-m", "pipeline", "train", MODEL],
             env=with_path(without("DVC_", "MLFLOW_", "GIT_", "COV_"), project.BIN),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
