@@ -29,6 +29,7 @@ def test_an_export_that_differs_from_the_trained_model_is_refused(untrained_proj
     for name in ("fast", "best"):
         project.change(untrained_project, f"models.{BITS}.recipes.{name}.loss", "cross-entropy")
         project.change(untrained_project, f"models.{BITS}.recipes.{name}.readout", "softmax")
+        project.change(untrained_project, f"models.{BITS}.recipes.{name}.init.forget_bias", 1.0)
     project.change(untrained_project, f"models.{BITS}.network.cell", cell)
     setup = prepare(BITS)
     train.run(setup)
