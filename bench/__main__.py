@@ -19,7 +19,6 @@ PARTS: dict[str, Callable[[bool], Any]] = {
     "steps": training.steps,
     "time_to_published": training.time_to_published,
     "inference": prediction.inference,
-    "strings": prediction.strings,
     "pictures": pictures.accuracy,
     "orchestration": workflow.orchestration,
     "scale": scale.scale,

@@ -5,7 +5,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,28 +23,27 @@ class Done:
 
 # A small process between: Linux lets a process start with the peak memory of the one that started it.
 LAUNCHER = """
-import os, subprocess, sys
+import os, subprocess, sys, time
+started = time.perf_counter()
 process = subprocess.Popen(sys.argv[2:])
 _, status, usage = os.wait4(process.pid, 0)
-open(sys.argv[1], "w").write(str(usage.ru_maxrss))
+open(sys.argv[1], "w").write(f"{time.perf_counter() - started} {usage.ru_maxrss}")
 sys.exit(os.waitstatus_to_exitcode(status))
 """
 
 
 def run(command: Sequence[str], folder: Path = ROOT, stdin: Path | None = None) -> Done:
     """Run a command. Raises CalledProcessError, after its error output, if it fails."""
-    with tempfile.NamedTemporaryFile("r") as peak, (stdin or Path(os.devnull)).open() as source:
-        launcher = [sys.executable, "-S", "-c", LAUNCHER, peak.name]
-        started = time.perf_counter()
+    with tempfile.NamedTemporaryFile("r") as measured, (stdin or Path(os.devnull)).open() as source:
+        launcher = [sys.executable, "-S", "-c", LAUNCHER, measured.name]
         done = subprocess.run(
             [*launcher, *command], cwd=folder, stdin=source, capture_output=True, text=True, check=False
         )
-        seconds = time.perf_counter() - started
         if done.returncode:
             print(done.stdout, done.stderr, file=sys.stderr)
             raise subprocess.CalledProcessError(done.returncode, command)
-        mib = int(peak.read()) / (2**20 if sys.platform == "darwin" else 2**10)
-    return Done(seconds, mib, done.stdout)
+        seconds, peak = measured.read().split()
+    return Done(float(seconds), int(peak) / (2**20 if sys.platform == "darwin" else 2**10), done.stdout)
 
 
 def interleaved(measures: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:

@@ -1,6 +1,5 @@
 """How fast exported models answer, and in how much memory."""
 
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -17,23 +16,6 @@ BARE = (
     "import numpy, onnxruntime, sys; s = onnxruntime.InferenceSession(sys.argv[1]);"
     "print(s.run(['probabilities'], {'sequence': numpy.ones((1, 20, 1), 'float32')})[0].argmax())"
 )
-EVALUATE = """
-import json, sys, time
-import numpy as np
-from pathlib import Path
-from pipeline import tasks
-from pipeline.dataset import DatasetInfo, Examples, binary
-from pipeline.inference.onnx_session import Session
-from pipeline.inference.evaluation import predict_split
-length, onnx = int(sys.argv[1]), Path(sys.argv[2])
-strings = binary(np.arange(2**length), length)
-names = [str(i) for i in range(21)]
-info = DatasetInfo("bits", "bits", False, (length, 1), names, "test", False, "", {"test": 2**length})
-examples = Examples(info, strings, np.minimum(strings.sum(axis=1), 20))
-started = time.perf_counter()
-predictions = predict_split(Session(onnx, ""), tasks.load("bits"), examples)
-print(json.dumps([time.perf_counter() - started, predictions.totals.wrong]))
-"""
 
 
 def inference(full: bool) -> dict[str, Any]:
@@ -72,14 +54,3 @@ def _stream(folder: Path, model: str, lines: list[str]) -> dict[str, float]:
         done = run([sys.executable, "-c", program, model], stdin=path)
         result |= {f"{name}_seconds": done.seconds, f"{name}_mib": done.mib}
     return result
-
-
-def strings(full: bool) -> list[dict[str, float]]:
-    """Evaluate all strings of 16, 20, 22 and, with FULL=1, 24 bits."""
-    rows = []
-    onnx = str(ROOT / "models" / BITS / "export" / "model.onnx")
-    for length in (16, 20, 22, 24) if full else (16, 20, 22):
-        done = run([sys.executable, "-c", EVALUATE, str(length), onnx])
-        seconds, wrong = json.loads(done.output)
-        rows.append({"bits": length, "per_second": 2**length / seconds, "mib": done.mib, "wrong": wrong})
-    return rows

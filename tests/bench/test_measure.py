@@ -1,6 +1,5 @@
 """What `make bench` computes from its measurements."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import handwriting, prediction, report
+from bench import handwriting, report
 from bench.measure import ROOT, interleaved, ratio, run
-from pipeline.paths import ModelPaths
 
 
 def test_measures_take_turns() -> None:
@@ -67,15 +65,6 @@ def test_the_report_says_by_which_power_a_cost_grows(tmp_path: Path) -> None:
 def test_a_command_that_fails_is_an_error() -> None:
     with pytest.raises(subprocess.CalledProcessError, match="returned non-zero exit status 3"):
         run([sys.executable, "-c", "raise SystemExit(3)"])
-
-
-def test_the_bench_evaluates_an_export(trained: Path) -> None:
-    paths = ModelPaths("bits-lstm24", trained)
-    done = run([sys.executable, "-c", prediction.EVALUATE, "8", str(paths.onnx)])
-    seconds, wrong = json.loads(done.output)
-    assert seconds > 0
-    tested = json.loads(paths.metrics.read_text())["wrong"]
-    assert tested <= wrong <= tested + 100, "those that train are counted, too"
 
 
 def test_an_unknown_part_is_one_sentence() -> None:
