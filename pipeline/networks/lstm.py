@@ -2,9 +2,9 @@
 
 Keras runs one small graph per time step inside a loop and adds up the weights' gradients step by step. Here one
 operation of TensorFlow reads the whole sequence, which suits predictions and small layers. Large layers train with a
-graph that XLA compiles: its steps are unrolled, and the product with the inputs, and each gradient of the weights, is
-one matrix product over all of them. A linear layer before the LSTM is multiplied into its kernel. `python -m bench`
-compares all of this with Keras. On a GPU, Keras' own layer runs, which cuDNN computes.
+graph whose steps are unrolled: the product with the inputs, and each gradient of the weights, is one matrix product
+over all of them. A linear layer before the LSTM is multiplied into its kernel. `python -m bench` compares all of this
+with Keras. On a GPU, Keras' own layer runs, which cuDNN computes.
 
 Source: S. Hochreiter, J. Schmidhuber, "Long Short-Term Memory" (1997); F. Gers et al., "Learning to Forget" (2000).
 """
@@ -12,10 +12,9 @@ Source: S. Hochreiter, J. Schmidhuber, "Long Short-Term Memory" (1997); F. Gers 
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-SMALL = 64  # units of a layer that trains as fast without XLA, which takes seconds to compile
+SMALL = 64  # units of a layer that one operation trains as fast
 
 
 class LSTM(keras.layers.LSTM):  # type: ignore[misc]  # Keras has no types
@@ -43,7 +42,7 @@ class LSTM(keras.layers.LSTM):  # type: ignore[misc]  # Keras has no types
         if on_gpu and not self.return_cells:
             read = sequences @ linear[0] + linear[1] if linear else sequences
             return super().call(read, initial_state, mask, training)
-        compute = unrolled if on_gpu else compiled if training and self.units > SMALL else whole_sequence
+        compute = unrolled if on_gpu or (training and self.units > SMALL) else whole_sequence
         weights = self.cell.kernel, self.cell.recurrent_kernel, self.cell.bias
         kernel, recurrent_kernel, bias = (tf.convert_to_tensor(each) for each in weights)
         if linear:
@@ -106,58 +105,50 @@ def whole_sequence(inputs: tf.Tensor, kernel: tf.Tensor, recurrent_kernel: tf.Te
 @tf.custom_gradient  # type: ignore[untyped-decorator]
 def unrolled(inputs: tf.Tensor, kernel: tf.Tensor, recurrent_kernel: tf.Tensor, bias: tf.Tensor) -> Any:
     """The same as `whole_sequence`."""
-    steps, features, units = inputs.shape[1], inputs.shape[2], recurrent_kernel.shape[0]
+    steps, features = inputs.shape[1], inputs.shape[2]
     batch = tf.shape(inputs)[0]
-    # One tanh serves all four gates: sigmoid(x) = tanh(x / 2) / 2 + 1/2.
-    scale = tf.constant(np.repeat(np.array([0.5, 0.5, 1, 0.5], np.float32), units))
-    offset = tf.constant(np.repeat(np.array([0.5, 0.5, 0, 0.5], np.float32), units))
     rows = tf.reshape(tf.transpose(inputs, [1, 0, 2]), [-1, features])  # (steps batch, features)
-    projected = tf.split(tf.matmul(rows, kernel * scale) + bias * scale, steps)  # steps of (batch, 4 units)
-    recurrent = recurrent_kernel * scale
-    gates: list[tf.Tensor] = []
-    forgets: list[tf.Tensor] = []
-    outputs: list[tf.Tensor] = []
+    projected = tf.split(tf.nn.bias_add(rows @ kernel, bias), steps)  # steps of (batch, 4 units)
+    gates: list[list[tf.Tensor]] = []  # each (batch, units), as are those of the next three lists
     cells: list[tf.Tensor] = []
     squashed: list[tf.Tensor] = []  # tanh of the cells
+    outputs: list[tf.Tensor] = []
     for step in range(steps):
-        z = projected[step] + tf.matmul(outputs[-1], recurrent) if step else projected[0]
-        gates.append(tf.tanh(z) * scale + offset)
-        i, f, g, o = tf.split(gates[-1], 4, axis=1)
+        z = projected[step] + outputs[-1] @ recurrent_kernel if step else projected[0]
+        i, f, g, o = tf.split(z, 4, axis=1)
+        i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
+        gates.append([i, f, g, o])
         cells.append(f * cells[-1] + i * g if step else i * g)
         squashed.append(tf.tanh(cells[-1]))
         outputs.append(o * squashed[-1])
-        forgets.append(f)
-    all_cells = tf.stack(cells)
 
     def gradient(of_outputs: tf.Tensor, of_cells: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        i, f, g, o = tf.split(tf.stack(gates), 4, axis=2)  # (steps, batch, units)
-        tanh_c = tf.stack(squashed)
-        previous = tf.concat([tf.zeros_like(all_cells[:1]), all_cells[:-1]], axis=0)
-        # What the gradient of a cell, or of an output, is multiplied by on its way to each gate.
-        to_gates = [g * i * (1 - i), previous * f * (1 - f), i * (1 - g * g), tanh_c * o * (1 - o)]
-        factors = tf.unstack(tf.concat(to_gates, axis=2), steps)
-        to_cells = tf.unstack(o * (1 - tanh_c * tanh_c), steps)
-        of_outputs, of_cells = tf.unstack(of_outputs, steps), tf.unstack(of_cells, steps)
-        of_gates: list[tf.Tensor] = [None] * steps
+        of_outputs, of_cells = tf.unstack(of_outputs), tf.unstack(of_cells)
+        of_z: list[tf.Tensor] = [None] * steps  # each (batch, 4 units)
+        through = tf.zeros_like(of_cells[-1])  # of a cell, through the one after it
         for step in reversed(range(steps)):
+            (i, f, g, o), tanh_c = gates[step], squashed[step]
+            of_output = of_outputs[step]
             if step + 1 < steps:
-                of_outputs[step] += tf.matmul(of_gates[step + 1], recurrent_kernel, transpose_b=True)
-                of_cells[step] += of_cells[step + 1] * forgets[step + 1]
-            of_cell = of_cells[step] = of_cells[step] + of_outputs[step] * to_cells[step]
-            of_gates[step] = tf.concat([of_cell, of_cell, of_cell, of_outputs[step]], axis=1) * factors[step]
-        of_z = tf.concat(of_gates, axis=0)  # (steps batch, 4 units)
-        of_rows = tf.reshape(tf.matmul(of_z, kernel, transpose_b=True), [steps, batch, features])
+                of_output += tf.matmul(of_z[step + 1], recurrent_kernel, transpose_b=True)
+            of_cell = of_cells[step] + tf.raw_ops.TanhGrad(y=tanh_c, dy=of_output * o) + through
+            of_gates = [
+                tf.raw_ops.SigmoidGrad(y=i, dy=of_cell * g),
+                tf.raw_ops.SigmoidGrad(y=f, dy=of_cell * cells[step - 1]) if step else tf.zeros_like(f),
+                tf.raw_ops.TanhGrad(y=g, dy=of_cell * i),
+                tf.raw_ops.SigmoidGrad(y=o, dy=of_output * tanh_c),
+            ]
+            of_z[step], through = tf.concat(of_gates, axis=1), of_cell * f
+        of_rows_z = tf.concat(of_z, axis=0)  # (steps batch, 4 units)
+        of_rows = tf.reshape(tf.matmul(of_rows_z, kernel, transpose_b=True), [steps, batch, features])
         of_recurrent = tf.zeros_like(recurrent_kernel)
         if steps > 1:
-            of_recurrent = tf.matmul(tf.concat(outputs[:-1], axis=0), of_z[batch:], transpose_a=True)
+            of_recurrent = tf.matmul(tf.concat(outputs[:-1], axis=0), of_rows_z[batch:], transpose_a=True)
         return (
             tf.transpose(of_rows, [1, 0, 2]),
-            tf.matmul(rows, of_z, transpose_a=True),
+            tf.matmul(rows, of_rows_z, transpose_a=True),
             of_recurrent,
-            tf.reduce_sum(of_z, axis=0),
+            tf.reduce_sum(of_rows_z, axis=0),
         )
 
-    return (tf.stack(outputs), all_cells), gradient
-
-
-compiled = tf.function(unrolled, jit_compile=True)
+    return (tf.stack(outputs), tf.stack(cells)), gradient

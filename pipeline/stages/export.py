@@ -69,12 +69,12 @@ def compare(predict: Callable[[np.ndarray], np.ndarray], name: str, sequence: np
     for rows in batches(len(sequence), BATCH):
         expected, probabilities = softmax(logits[rows], axis=1), predict(sequence[rows])
         difference = float(np.abs(probabilities - expected).max())
-        classes = int((probabilities.argmax(axis=1) != expected.argmax(axis=1)).sum())
-        if classes or not difference <= TOLERANCE:
+        if not difference <= TOLERANCE:  # as NaN is not
+            classes = int((probabilities.argmax(axis=1) != expected.argmax(axis=1)).sum())
             raise PipelineError(
                 f"{name} differs from the trained model: {classes} of {len(expected)} classes, and probabilities "
-                f"by up to {difference:.1e}, expected none and at most {TOLERANCE:.0e}; please report this with "
-                "the output of `pip freeze`."
+                f"by up to {difference:.1e}, expected at most {TOLERANCE:.0e}; please report this with the output of "
+                "`pip freeze`."
             )
         largest = max(largest, difference)
     return largest

@@ -187,7 +187,7 @@ class Training:
             metrics=[loss_and_optimizer.Accuracy(name="accuracy")],
             # Workers exchange gradients after each step.
             steps_per_execution=self._steps_per_execution() if self.workers.number == 1 else 1,
-            jit_compile=False,  # of the whole step; networks.lstm has its large layers compiled
+            jit_compile=False,
         )
         model.optimizer.build(network.trainable_variables)
         return model
