@@ -168,8 +168,7 @@ def _workers(content: dict[str, Any]) -> list[str]:
     return [
         "## Several workers",
         "On this one machine, whose cores all workers share: steps a second of an epoch of mnist-lstm128 (batches of "
-        "128), compiled at its beginning, and seconds of an evaluation of bits-lstm24 with 2^22 strings, start-up "
-        "included. "
+        "128), and seconds of an evaluation of bits-lstm24 with 2^22 strings, start-up included. "
         f"Two workers make {_ratio(content['steps: 2 workers / 1'])} times as many steps a second as one; one worker "
         f"takes {_ratio(content['evaluation: 1 worker / 2'])} times as long as two for the evaluation.",
         _table(rows, ["", "steps a second", "evaluation, s"]),
